@@ -1,0 +1,1 @@
+"""Robust classifier guidance for diffusion models."""

@@ -1,0 +1,250 @@
+"""Adversarial attacks on a time-dependent classifier: a small change of xt that the classifier takes for another class.
+
+The threat model is an object (which changes are allowed, and which direction is steepest); the attack is a loop over
+it. Both act on xt, after noising, which is unbounded: nothing is cut to the pixel range.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Classifier = Callable[[Tensor, Tensor], Tensor]
+"""(xt (B, C, H, W), t (B,)) -> logits (B, K)."""
+
+
+class Threat(Protocol):
+    """A norm ball around xt. The methods speak of the unit ball, which is then scaled by `radius`."""
+
+    @property
+    def radius(self) -> float | Callable[[Tensor], Tensor]:
+        """In units of pixels in [-1, 1] (half as much in [0, 1]); or a function of t (B,) giving (B,)."""
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The unit step of steepest ascent; zero where the gradient is zero."""
+
+    def project(self, u: Tensor) -> Tensor:
+        """The nearest point of the unit ball."""
+
+    def random(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """A random point of the unit ball."""
+
+
+def _check_radius(radius: float | Callable[[Tensor], Tensor]) -> None:
+    if not callable(radius) and not (math.isfinite(radius) and radius >= 0):
+        raise ValueError(f"a radius is a finite number, zero or more, in units of pixels in [-1, 1]; not {radius}")
+
+
+def _per_image(norm: Tensor, like: Tensor) -> Tensor:
+    return norm.reshape(-1, *[1] * (like.ndim - 1))
+
+
+@dataclass(frozen=True)
+class L2:
+    """||delta||_2 <= radius. The paper's 0.5 in [-1, 1] units is 0.25 in [0, 1] units.
+
+    Raises:
+        ValueError: for a radius that is negative, infinite or NaN.
+    """
+
+    radius: float | Callable[[Tensor], Tensor]
+
+    def __post_init__(self) -> None:
+        _check_radius(self.radius)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """g / ||g||."""
+        norm = gradient.flatten(1).norm(dim=1)
+        return gradient / _per_image(norm, gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+
+    def project(self, u: Tensor) -> Tensor:
+        """u / max(1, ||u||)."""
+        return u / _per_image(u.flatten(1).norm(dim=1), u).clamp_min(1)
+
+    def random(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Uniform in the ball: a uniform direction, and a length whose D-th power is uniform."""
+        direction = self.direction(torch.randn(shape, generator=generator, device=generator.device))
+        length = torch.rand(shape[0], generator=generator, device=generator.device)
+        return direction * _per_image(length ** (1 / math.prod(shape[1:])), direction)
+
+
+@dataclass(frozen=True)
+class Linf:
+    """max |delta_i| <= radius, in [-1, 1] units: 8/255 of the usual [0, 1] convention is 16/255 here.
+
+    Raises:
+        ValueError: for a radius that is negative, infinite or NaN.
+    """
+
+    radius: float | Callable[[Tensor], Tensor]
+
+    def __post_init__(self) -> None:
+        _check_radius(self.radius)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The sign of each component."""
+        return gradient.sign()
+
+    def project(self, u: Tensor) -> Tensor:
+        """Each component cut to [-1, 1]."""
+        return u.clamp(-1, 1)
+
+    def random(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Uniform in the cube."""
+        return 2 * torch.rand(shape, generator=generator, device=generator.device) - 1
+
+
+@dataclass(frozen=True)
+class AttackStep:
+    """One step of an attack.
+
+    Attributes:
+        xt: the attacked images after the step, (B, C, H, W).
+        active: bool (B,): the images that the step was allowed to move. At the first step of an attack with early
+            stop and without random start these are the ones classified correctly without any attack.
+    """
+
+    xt: Tensor
+    active: Tensor
+
+
+@dataclass(frozen=True)
+class PGD:
+    """Projected gradient ascent on the cross-entropy, within a threat model (Madry et al. 2018).
+
+    Attributes:
+        threat: `L2(radius)`, `Linf(radius)`, or your own.
+        steps: K. Each costs one forward and one backward pass.
+        step: step length as a fraction of the radius; None for 2.5 / K (the paper's for CIFAR-10; it uses 1/6 on
+            ImageNet).
+        random_start: begin at a random point of the ball; the call then needs a generator.
+        early_stop: a sample stops moving once it is misclassified; one that is wrong from the start never moves.
+            This is the paper's choice: without it, what is unrecognisable in the noise would be pushed further.
+
+    Raises:
+        ValueError: for steps < 0 or a step that is not positive.
+    """
+
+    threat: Threat
+    steps: int = 7
+    step: float | None = None
+    random_start: bool = False
+    early_stop: bool = True
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise ValueError(f"an attack takes zero or more steps, not {self.steps}")
+        if self.step is not None and not self.step > 0:
+            raise ValueError(f"the step is a positive fraction of the radius, not {self.step}")
+
+    def iterate(
+        self,
+        classifier: Classifier,
+        xt: Tensor,
+        t: Tensor,
+        y: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Iterator[AttackStep]:
+        """The attack, step by step; it ends when no image may move any more (on a GPU, where asking would mean
+        waiting, after K steps)."""
+        radius = self.threat.radius
+        scale = _per_image(radius(t), xt).to(xt) if callable(radius) else torch.full((), radius).to(xt)
+        length = 2.5 / max(self.steps, 1) if self.step is None else self.step
+        u = torch.zeros_like(xt)
+        # On the CPU only the images that may still move are computed. A GPU computes them all and masks, because
+        # asking how many are left would stop it at every step.
+        compact = xt.device.type == "cpu"
+        active = torch.arange(len(xt), device=xt.device)
+        moving = torch.ones(len(xt), dtype=torch.bool, device=xt.device)
+        if self.random_start:
+            if generator is None:
+                raise ValueError("an attack with a random start needs a generator")
+            u = self.threat.random(tuple(xt.shape), generator).to(xt)
+            if self.early_stop:
+                with torch.no_grad():
+                    moving = classifier(xt, t).argmax(1) == y
+                u = u * _per_image(moving, u)
+                active = moving.nonzero()[:, 0] if compact else active
+        for _ in range(self.steps):
+            if compact and len(active) == 0:
+                return
+            part = (xt + scale * u)[active], t[active], y[active]
+            correct, gradient = _ascent(classifier, *part)
+            if self.early_stop:
+                if compact:
+                    active, gradient = active[correct], gradient[correct]
+                    moving = torch.zeros_like(moving).index_fill(0, active, True)
+                else:
+                    moving = moving & correct
+                    gradient = gradient * _per_image(moving, gradient)
+            moved = self.threat.project(u[active] + length * self.threat.direction(gradient))
+            u = u.index_copy(0, active, moved)
+            yield AttackStep(xt + scale * u, moving)
+
+    def __call__(
+        self,
+        classifier: Classifier,
+        xt: Tensor,
+        t: Tensor,
+        y: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The attacked xt, detached, of the same shape. With `early_stop`, what is misclassified does not move.
+
+        Args:
+            classifier: (xt, t) -> logits; its parameters are neither changed nor given gradients.
+            xt, t, y: the noised images (B, C, H, W), their times (B,) and true labels (B,).
+        """
+        attacked = xt.detach()
+        if self.steps == 0 and self.random_start:
+            raise ValueError("a random start without steps is no attack: give steps >= 1")
+        for state in self.iterate(classifier, attacked, t, y, generator):
+            attacked = state.xt
+        return attacked
+
+
+def _ascent(classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Which samples are classified correctly, and a gradient along which their cross-entropy grows."""
+    with torch.enable_grad():
+        xt = xt.detach().requires_grad_()
+        logits = classifier(xt, t)
+        # Only its direction is used: a power of two keeps small gradients above float16's least number.
+        loss = 1024 * F.cross_entropy(logits.float(), y, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, xt)
+    return logits.argmax(1) == y, gradient
+
+
+def pgd(
+    classifier: Classifier,
+    xt: Tensor,
+    t: Tensor,
+    y: Tensor,
+    threat: Threat,
+    steps: int = 7,
+    step: float | None = None,
+    generator: torch.Generator | None = None,
+    early_stop: bool = True,
+) -> Tensor:
+    """`PGD` as one call; it starts at random if and only if a generator is given. Returns the attacked xt."""
+    attack = PGD(threat, steps, step, random_start=generator is not None, early_stop=early_stop)
+    return attack(classifier, xt, t, y, generator)
+
+
+def fgsm(
+    classifier: Classifier,
+    xt: Tensor,
+    t: Tensor,
+    y: Tensor,
+    threat: Threat,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """One step (Goodfellow et al. 2015): of the full radius from xt, or of 1.25 radii from a random start
+    (Wong et al. 2020) if a generator is given."""
+    step = 1.0 if generator is None else 1.25
+    return pgd(classifier, xt, t, y, threat, steps=1, step=step, generator=generator, early_stop=False)

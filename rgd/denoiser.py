@@ -1,0 +1,117 @@
+"""Denoisers: from whatever a network predicts to one answer, (xt, t, y) -> Prediction(x0, eps, fraction).
+
+Samplers and guidance know nothing else. A Gaussian mixture (`rgd.mixture`) is a denoiser too, an exact one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from rgd.schedule import Schedule
+
+Predicts = Literal["eps", "x0", "v"]
+Variance = Literal["small", "large", "learned"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a denoiser says of xt.
+
+    Attributes:
+        x0: the expected clean image, (B, C, H, W).
+        eps: the expected noise, of the same shape; x0 and eps always agree with xt.
+        fraction: where the variance of a reverse step lies between beta_tilde (0) and beta (1), see
+            `Schedule.log_variance`; broadcasts against x0.
+        gradient: a guidance gradient that shifts the mean of an ancestral step by Sigma_t times itself (ADM's
+            form), or None. Guidance in the score form has already moved x0 and eps and leaves this alone.
+    """
+
+    x0: Tensor
+    eps: Tensor
+    fraction: Tensor
+    gradient: Tensor | None = None
+
+
+class Denoiser(Protocol):
+    """Anything that can be sampled from: a callable that knows its schedule."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """The process whose times t it understands."""
+
+    def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
+        """xt float (B, C, H, W), unbounded; t int64 (B,); y int64 (B,) or None."""
+
+
+def split_output(output: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
+    """A network's output as (prediction, variance channels or None)."""
+    if output.shape[1] == channels:
+        return output, None
+    if output.shape[1] == 2 * channels:
+        prediction, variance = output.chunk(2, dim=1)
+        return prediction, variance
+    raise ValueError(
+        f"for images of {channels} channels a network gives {channels} channels, or {2 * channels} where it "
+        f"learns the variance, not {output.shape[1]}"
+    )
+
+
+def x0_from(predicts: Predicts, output: Tensor, xt: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
+    """The clean image behind a prediction of eps, of x0, or of v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x0."""
+    if predicts == "eps":
+        return schedule.x0_from_eps(xt, t, output)
+    if predicts == "v":
+        return schedule.at("signal", t, xt) * xt - schedule.at("sigma", t, xt) * output
+    if predicts == "x0":
+        return output
+    raise ValueError(f"a network predicts 'eps', 'x0' or 'v', not {predicts!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkDenoiser:
+    """A network as a denoiser.
+
+    Attributes:
+        network: (xt, t, y) -> output, such as `rgd.UNet`.
+        schedule: the process it was trained on.
+        predicts: what its first C output channels are.
+        variance: of a reverse step: beta_tilde ("small"), beta ("large"), or "learned", from C more channels in
+            [-1, 1] (Nichol & Dhariwal eq. 15).
+        clip: whether x0 is cut to the pixel range [-1, 1]; eps follows it. xt itself is never cut.
+    """
+
+    network: nn.Module
+    schedule: Schedule
+    predicts: Predicts = "eps"
+    variance: Variance = "large"
+    clip: bool = True
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the network takes labels. One that does not is never shown those meant for its guide."""
+        config = getattr(self.network, "config", None)
+        return config is None or getattr(config, "num_classes", None) is not None
+
+    def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
+        if y is None or not self.conditional:
+            output = self.network(xt, t)
+        else:
+            output = self.network(xt, t, y)
+        output, variance = split_output(output.to(xt.dtype), xt.shape[1])
+        if (variance is not None) != (self.variance == "learned"):
+            raise ValueError(
+                f"variance={self.variance!r} does not fit a network with {'' if variance is not None else 'no '}"
+                "variance channels"
+            )
+        x0 = x0_from(self.predicts, output, xt, t, self.schedule)
+        if self.clip:
+            x0 = x0.clamp(-1, 1)
+        if variance is not None:
+            fraction = (variance + 1) / 2
+        else:
+            fraction = torch.full((), float(self.variance == "large"), dtype=xt.dtype, device=xt.device)
+        return Prediction(x0, self.schedule.eps_from_x0(xt, t, x0), fraction)

@@ -1,0 +1,74 @@
+"""What a classifier's gradient is like: how long, how rough, how close to another's or to the truth.
+
+Each function takes classifiers, (xt, t) -> logits; that of a mixture, `Mixture.classifier`, gives the exact gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rgd.attacks import Classifier
+from rgd.denoiser import Denoiser
+from rgd.guidance import grad_log_prob, guide
+
+
+def norm(classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+    """||grad_xt log p(y | xt)||_2, (B,)."""
+    return grad_log_prob(classifier)(xt, t, y).flatten(1).norm(dim=1)
+
+
+def cosine(a: Classifier, b: Classifier, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+    """The cosine between two classifiers' gradients, (B,), in [-1, 1]; NaN where one of them is zero.
+
+    Between random directions in D dimensions it is about 0, give or take 1 / sqrt(D).
+    """
+    first, second = (grad_log_prob(c)(xt, t, y).flatten(1) for c in (a, b))
+    return (first * second).sum(1) / (first.norm(dim=1) * second.norm(dim=1))
+
+
+def relative_error(classifier: Classifier, truth: Classifier, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+    """||g - g*|| / ||g*||, (B,): 0 is perfect, 1 is what the answer "no gradient" would score."""
+    gradient, exact = (grad_log_prob(c)(xt, t, y).flatten(1) for c in (classifier, truth))
+    return (gradient - exact).norm(dim=1) / exact.norm(dim=1)
+
+
+def spectrum(gradient: Tensor) -> Tensor:
+    """The share of a gradient's energy at each spatial frequency, averaged over images: (H // 2 + 1,), sum 1.
+
+    Entry f gathers the two-dimensional frequencies whose length rounds to f, in cycles per image; those beyond
+    H // 2 (the corners) go to the last. Natural images fall off with f; adversarial noise is flat, so that its
+    energy grows with the number of frequencies in a ring.
+
+    Args:
+        gradient: (B, C, H, W) with H = W.
+    """
+    side = gradient.shape[-1]
+    energy = torch.fft.fft2(gradient.double()).abs().square().sum(dim=1)
+    energy = energy / energy.sum(dim=(1, 2), keepdim=True)
+    frequency = torch.fft.fftfreq(side, 1 / side, dtype=torch.float64, device=gradient.device)
+    ring = (frequency[:, None] ** 2 + frequency**2).sqrt().round().long().clamp_max(side // 2)
+    total = torch.zeros(side // 2 + 1, dtype=torch.float64, device=gradient.device)
+    return total.index_add(0, ring.flatten(), energy.mean(0).flatten())
+
+
+def one_step_x0(
+    denoise: Denoiser, classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor, length: float
+) -> tuple[Tensor, Tensor]:
+    """The denoiser's x0 at xt, and after xt moved by `length` (L2, in [-1, 1] units) along the classifier's gradient.
+
+    The pictures show what the classifier means by "more like y", seen through the denoiser; both (B, C, H, W).
+    """
+    gradient = grad_log_prob(classifier)(xt, t, y)
+    size = gradient.flatten(1).norm(dim=1).clamp_min(torch.finfo(xt.dtype).tiny)
+    moved = xt + length * gradient / size.reshape(-1, *[1] * (xt.ndim - 1))
+    with torch.no_grad():
+        return denoise(xt, t).x0, denoise(moved, t).x0
+
+
+def guided_x0(
+    denoise: Denoiser, classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """The denoiser's x0 at xt without and with guidance at `scale`: the move that one guided step makes."""
+    with torch.no_grad():
+        return denoise(xt, t).x0, guide(denoise, grad_log_prob(classifier), scale)(xt, t, y).x0

@@ -1,0 +1,181 @@
+"""Objectives: what a network is trained to do, as (network, schedule, x0, y, generator) -> Loss.
+
+`fit` works with any of them, and with your own function of that form.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rgd.attacks import L2, PGD, Classifier
+from rgd.denoiser import Predicts, split_output, x0_from
+from rgd.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A batch's loss, ready for `backward()`, and statistics to log, detached and still on the device."""
+
+    value: Tensor
+    statistics: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """Anything that turns a batch into a loss, drawing all its randomness from the generator."""
+
+    def __call__(
+        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
+    ) -> Loss:
+        """x0: float (B, C, H, W) in [-1, 1]; y: int64 (B,)."""
+
+
+def unwrap(network: nn.Module) -> nn.Module:
+    """The network inside a distributed wrapper: attacks must not wake the wrapper's gradient exchange."""
+    return getattr(network, "module", network)
+
+
+def draw_xt(schedule: Schedule, x0: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """(xt, t, eps) for a batch: t uniform on 0 ... T - 1, eps standard normal."""
+    t = torch.randint(schedule.T, (len(x0),), generator=generator, device=generator.device).to(x0.device)
+    eps = torch.randn(x0.shape, generator=generator, device=generator.device, dtype=x0.dtype).to(x0.device)
+    return schedule.q_sample(x0, t, eps), t, eps
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """The DDPM loss: mean squared error of the network's target (L_simple, DDPM eq. 14).
+
+    A network with twice the image's channels also learns its variance, by the variational bound, which does not
+    reach the mean (L_hybrid with lambda = 1/1000, Nichol & Dhariwal 2021).
+
+    Attributes:
+        predicts: the target: "eps", "x0" or "v".
+        conditional: whether the network is given the labels.
+        label_dropout: the share of labels replaced by the null label, for classifier-free guidance.
+    """
+
+    predicts: Predicts = "eps"
+    conditional: bool = False
+    label_dropout: float = 0.0
+
+    def __call__(
+        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
+    ) -> Loss:
+        xt, t, eps = draw_xt(schedule, x0, generator)
+        if self.conditional:
+            dropped = torch.rand(len(y), generator=generator, device=generator.device).to(y.device) < self.label_dropout
+            output = network(xt, t, torch.where(dropped, -1, y))
+        else:
+            output = network(xt, t)
+        mse, vb = denoising_terms(self.predicts, output.float(), schedule, x0, xt, t, eps)
+        statistics = {"mse": mse.detach().mean()}
+        if vb is None:
+            return Loss(mse.mean(), statistics)
+        return Loss((mse + vb).mean(), {**statistics, "vb": vb.detach().mean()})
+
+
+def denoising_terms(
+    predicts: Predicts, output: Tensor, schedule: Schedule, x0: Tensor, xt: Tensor, t: Tensor, eps: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """The terms of L_hybrid, image by image: the squared error (B,) and, with a learned variance, the bound (B,) in
+    bits per dimension times T / 1000, as ADM weighs it."""
+    output, variance = split_output(output, x0.shape[1])
+    if predicts == "v":
+        target = schedule.at("signal", t, x0) * eps - schedule.at("sigma", t, x0) * x0
+    else:
+        target = eps if predicts == "eps" else x0
+    mse = (output - target).square().flatten(1).mean(dim=1)
+    if variance is None:
+        return mse, None
+    x0_hat = x0_from(predicts, output.detach(), xt, t, schedule)
+    bound = variational_bound(schedule, x0_hat, schedule.log_variance(t, (variance + 1) / 2), x0, xt, t)
+    return mse, bound * schedule.T / 1000
+
+
+def variational_bound(
+    schedule: Schedule, x0_hat: Tensor, log_variance: Tensor, x0: Tensor, xt: Tensor, t: Tensor
+) -> Tensor:
+    """One term of the bound on -log p(x0), in bits per dimension, (B,): L_{t-1} of DDPM eq. 5, or L_0 where t = 0."""
+    mean, mean_hat = schedule.posterior_mean(x0, xt, t), schedule.posterior_mean(x0_hat, xt, t)
+    log_true = schedule.at("log_posterior_variance", t, x0)
+    kl = 0.5 * (
+        log_variance - log_true - 1 + (log_true - log_variance).exp() + (mean - mean_hat).square() / log_variance.exp()
+    )
+    nll = -discretized_log_likelihood(x0, mean_hat, 0.5 * log_variance)
+    first = (t == 0).reshape(-1, *[1] * (x0.ndim - 1))
+    return torch.where(first, nll, kl).flatten(1).mean(dim=1) / math.log(2)
+
+
+def discretized_log_likelihood(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """log of a normal distribution's mass in the pixel's bin, of width 2/255 (DDPM eq. 13); shape of x.
+
+    The end bins reach to infinity. The distribution function is ADM's tanh approximation of the exact one.
+    """
+
+    def cdf(z: Tensor) -> Tensor:
+        return 0.5 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
+
+    inverse = (-log_scale).exp()
+    upper, lower = cdf((x - mean + 1 / 255) * inverse), cdf((x - mean - 1 / 255) * inverse)
+    mass = torch.where(x < -0.999, upper, torch.where(x > 0.999, 1 - lower, upper - lower))
+    return mass.clamp_min(1e-12).log()
+
+
+@dataclass(frozen=True)
+class NoisyCrossEntropy:
+    """The vanilla time-dependent classifier: cross-entropy of f(xt, t), t uniform."""
+
+    def __call__(
+        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
+    ) -> Loss:
+        xt, t, _ = draw_xt(schedule, x0, generator)
+        return _cross_entropy(network(xt, t), y, "accuracy")
+
+
+PAPER_ATTACK = PGD(L2(0.5), steps=7)
+
+
+@dataclass(frozen=True)
+class RobustCrossEntropy:
+    """The paper's objective: cross-entropy of f(xt + delta*, t), with delta* found by an attack on xt.
+
+    Adversarial examples only, no clean term; what the network already gets wrong is left as it is by the attack's
+    early stop.
+
+    Attributes:
+        attack: (classifier, xt, t, y, generator) -> attacked xt; a `PGD`, or any function of that form.
+    """
+
+    attack: Callable[[Classifier, Tensor, Tensor, Tensor, torch.Generator], Tensor] = PAPER_ATTACK
+
+    def __call__(
+        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
+    ) -> Loss:
+        xt, t, _ = draw_xt(schedule, x0, generator)
+        attacked = self.attack(unwrap(network), xt, t, y, generator)
+        return _cross_entropy(network(attacked, t), y, "robust_accuracy")
+
+
+@dataclass(frozen=True)
+class CleanCrossEntropy:
+    """Cross-entropy on images without noise: of f(x0, t = 0) where the network takes a time, else of f(x0)."""
+
+    takes_time: bool = True
+
+    def __call__(
+        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
+    ) -> Loss:
+        logits = network(x0, torch.zeros_like(y)) if self.takes_time else network(x0)
+        return _cross_entropy(logits, y, "accuracy")
+
+
+def _cross_entropy(logits: Tensor, y: Tensor, name: str) -> Loss:
+    logits = logits.float()
+    return Loss(F.cross_entropy(logits, y), {name: (logits.detach().argmax(1) == y).float().mean()})

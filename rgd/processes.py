@@ -1,0 +1,73 @@
+"""The processes of a run: one, or as many as `accelerate launch` started.
+
+`fit`, `sample` and the metrics ask `processes()` who they are; nothing else in `rgd` knows. accelerate is imported
+only if there are several.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among `count`, with the device it works on."""
+
+    device: torch.device
+    rank: int = 0
+    count: int = 1
+    accelerator: Any = None
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The network on the device, its gradients averaged over the processes."""
+        network = network.to(self.device)
+        return network if self.accelerator is None else self.accelerator.prepare_model(network)
+
+    def gather(self, part: Tensor, total: int) -> Tensor:
+        """The parts of all processes, in order, along the first axis, on the CPU; `total` rows in all.
+
+        Process r must hold rows total * r // count to total * (r + 1) // count.
+        """
+        if self.accelerator is None:
+            return part
+        rows = -(-total // self.count)
+        padded = torch.zeros(rows, *part.shape[1:], dtype=part.dtype, device=self.device)
+        padded[: len(part)] = part.to(self.device)
+        parts = self.accelerator.gather(padded).cpu().reshape(self.count, rows, *part.shape[1:])
+        sizes = [total * (r + 1) // self.count - total * r // self.count for r in range(self.count)]
+        return torch.cat([rows_of[:size] for rows_of, size in zip(parts, sizes, strict=True)])
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.accelerator is not None:
+            self.accelerator.wait_for_everyone()
+
+
+def best_device() -> torch.device:
+    """A CUDA device if there is one, else Apple's, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@cache
+def processes() -> Processes:
+    """The processes of this run.
+
+    Raises:
+        ImportError: if several were launched and accelerate is not installed.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Processes(best_device())
+    try:
+        from accelerate import Accelerator
+    except ImportError as error:
+        raise ImportError("several processes need accelerate: pip install 'rgd[parallel]'") from error
+    accelerator = Accelerator()
+    return Processes(accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator)

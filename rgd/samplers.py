@@ -1,0 +1,229 @@
+"""Samplers: from noise x_T to images, one step at a time.
+
+All share one signature and are generators: `for step in ddim(denoise, x, y, steps=25)` yields every step, and the
+caller plots, logs or stops. Guidance is in the denoiser, so every sampler is guided. `sample` runs one to its end for
+any number of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from rgd.denoiser import Denoiser, Prediction
+from rgd.noise import NoiseStream
+from rgd.processes import processes
+
+Steps = int | str | Sequence[int] | None
+Noise = Callable[[int, Sequence[int]], Tensor]
+"""(number of the step, shape) -> standard normal noise; a `NoiseStream` is one."""
+
+
+@dataclass(frozen=True)
+class SampleStep:
+    """One step of sampling.
+
+    Attributes:
+        k: the number of the step, from 1.
+        t: the time that the step starts from.
+        x: the image after the step, (B, C, H, W); after the last step, the sample.
+        x0: the denoiser's (guided) estimate of the clean image at t.
+    """
+
+    k: int
+    t: int
+    x: Tensor
+    x0: Tensor
+
+
+class Sampler(Protocol):
+    """The signature that all samplers share."""
+
+    def __call__(
+        self,
+        denoise: Denoiser,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        steps: Steps = None,
+        noise: Noise = ...,
+    ) -> Iterator[SampleStep]:
+        """denoise: any denoiser; x: x_T (B, C, H, W); y: labels (B,) or None; steps: as `Schedule.respace` takes."""
+
+
+def _no_mean_form(prediction: Prediction, sampler: str) -> Prediction:
+    if prediction.gradient is not None:
+        raise ValueError(f"guidance in the mean form has no meaning for {sampler}; use form='score'")
+    return prediction
+
+
+@torch.no_grad()
+def ddpm(
+    denoise: Denoiser,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    steps: Steps = None,
+    noise: Noise = NoiseStream(),
+) -> Iterator[SampleStep]:
+    """Ancestral sampling (DDPM algorithm 2), with the denoiser's variance and, in the mean form, its gradient."""
+    schedule = denoise.schedule.respace(steps)
+    for k, i in enumerate(reversed(range(schedule.T)), 1):
+        t = int(schedule.timesteps[i])
+        prediction = denoise(x, torch.full((len(x),), t, device=x.device), y)
+        at = torch.full((len(x),), i, device=x.device)
+        variance = schedule.log_variance(at, prediction.fraction.expand_as(x)).exp()
+        x = schedule.posterior_mean(prediction.x0, x, at)
+        if prediction.gradient is not None:
+            x = x + variance * prediction.gradient
+        if i > 0:
+            x = x + variance.sqrt() * noise(k, x.shape).to(x)
+        yield SampleStep(k, t, x, prediction.x0)
+
+
+@torch.no_grad()
+def ddim(
+    denoise: Denoiser,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    steps: Steps = 50,
+    noise: Noise = NoiseStream(),
+    eta: float = 0.0,
+) -> Iterator[SampleStep]:
+    """DDIM (Song et al. 2021, eq. 12): deterministic for eta = 0, as random as ancestral sampling for eta = 1."""
+    schedule = denoise.schedule.respace(steps)
+    for k, i in enumerate(reversed(range(schedule.T)), 1):
+        t = int(schedule.timesteps[i])
+        prediction = _no_mean_form(denoise(x, torch.full((len(x),), t, device=x.device), y), "DDIM")
+        previous = float(schedule.alpha_bar_prev[i])
+        sigma = eta * float(schedule.posterior_variance[i]) ** 0.5
+        x = previous**0.5 * prediction.x0 + max(1 - previous - sigma**2, 0) ** 0.5 * prediction.eps
+        if sigma > 0:
+            x = x + sigma * noise(k, x.shape).to(x)
+        yield SampleStep(k, t, x, prediction.x0)
+
+
+@torch.no_grad()
+def dpm_solver(
+    denoise: Denoiser,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    steps: Steps = 20,
+    noise: Noise = NoiseStream(),
+) -> Iterator[SampleStep]:
+    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): second order from one evaluation a step; draws no noise.
+
+    In lambda = log(sqrt(alpha_bar) / sqrt(1 - alpha_bar)) the ODE for x0 is linear; the last two estimates of x0
+    extrapolate it. The first step, and the last one, to lambda = infinity, are of first order.
+    """
+    schedule = denoise.schedule.respace(steps)
+    log_snr = 0.5 * (schedule.alpha_bar / (1 - schedule.alpha_bar)).log()
+    earlier: Tensor | None = None
+    for k, i in enumerate(reversed(range(schedule.T)), 1):
+        t = int(schedule.timesteps[i])
+        x0 = _no_mean_form(denoise(x, torch.full((len(x),), t, device=x.device), y), "DPM-Solver++").x0
+        if i == 0:
+            x = x0
+        else:
+            h = log_snr[i - 1] - log_snr[i]
+            slope = torch.zeros_like(x0)
+            if earlier is not None:
+                slope = (x0 - earlier) * float(h / (log_snr[i] - log_snr[i + 1]) / 2)
+            alpha_bar, previous = schedule.alpha_bar[i], schedule.alpha_bar[i - 1]
+            keep = float(((1 - previous) / (1 - alpha_bar)).sqrt())
+            x = keep * x - float(previous.sqrt() * torch.expm1(-h)) * (x0 + slope)
+        earlier = x0
+        yield SampleStep(k, t, x, x0)
+
+
+@torch.no_grad()
+def heun(
+    denoise: Denoiser,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    steps: Steps = 20,
+    noise: Noise = NoiseStream(),
+) -> Iterator[SampleStep]:
+    """Heun's second-order method (Karras et al. 2022, algorithm 1): two evaluations a step, one at the last.
+
+    In the scaled variable x / sqrt(alpha_bar), with sigma = sqrt(1 - alpha_bar) / sqrt(alpha_bar), the ODE reads
+    dx / dsigma = eps; Euler's method is DDIM, and this is its trapezoidal correction. Draws no noise.
+    """
+    schedule = denoise.schedule.respace(steps)
+    sigma = ((1 - schedule.alpha_bar) / schedule.alpha_bar).sqrt().tolist()
+    scale = schedule.alpha_bar.sqrt().tolist()
+
+    def evaluate(x: Tensor, i: int) -> Prediction:
+        t = torch.full((len(x),), int(schedule.timesteps[i]), device=x.device)
+        return _no_mean_form(denoise(x, t, y), "Heun's method")
+
+    for k, i in enumerate(reversed(range(schedule.T)), 1):
+        here = evaluate(x, i)
+        if i == 0:
+            x = here.x0
+        else:
+            step = sigma[i - 1] - sigma[i]
+            euler = scale[i - 1] * (x / scale[i] + step * here.eps)
+            there = evaluate(euler, i - 1)
+            x = scale[i - 1] * (x / scale[i] + step * (here.eps + there.eps) / 2)
+        yield SampleStep(k, int(schedule.timesteps[i]), x, here.x0)
+
+
+def sample(
+    denoise: Denoiser,
+    shape: Sequence[int],
+    y: Tensor | None = None,
+    *,
+    sampler: Sampler = ddim,
+    steps: Steps = 50,
+    seed: int = 0,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+    progress: bool | str = True,
+) -> Tensor:
+    """Samples `shape[0]` images, in batches and over all processes, with a progress bar.
+
+    Image i depends on the seed, on i and on its label alone: any batch size and any number of processes give the
+    same images, to rounding.
+
+    Args:
+        shape: (N, C, H, W).
+        y: labels int64 (N,), or None.
+        progress: the bar's label, or whether there is one.
+
+    Returns:
+        float32 (N, C, H, W), on the CPU, about [-1, 1], not clipped; the same on every process.
+
+    Raises:
+        ValueError: if the labels do not fit the shape, or the batch size is not positive.
+    """
+    if y is not None and y.shape != (shape[0],):
+        raise ValueError(f"{shape[0]} images need as many labels, not y of shape {tuple(y.shape)}")
+    if batch_size < 1:
+        raise ValueError(f"a batch holds at least one image, not {batch_size}")
+    group = processes()
+    device = group.device if device is None else torch.device(device)
+    mine = range(shape[0] * group.rank // group.count, shape[0] * (group.rank + 1) // group.count)
+    starts = range(mine.start, mine.stop, batch_size)
+    total = len(starts) * denoise.schedule.respace(steps).T
+    done = [torch.empty(0, *shape[1:])]
+    label = progress if isinstance(progress, str) else "sampling"
+    with tqdm(total=total, desc=label, unit="step", disable=not progress or group.rank > 0) as bar:
+        for start in starts:
+            stop = min(start + batch_size, mine.stop)
+            stream = NoiseStream(seed, start)
+            x = stream(0, (stop - start, *shape[1:]), device)
+            labels = None if y is None else y[start:stop].to(device)
+            for step in sampler(denoise, x, labels, steps=steps, noise=stream):
+                x = step.x
+                bar.update()
+            done.append(x.float().cpu())
+    return group.gather(torch.cat(done), shape[0])

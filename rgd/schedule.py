@@ -1,0 +1,186 @@
+"""The noise schedule: how much of an image is left at each time t.
+
+xt = sqrt(alpha_bar_t) x0 + sqrt(1 - alpha_bar_t) eps, for t = 0 (almost clean) ... T - 1 (almost pure noise).
+Every table follows from `alpha_bar`, in float64, and is cast where it is used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """A discrete diffusion process.
+
+    Attributes:
+        alpha_bar: float64 (T,), strictly decreasing inside (0, 1): the share of the variance that is still image.
+        timesteps: int64 (T,): the time by which a network knows each step. `arange(T)`, except after `respace`.
+
+    Raises:
+        ValueError: if alpha_bar is not one-dimensional, decreasing and inside (0, 1).
+    """
+
+    alpha_bar: Tensor
+    timesteps: Tensor = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        alpha_bar = torch.as_tensor(self.alpha_bar, dtype=torch.float64).cpu()
+        if alpha_bar.ndim != 1 or len(alpha_bar) == 0:
+            raise ValueError(f"alpha_bar must be a non-empty vector, not of shape {tuple(alpha_bar.shape)}")
+        if not (bool((alpha_bar > 0).all() and (alpha_bar < 1).all()) and bool((alpha_bar.diff() < 0).all())):
+            raise ValueError("alpha_bar must decrease strictly and stay inside (0, 1)")
+        timesteps = torch.arange(len(alpha_bar)) if self.timesteps is None else self.timesteps
+        object.__setattr__(self, "alpha_bar", alpha_bar)
+        object.__setattr__(self, "timesteps", torch.as_tensor(timesteps, dtype=torch.int64).cpu())
+
+    @property
+    def T(self) -> int:
+        """The number of steps."""
+        return len(self.alpha_bar)
+
+    @cached_property
+    def signal(self) -> Tensor:
+        """sqrt(alpha_bar), what x0 is multiplied by."""
+        return self.alpha_bar.sqrt()
+
+    @cached_property
+    def sigma(self) -> Tensor:
+        """sqrt(1 - alpha_bar), what eps is multiplied by. In float32 the difference would lose its digits near t = 0."""
+        return (1 - self.alpha_bar).sqrt()
+
+    @cached_property
+    def alpha_bar_prev(self) -> Tensor:
+        """alpha_bar one step less noisy, with 1 (a clean image) before the first."""
+        return torch.cat([torch.ones(1, dtype=torch.float64), self.alpha_bar[:-1]])
+
+    @cached_property
+    def beta(self) -> Tensor:
+        """The variance each step adds: 1 - alpha_bar_t / alpha_bar_{t-1}."""
+        return 1 - self.alpha_bar / self.alpha_bar_prev
+
+    @cached_property
+    def posterior_variance(self) -> Tensor:
+        """beta_tilde, the variance of q(x_{t-1} | xt, x0) (DDPM eq. 7); it is 0 at t = 0."""
+        return self.beta * (1 - self.alpha_bar_prev) / (1 - self.alpha_bar)
+
+    @cached_property
+    def _tables(self) -> dict[tuple[str, torch.device], Tensor]:
+        return {}
+
+    def at(self, name: str, t: Tensor, like: Tensor) -> Tensor:
+        """The entries `t` (B,) of the table `name`, in the type of `like` and shaped to multiply it."""
+        key = (name, t.device)
+        if key not in self._tables:  # each table moves to a device once; Apple's has no float64
+            table = getattr(self, name)
+            self._tables[key] = (table.float() if t.device.type == "mps" else table).to(t.device)
+        return self._tables[key][t].to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+
+    def q_sample(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        """xt given x0, t (B,) and the noise eps (DDPM eq. 4)."""
+        return self.at("signal", t, x0) * x0 + self.at("sigma", t, x0) * eps
+
+    def x0_from_eps(self, xt: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        """The x0 that xt and the noise eps imply."""
+        return (xt - self.at("sigma", t, xt) * eps) / self.at("signal", t, xt)
+
+    def eps_from_x0(self, xt: Tensor, t: Tensor, x0: Tensor) -> Tensor:
+        """The noise that xt and x0 imply."""
+        return (xt - self.at("signal", t, xt) * x0) / self.at("sigma", t, xt)
+
+    @cached_property
+    def _posterior_x0(self) -> Tensor:
+        return self.alpha_bar_prev.sqrt() * self.beta / (1 - self.alpha_bar)
+
+    @cached_property
+    def _posterior_xt(self) -> Tensor:
+        return (1 - self.beta).sqrt() * (1 - self.alpha_bar_prev) / (1 - self.alpha_bar)
+
+    def posterior_mean(self, x0: Tensor, xt: Tensor, t: Tensor) -> Tensor:
+        """The mean of q(x_{t-1} | xt, x0) (DDPM eq. 7)."""
+        return self.at("_posterior_x0", t, xt) * x0 + self.at("_posterior_xt", t, xt) * xt
+
+    @cached_property
+    def log_beta(self) -> Tensor:
+        """log beta_t, the upper end of the variance of a reverse step."""
+        return self.beta.log()
+
+    @cached_property
+    def log_posterior_variance(self) -> Tensor:
+        """log beta_tilde_t, its lower end. At t = 0, where beta_tilde is 0, the value of t = 1 stands in."""
+        variance = self.posterior_variance.clone()
+        variance[0] = variance[1] if self.T > 1 else self.beta[0]
+        return variance.log()
+
+    def log_variance(self, t: Tensor, fraction: Tensor) -> Tensor:
+        """Log variance of a reverse step: `fraction` 0 gives beta_tilde, 1 gives beta (Nichol & Dhariwal eq. 15).
+
+        In between it interpolates the logarithms. As the fraction does not depend on the steps taken, a network
+        that predicts it serves every respacing.
+        """
+        low, high = self.at("log_posterior_variance", t, fraction), self.at("log_beta", t, fraction)
+        return fraction * high + (1 - fraction) * low
+
+    def respace(self, steps: int | str | Sequence[int] | None) -> Schedule:
+        """The same process seen at fewer times; alpha_bar at the kept times is unchanged.
+
+        Args:
+            steps: None keeps all; an integer n keeps n evenly spaced times, the first and last among them;
+                a sequence gives a count for each of equally long sections; "ddim25" strides evenly from t = 0
+                (the DDIM paper's choice).
+
+        Raises:
+            ValueError: if so many steps, or such a stride, cannot be had.
+        """
+        if steps is None:
+            return self
+        kept = torch.tensor(_kept_times(self.T, steps))
+        return Schedule(self.alpha_bar[kept], self.timesteps[kept])
+
+
+def _kept_times(T: int, steps: int | str | Sequence[int]) -> list[int]:
+    if isinstance(steps, str):
+        if steps.startswith("ddim"):
+            count = int(steps[len("ddim") :])
+            strided = (range(0, T, stride) for stride in range(1, T + 1))
+            times = next((times for times in strided if len(times) == count), None)
+            if times is None:
+                raise ValueError(f"no integer stride visits exactly {count} of {T} times; try {steps[4:]} alone")
+            return list(times)
+        steps = [int(count) for count in steps.split(",")]
+    counts = [steps] if isinstance(steps, int) else list(steps)
+    if not counts or min(counts) < 1:
+        raise ValueError(f"a schedule needs at least one step in each section, not {counts}")
+    kept: list[int] = []
+    start = 0
+    for section, count in enumerate(counts):
+        size = T // len(counts) + (section < T % len(counts))
+        if count > size:
+            raise ValueError(f"{count} steps cannot be taken from a section of {size} times")
+        stride = (size - 1) / (count - 1) if count > 1 else 0.0
+        kept += [start + round(i * stride) for i in range(count)]
+        start += size
+    return kept
+
+
+def linear(T: int = 1000) -> Schedule:
+    """beta rises linearly from 1e-4 to 0.02 (DDPM), scaled by 1000 / T so that x_T is noise for any T."""
+    if T < 1:
+        raise ValueError(f"T must be at least 1, not {T}")
+    beta = torch.linspace(0.1 / T, min(20 / T, 0.999), T, dtype=torch.float64)
+    return Schedule((1 - beta).cumprod(0))
+
+
+def cosine(T: int = 1000) -> Schedule:
+    """alpha_bar follows a squared cosine (Nichol & Dhariwal eq. 17), each beta capped at 0.999."""
+    if T < 1:
+        raise ValueError(f"T must be at least 1, not {T}")
+    time = torch.linspace(0, 1, T + 1, dtype=torch.float64)
+    f = ((time + 0.008) / 1.008 * math.pi / 2).cos() ** 2
+    return Schedule((1 - (1 - f[1:] / f[:-1]).clamp(max=0.999)).cumprod(0))
