@@ -1,1 +1,73 @@
-"""Robust classifier guidance for diffusion models."""
+"""rgd: robust classifier guidance for diffusion models.
+
+The gradient decides: a denoiser is steered by grad_xt log p(y | xt, t), and what that gradient is worth depends on how
+the classifier was trained. The modules in the order in which data flows through them:
+
+`data`, `schedule`, `networks`, `denoiser`, `objectives`, `training`, `attacks`, `guidance`, `samplers`, `gradients`,
+`metrics`, `plots`; beside them `mixture` (the oracle), `checkpoints`, `recipes`, `demo` and `cli`.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from rgd import checkpoints, data, errors, gradients, metrics, objectives, schedule
+from rgd.attacks import L2, PGD, Linf, fgsm, pgd
+from rgd.denoiser import Denoiser, NetworkDenoiser, Prediction
+from rgd.guidance import autoguidance, classifier_free, grad_log_prob, guide, unconditional
+from rgd.mixture import Mixture, mixture
+from rgd.networks import EncoderConfig, EncoderUNet, Judge, JudgeConfig, UNet, UNetConfig, build
+from rgd.noise import NoiseStream, generator, noise
+from rgd.profiles import Profile, profile
+from rgd.samplers import ddim, ddpm, dpm_solver, heun, sample
+from rgd.schedule import Schedule
+from rgd.training import Training, TrainStep, fit
+
+try:
+    __version__ = version("rgd")
+except PackageNotFoundError:  # run from a source tree that was never installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "L2",
+    "PGD",
+    "Denoiser",
+    "EncoderConfig",
+    "EncoderUNet",
+    "Judge",
+    "JudgeConfig",
+    "Linf",
+    "Mixture",
+    "NetworkDenoiser",
+    "NoiseStream",
+    "Prediction",
+    "Profile",
+    "Schedule",
+    "TrainStep",
+    "Training",
+    "UNet",
+    "UNetConfig",
+    "autoguidance",
+    "build",
+    "checkpoints",
+    "classifier_free",
+    "data",
+    "ddim",
+    "ddpm",
+    "dpm_solver",
+    "errors",
+    "fgsm",
+    "fit",
+    "generator",
+    "grad_log_prob",
+    "gradients",
+    "guide",
+    "heun",
+    "metrics",
+    "mixture",
+    "noise",
+    "objectives",
+    "pgd",
+    "profile",
+    "sample",
+    "schedule",
+    "unconditional",
+]

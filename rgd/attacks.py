@@ -60,8 +60,10 @@ class L2:
 
     def direction(self, gradient: Tensor) -> Tensor:
         """g / ||g||."""
-        norm = gradient.flatten(1).norm(dim=1)
-        return gradient / _per_image(norm, gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+        # The squares of a confident classifier's gradient underflow: bring its largest component to 1 first.
+        tiny = torch.finfo(gradient.dtype).tiny
+        g = gradient / _per_image(gradient.flatten(1).abs().amax(dim=1), gradient).clamp_min(tiny)
+        return g / _per_image(g.flatten(1).norm(dim=1), g).clamp_min(tiny)
 
     def project(self, u: Tensor) -> Tensor:
         """u / max(1, ||u||)."""
@@ -128,7 +130,7 @@ class PGD:
             This is the paper's choice: without it, what is unrecognisable in the noise would be pushed further.
 
     Raises:
-        ValueError: for steps < 0 or a step that is not positive.
+        ValueError: for steps < 0, or a step that is not positive and finite.
     """
 
     threat: Threat
@@ -140,7 +142,7 @@ class PGD:
     def __post_init__(self) -> None:
         if self.steps < 0:
             raise ValueError(f"an attack takes zero or more steps, not {self.steps}")
-        if self.step is not None and not self.step > 0:
+        if self.step is not None and not 0 < self.step < math.inf:
             raise ValueError(f"the step is a positive fraction of the radius, not {self.step}")
 
     def iterate(

@@ -162,9 +162,7 @@ def save(dataset: Dataset, path: Location) -> None:
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
-        raise SaveError(
-            f"cannot write {path} ({error}): free some space or choose a folder that can be written"
-        ) from error
+        raise SaveError(f"cannot write {path} ({error}): free some space or choose a writable folder") from error
 
 
 def batch_indices(n: int, batch_size: int, seed: int, step: int) -> torch.Tensor:
@@ -250,9 +248,11 @@ def _download(name: str, cache: Path) -> dict[str, Dataset]:
 class _Impatient(tqdm):
     """A progress bar that gives a slow host up: a throttled one never fails, it takes an hour."""
 
+    patience, speed = 15.0, 300e3  # seconds, bytes per second
+
     def update(self, n: float | None = 1) -> bool | None:
         seconds = self.format_dict["elapsed"]
-        if seconds > 15 and self.n < 300e3 * seconds:
+        if seconds > self.patience and self.n < self.speed * seconds:
             raise TimeoutError(f"only {self.n / seconds / 1e3:.0f} kB/s")
         return super().update(n)
 

@@ -71,4 +71,17 @@ def guided_x0(
 ) -> tuple[Tensor, Tensor]:
     """The denoiser's x0 at xt without and with guidance at `scale`: the move that one guided step makes."""
     with torch.no_grad():
-        return denoise(xt, t).x0, guide(denoise, grad_log_prob(classifier), scale)(xt, t, y).x0
+        return denoise(xt, t, y).x0, guide(denoise, grad_log_prob(classifier), scale)(xt, t, y).x0
+
+
+def ascend(classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor, length: float, steps: int = 20) -> Tensor:
+    """xt after a walk of total `length` (L2, in [-1, 1] units) uphill on log p(y | xt), in `steps` equal steps.
+
+    Where the walk ends shows what the classifier takes for "more like y": an image of y, or adversarial noise.
+    """
+    gradient = grad_log_prob(classifier)
+    for _ in range(steps):
+        direction = gradient(xt, t, y)
+        size = direction.flatten(1).norm(dim=1).clamp_min(torch.finfo(xt.dtype).tiny)
+        xt = xt + length / steps * direction / size.reshape(-1, *[1] * (xt.ndim - 1))
+    return xt

@@ -160,11 +160,11 @@ class Extrapolated:
         if self.scale == 1 or not inside.any():
             return strong
         weak = self.weak(xt, t, y)
-        scale = torch.where(_per_image(inside, xt), self.scale, 1.0).to(xt)
+        beyond = (self.scale - 1) * _per_image(inside, xt).to(xt)
         return replace(
             strong,
-            x0=weak.x0 + scale * (strong.x0 - weak.x0),
-            eps=weak.eps + scale * (strong.eps - weak.eps),
+            x0=strong.x0 + beyond * (strong.x0 - weak.x0),
+            eps=strong.eps + beyond * (strong.eps - weak.eps),
         )
 
 

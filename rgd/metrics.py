@@ -32,9 +32,11 @@ from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metri
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
 from rgd.data import Dataset
+from rgd.errors import CheckpointError
 from rgd.noise import generator, noise
 from rgd.schedule import Schedule
 
+INCEPTION = "inception-v3-compat"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # ends with the start of its SHA-256
 INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
 NEIGHBOURS, ISC_SPLITS, KID_SIZE, KID_SUBSETS = 3, 10, 1000, 100  # the papers' and torch-fidelity's defaults
@@ -183,26 +185,23 @@ def load_inception(path: str | Path | None = None) -> nn.Module:
     """torch-fidelity's `inception-v3-compat` on the CPU, for 2048 features and unbiased logits.
 
     Weights come from `path`, else from $RGD_INCEPTION, else they are downloaded into torch.hub's cache and
-    checked against the hash in their name. FileNotFoundError says where to get the file when that fails.
+    checked against the hash in their name. CheckpointError says where to get the file when that fails.
     """
     path = path or os.environ.get("RGD_INCEPTION")
-    try:
-        if path:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
-        else:
-            weights = torch.hub.load_state_dict_from_url(
-                INCEPTION_URL, map_location="cpu", check_hash=True, weights_only=True
-            )
-    except (OSError, RuntimeError) as error:
-        raise FileNotFoundError(
-            f"cannot read Inception's weights {path or INCEPTION_FILE} ({error}): download "
-            f"{INCEPTION_URL} and pass its path to load_inception, or set RGD_INCEPTION to it"
-        ) from error
     file = io.BytesIO()  # torch-fidelity takes only a file, and would unpickle whatever is in the user's
-    torch.save(weights, file)
-    file.seek(0)
     layers = ["2048", "logits_unbiased"]
-    return FeatureExtractorInceptionV3("inception-v3-compat", layers, feature_extractor_weights_path=file)
+    options: dict[str, Any] = {"map_location": "cpu", "weights_only": True}
+    try:
+        load = torch.hub.load_state_dict_from_url
+        weights = torch.load(path, **options) if path else load(INCEPTION_URL, check_hash=True, **options)
+        torch.save(weights, file)
+        file.seek(0)
+        return FeatureExtractorInceptionV3(INCEPTION, layers, feature_extractor_weights_path=file)
+    except Exception as error:  # no network, no file, a damaged one, another model's: the remedy is the same
+        raise CheckpointError(
+            f"cannot use Inception's weights {path or INCEPTION_FILE}: {error}. Download {INCEPTION_URL} and pass "
+            "its path to load_inception, or set RGD_INCEPTION to it"
+        ) from error
 
 
 def register_judge(name: str, judge: nn.Module) -> None:
@@ -293,10 +292,10 @@ def _accuracy(_: Features) -> Score:
 _SPECS: dict[str, tuple[Callable[[Features], Score], int, tuple[float, float]]] = {
     "fd": (_fd, 4, (0.0, math.inf)),
     "kid": (_kid, 4, FREE),  # the estimator is unbiased, so it may be negative
-    "isc": (_isc, 4 * ISC_SPLITS, (1.0, math.inf)),
-    "precision": (_precision, 2, SHARE),
+    "isc": (_isc, 4 * ISC_SPLITS, (1.0, math.inf)),  # and at most the number of classes
+    "precision": (_precision, 4, SHARE),
     "recall": (_recall, 2 * (NEIGHBOURS + 1), SHARE),
-    "accuracy": (_accuracy, 2, SHARE),
+    "accuracy": (_accuracy, 4, SHARE),
 }
 METRICS = tuple(_SPECS)
 
@@ -306,9 +305,10 @@ def estimate(
 ) -> Estimate:
     """One of `METRICS`: fd, kid, isc, precision, recall, or accuracy (against `samples.labels`).
 
-    isc and accuracy need no reference. `halves` and `seed` as in `jackknife`; time grows with `halves`, and each fd
-    of Inception's 2048 features takes many seconds. `method` warns where samples are too few for the value to be
-    trusted. ValueError for an unknown metric, too few samples, and features that do not belong together.
+    isc and accuracy need no reference. `halves` and `seed` as in `jackknife`; time grows with `halves`: on a CPU a
+    half of 1000 samples takes kid seconds, and Inception's 2048 features take fd many. `method` warns where samples
+    are too few for the value to be trusted. ValueError for an unknown metric, too few samples, and features that do
+    not belong together.
     """
     notes = _check(metric, samples, reference)
     prepare, _, bounds = _SPECS[metric]
@@ -316,6 +316,7 @@ def estimate(
     if metric in ("accuracy", "precision"):  # the reference being fixed, precision too counts independent samples
         result = proportion(round(score(samples) * n), n)
     else:
+        bounds = (1.0, samples.logits.shape[1]) if metric == "isc" else bounds
         result = jackknife(lambda i: score(samples[i]), n, halves=halves, seed=seed, bounds=bounds)
     return replace(result, method=f"{result.method}; {notes}")
 

@@ -101,11 +101,13 @@ class JudgeConfig:
 NetworkConfig = UNetConfig | EncoderConfig | JudgeConfig
 
 
-def build(config: NetworkConfig) -> UNet | EncoderUNet | Judge:
-    """The network that a configuration describes, with fresh weights."""
-    if isinstance(config, UNetConfig):
-        return UNet(config)
-    return EncoderUNet(config) if isinstance(config, EncoderConfig) else Judge(config)
+def build(config: NetworkConfig, seed: int = 0) -> UNet | EncoderUNet | Judge:
+    """The network that a configuration describes, with fresh weights that the seed decides."""
+    with torch.random.fork_rng(devices=[]):  # layers draw their weights from the global state: lend them another
+        torch.manual_seed(seed)
+        if isinstance(config, UNetConfig):
+            return UNet(config)
+        return EncoderUNet(config) if isinstance(config, EncoderConfig) else Judge(config)
 
 
 def time_embedding(t: Tensor, dim: int) -> Tensor:

@@ -7,6 +7,7 @@ seed, an index, a step), so a run can be split over batches and processes, stopp
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,8 @@ def generator(*key: int | str, device: torch.device | str = "cpu") -> torch.Gene
     Keys that differ in any part give independent streams; a hash mixes them, because seeds that differ by one
     are not independent in every engine.
     """
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    plain = tuple(part if isinstance(part, str) else operator.index(part) for part in key)  # numpy's integers too
+    digest = hashlib.blake2b(repr(plain).encode(), digest_size=8).digest()
     return torch.Generator(device=device).manual_seed(int.from_bytes(digest, "little") >> 1)
 
 

@@ -52,7 +52,7 @@ class Schedule:
 
     @cached_property
     def sigma(self) -> Tensor:
-        """sqrt(1 - alpha_bar), what eps is multiplied by. In float32 the difference would lose its digits near t = 0."""
+        """sqrt(1 - alpha_bar), what eps is multiplied by. Float32 would lose the difference's digits near t = 0."""
         return (1 - self.alpha_bar).sqrt()
 
     @cached_property

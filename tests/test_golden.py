@@ -165,8 +165,8 @@ def test_golden_guided_trajectory(golden: Golden, name: str, which: int, form: A
     times = sorted(recorded["timesteps"].tolist(), reverse=True)
     for step in trajectory:
         assert step.t == times[step.k - 1]
-        close(step.x, recorded["samples"][step.k - 1], 2e-5)
-        close_x0(step.x0, recorded["pred_x0"][step.k - 1], float(golden.schedule.signal[step.t]), 1e-5)
+        close(step.x, recorded["samples"][step.k - 1], 1e-4)
+        close_x0(step.x0, recorded["pred_x0"][step.k - 1], float(golden.schedule.signal[step.t]), 5e-5)
         count += 1
     assert count == len(recorded["samples"])
 

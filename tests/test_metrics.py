@@ -15,9 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
+from torch_fidelity.defaults import DEFAULTS
+from torch_fidelity.metric_kid import kid_features_to_metric
 
 from rgd import metrics
 from rgd.data import Dataset
+from rgd.errors import CheckpointError
 from rgd.metrics import (
     METRICS,
     Estimate,
@@ -120,7 +123,7 @@ def test_estimate_prints_as_many_digits_as_it_knows_and_becomes_json() -> None:
     assert Estimate(**json.loads(json.dumps(made.to_json()))) == made
 
 
-@pytest.mark.parametrize("n", [60, 61])
+@pytest.mark.parametrize("n", [60, 5])
 def test_jackknife_gives_the_standard_error_of_a_mean(n: int) -> None:
     x = normal(n, seed=1, dim=1)[:, 0]
     made = jackknife(lambda i: x[i].mean().item(), n, halves=4000)
@@ -181,14 +184,15 @@ def test_fd_of_gaussians_is_the_closed_form() -> None:
 
 
 def test_fd_is_computed_in_float64() -> None:
-    a = exactly(torch.full((3,), 1e4), torch.eye(3), 200, 1)  # in float32 the spread would drown in the mean
-    b = exactly(torch.full((3,), 1e4 + 1e-3), torch.eye(3), 200, 2)
-    assert estimate("fd", seen(a.double()), seen(b.double())).value == pytest.approx(3e-6, rel=1e-3)
+    full = torch.full((3,), 1e4, dtype=torch.float64)
+    a = exactly(full, torch.eye(3).double(), 200, 1)  # in float32 the spread would drown in the mean
+    b = exactly(full + 1e-3, torch.eye(3).double(), 200, 2)
+    assert estimate("fd", seen(a), seen(b)).value == pytest.approx(3e-6, rel=1e-3)
 
 
 def test_fd_interval_covers_where_the_bias_is_small() -> None:
     shift, runs = 2.0, 60
-    reference = seen(exactly(torch.zeros(2), torch.eye(2), 500, 9))
+    reference = seen(exactly(torch.zeros(2).double(), torch.eye(2).double(), 500, 9))
     made = [estimate("fd", seen(normal(400, k, 2, shift)), reference) for k in range(runs)]
     covered = sum(e.low <= 2 * shift**2 <= e.high for e in made) / runs
     assert covered >= 0.85  # 0.94 less three standard errors
@@ -221,9 +225,11 @@ def test_everything_agrees_with_torch_fidelity(sizes: tuple[int, int]) -> None:
     assert all(p.requires_grad for p in judge.parameters())  # torch-fidelity froze its copy, not ours
 
 
-def test_kid_of_more_than_a_thousand_uses_the_default_subsets() -> None:
+def test_kid_of_more_than_a_thousand_takes_random_subsets(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (DEFAULTS["kid_subset_size"], DEFAULTS["kid_subsets"]) == (metrics.KID_SIZE, metrics.KID_SUBSETS)
+    monkeypatch.setattr(metrics, "KID_SUBSETS", 3)  # the hundred take seconds
     a, b = seen(normal(1100, 1)), seen(normal(1200, 2, shift=0.3))
-    theirs = metrics.kid_features_to_metric(a.features, b.features, verbose=False)
+    theirs = kid_features_to_metric(a.features, b.features, kid_subsets=3, verbose=False)
     made = estimate("kid", a, b, halves=2)
     assert made.value == pytest.approx(theirs[torch_fidelity.KEY_METRIC_KID_MEAN], rel=1e-9)
     assert "subsets of" not in made.method
@@ -252,7 +258,7 @@ def test_the_order_of_images_does_not_matter(seed: int, metric: str) -> None:
 
 def test_paired_difference_is_narrower_when_matched() -> None:
     reference, base = seen(normal(300, 0)), normal(200, 1, shift=1.0)
-    a, b = seen(base), seen(base + 0.05 * normal(200, 2) + 0.1)
+    a, b = seen(base), seen(base + 0.05 * normal(200, 2) + 0.06)
     paired = paired_difference("fd", a, b, reference)
     single = [estimate("fd", f, reference) for f in (a, b)]
     assert paired.value == pytest.approx(single[0].value - single[1].value)
@@ -330,6 +336,17 @@ def test_too_few_samples_are_flagged() -> None:
         estimate("kid", many, seen(normal(3, 0, dim=50)))
 
 
+def test_intervals_stay_within_their_range() -> None:
+    sure = 20 * torch.nn.functional.one_hot(torch.arange(400) % CLASSES, CLASSES)
+    score = estimate("isc", seen(normal(400, 0), sure))
+    assert score.value < score.high == CLASSES  # a sure judge and equal classes: the most there is
+    near, reference = seen(normal(60, 0)), seen(normal(60, 1))
+    assert estimate("fd", near, reference, seed=1).low >= 0
+    assert estimate("recall", near, reference).high <= 1
+    assert estimate("precision", seen(reference.features), reference).value == 1
+    assert estimate("precision", seen(reference.features), reference).low == proportion(60, 60).low < 1
+
+
 def nan_image() -> Tensor:
     x0 = pictures(10, 0) / 127.5 - 1
     x0[3, 0, 2, 2] = math.nan
@@ -355,7 +372,7 @@ def test_samples_that_cannot_be_scored(samples: Tensor, message: str) -> None:
 def test_arguments_that_do_not_fit() -> None:
     x0, reference, judge = pictures(10, 0) / 127.5 - 1, pictures(20, 1), Judge()
     for labels in (torch.full((10,), 3), torch.full((10,), -1)):
-        with pytest.raises(ValueError, match="need 0..2"):
+        with pytest.raises(ValueError, match=r"need 0\.\.2"):
             evaluate(x0, reference, judge=judge, labels=labels, metrics=["accuracy"])
     with pytest.raises(ValueError, match="one for each of 10"):
         evaluate(x0, reference, judge=judge, labels=torch.zeros(9, dtype=torch.long), metrics=["accuracy"])
@@ -441,10 +458,13 @@ def test_inception_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, tmp_path)
         raise URLError("no network")
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
-    with pytest.raises(FileNotFoundError, match=r"6726825d\.pth .*no network.*https://.*RGD_INCEPTION"):
+    with pytest.raises(CheckpointError, match=r"6726825d\.pth: .*no network.*https://.*RGD_INCEPTION"):
         metrics.load_inception()
-    with pytest.raises(FileNotFoundError, match=r"absent\.pth"):
+    with pytest.raises(CheckpointError, match=r"absent\.pth"):
         metrics.load_inception(tmp_path / "absent.pth")
+    torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"other\.pth"):
+        metrics.load_inception(tmp_path / "other.pth")
 
 
 class Trap:
@@ -458,7 +478,7 @@ def test_inception_weights_are_not_unpickled(tmp_path) -> None:
     import builtins
 
     torch.save(Trap(), tmp_path / "evil.pth")
-    with pytest.raises(Exception, match="eval"):
+    with pytest.raises(CheckpointError, match="eval"):
         metrics.load_inception(tmp_path / "evil.pth")
     assert not hasattr(builtins, "trapped")
 
@@ -510,7 +530,7 @@ def test_accuracy_by_t_refuses_nonsense() -> None:
     x0, y, schedule = torch.zeros(4, *SHAPE), torch.zeros(4, dtype=torch.long), linear(10)
     with pytest.raises(ValueError, match="0 <= t < 10"):
         accuracy_by_t(brightness, x0, y, schedule, [10])
-    with pytest.raises(ValueError, match="need 0..1"):
+    with pytest.raises(ValueError, match=r"need 0\.\.1"):
         accuracy_by_t(brightness, x0, y + 2, schedule, [0])
     with pytest.raises(ValueError, match="one for each of 4"):
         accuracy_by_t(brightness, x0, y[:3], schedule, [0])

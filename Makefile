@@ -1,0 +1,42 @@
+# Every target sets itself up in .venv; PYTHON chooses the interpreter (3.11 to 3.13).
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help demo test lint fix book benchmark clean
+
+help:  ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# One stamp for each set of extras, renewed when pyproject.toml changes.
+.venv/.installed-%: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.$(if $(filter base,$*),,[$(subst -,$(comma),$*)])'
+	@touch $@
+comma := ,
+
+demo: .venv/.installed-base  ## train, guide and measure on real digits; writes a report (DATA=mnist for larger images)
+	$(BIN)/rgd demo $(if $(DATA),--data $(DATA))
+
+test: .venv/.installed-test  ## lint, types, and the whole suite
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+fix: .venv/.installed-test  ## format, and mend what the linter can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+book: .venv/.installed-book  ## the site, in build/book/_build/html
+	$(BIN)/jupyter-book build . -W -n --path-output build/book
+
+benchmark: .venv/.installed-peers  ## speed against peers on this machine
+	$(BIN)/python -m benchmarks.speed
+
+clean:  ## remove what the other targets made, except runs/
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,229 @@
+"""Weights and training states as safetensors files, with what they are and where they come from in the metadata.
+
+A file appears whole or not at all, carries a digest of its tensors, and never runs code when it is read.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from rgd.denoiser import NetworkDenoiser
+from rgd.errors import CheckpointError, SaveError
+from rgd.networks import EncoderConfig, EncoderUNet, Judge, JudgeConfig, NetworkConfig, UNet, UNetConfig, build
+from rgd.schedule import Schedule
+
+_CONFIGS: dict[str, type[NetworkConfig]] = {"UNet": UNetConfig, "EncoderUNet": EncoderConfig, "Judge": JudgeConfig}
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing: beside the target first, then renamed over it.
+
+    Raises:
+        SaveError: if it cannot be written; a file that was there before is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        reason = f"{error.strerror or error}"
+        if error.errno in _NO_SPACE:
+            free = shutil.disk_usage(path.parent).free
+            reason += f": {len(content) / 1e6:.1f} MB are needed and {free / 1e6:.1f} MB free; make room and run again"
+        raise SaveError(error.errno, f"could not save {path}: {reason}. What was saved before is untouched") from error
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
+    return digest.hexdigest()
+
+
+def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Save tensors and JSON metadata, atomically.
+
+    Raises:
+        SaveError: if the file cannot be written.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    record = {"rgd": json.dumps(dict(metadata)), "sha256": _digest(tensors)}
+    write_atomic(Path(path), safetensors.torch.save(tensors, metadata=record))
+
+
+def read_metadata(path: Path | str) -> dict[str, Any]:
+    """A file's metadata, without its tensors.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, or not one of ours.
+    """
+    try:
+        with safe_open(Path(path), framework="pt") as file:
+            return json.loads(file.metadata()["rgd"])
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no file {path}") from error
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or no safetensors file ({error}): delete it and make it again"
+        ) from error
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} was not saved by rgd: it has no description of its network") from error
+
+
+def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A file's tensors, on the CPU, and metadata, checked against its digest.
+
+    Raises:
+        CheckpointError: if the file is missing, truncated, altered, or not one of ours.
+    """
+    metadata = read_metadata(path)
+    try:
+        with safe_open(Path(path), framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            expected = file.metadata().get("sha256")
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}): delete it and make it again") from error
+    if expected != _digest(tensors):
+        raise CheckpointError(f"{path} is damaged: its content does not match its digest. Delete it and make it again")
+    return tensors, metadata
+
+
+def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> None:
+    """Load a state dict, or say which of its entries do not fit the network.
+
+    Raises:
+        CheckpointError: naming the source and the first names and shapes that differ.
+    """
+    have = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    want = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    wrong = [f"{name}: file {have.get(name)}, network {want.get(name)}" for name in sorted(have.keys() | want.keys())
+             if have.get(name) != want.get(name)]  # fmt: skip
+    if wrong:
+        raise CheckpointError(
+            f"{source} is of another architecture than {type(network).__name__} as configured; {len(wrong)} entries "
+            f"differ, such as {'; '.join(wrong[:3])}. Build the network with the configuration it was trained with"
+        )
+    network.load_state_dict(dict(tensors))
+
+
+def read_state_dict(path: Path | str, trusted: bool = False) -> dict[str, Tensor]:
+    """A plain state dict from .safetensors, or from a PyTorch file such as the published ADM weights.
+
+    PyTorch files are read as weights alone; `trusted=True` permits a full unpickling, which can run any code.
+
+    Raises:
+        CheckpointError: if the file is missing or damaged, or holds more than weights and is not trusted.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=not trusted)
+    except Exception as error:  # unpickling fails in as many ways as there are files
+        hint = "" if trusted else "; if it holds more than tensors and you trust its author, pass trusted=True"
+        raise CheckpointError(f"{path} could not be read as weights ({type(error).__name__}: {error}){hint}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained network, with all that is needed to use it and to know it.
+
+    Attributes:
+        network: in evaluation mode.
+        schedule: the process it was trained on; None for a judge.
+        denoising: {"predicts", "variance"} for a denoiser, else empty.
+        classes: the names of the labels, in order.
+        provenance: recipe, seed, data digest, images seen, device, hours, date, commit.
+    """
+
+    network: UNet | EncoderUNet | Judge
+    schedule: Schedule | None = None
+    denoising: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path | str, dtype: torch.dtype | None = None) -> None:
+        """Save to a safetensors file; `dtype` (e.g. torch.float16) for the weights of a smaller file.
+
+        Raises:
+            SaveError: if the file cannot be written.
+        """
+        tensors = dict(self.network.state_dict())
+        if dtype is not None:
+            tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}
+        if self.schedule is not None:
+            tensors["schedule.alpha_bar"] = self.schedule.alpha_bar
+        metadata = {
+            "format": 1,
+            "network": type(self.network).__name__,
+            "config": asdict(self.network.config),
+            "denoising": self.denoising,
+            "classes": self.classes,
+            "provenance": self.provenance,
+        }
+        write(path, tensors, metadata)
+
+    def use(self) -> NetworkDenoiser | EncoderUNet | Judge:
+        """What the rest of `rgd` takes: a denoiser for a U-Net, else the network itself."""
+        if isinstance(self.network, UNet):
+            assert self.schedule is not None
+            return NetworkDenoiser(self.network, self.schedule, **self.denoising)
+        return self.network
+
+
+def config_from(cls: type, options: Mapping[str, Any], source: Path | str) -> Any:
+    """A configuration dataclass from JSON, its lists made tuples.
+
+    Raises:
+        CheckpointError: for options that this version does not know.
+    """
+    unknown = set(options) - {f.name for f in fields(cls)}
+    if unknown:
+        raise CheckpointError(f"{source} has options unknown to this version of rgd: {sorted(unknown)}; upgrade rgd")
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+
+
+def load(path: Path | str, device: torch.device | str = "cpu") -> Model:
+    """Load a model saved by `Model.save`.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, not one of ours, or of a newer version.
+    """
+    tensors, metadata = read(path)
+    try:
+        config = config_from(_CONFIGS[metadata["network"]], metadata["config"], path)
+    except KeyError as error:
+        raise CheckpointError(f"{path} holds no model of this version of rgd (missing or unknown {error})") from error
+    alpha_bar = tensors.pop("schedule.alpha_bar", None)
+    network = build(config)
+    load_weights(network, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, path)
+    return Model(
+        network.eval().requires_grad_(False).to(device),
+        None if alpha_bar is None else Schedule(alpha_bar),
+        metadata["denoising"],
+        tuple(metadata["classes"]),
+        metadata["provenance"],
+    )

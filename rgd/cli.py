@@ -1,0 +1,265 @@
+"""The command line: `rgd demo | train | sample | gradients | evaluate | info`. Each command is one typed function."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+import tyro
+from tqdm.auto import tqdm
+
+from rgd import checkpoints, plots, recipes, samplers
+from rgd import data as datasets
+from rgd import demo as demonstration
+from rgd import gradients as analysis
+from rgd import metrics as scoring
+from rgd.checkpoints import Model
+from rgd.denoiser import NetworkDenoiser
+from rgd.errors import DataError, RgdError
+from rgd.guidance import classifier_free, grad_log_prob, guide, unconditional
+from rgd.networks import EncoderUNet, Judge
+from rgd.noise import noise
+from rgd.processes import best_device, processes
+from rgd.training import autocast
+
+File = Annotated[Path, tyro.conf.Positional]
+SAMPLERS: dict[str, Any] = {
+    "ddpm": samplers.ddpm,
+    "ddim": samplers.ddim,
+    "dpm": samplers.dpm_solver,
+    "heun": samplers.heun,
+}
+
+
+def demo(
+    data: str = "digits", out: Path | None = None, effort: float = 1.0, seed: int = 0, size: int | None = None
+) -> None:
+    """Train, guide and measure on one data set, and write a report. Stop it with Ctrl-C; the same command goes on.
+
+    Args:
+        data: digits, mnist, fashion-mnist, cifar10, or a folder of class folders.
+        out: where everything is kept; default runs/demo-NAME.
+        effort: multiplies the training steps.
+        seed: of everything.
+        size: side of the images, for a folder.
+    """
+    try:
+        path = demonstration.run(data, out, effort=effort, seed=seed, size=size)
+    except KeyboardInterrupt:
+        print("\nStopped. What was done is kept; the same command goes on from here.", file=sys.stderr)
+        raise SystemExit(130) from None
+    results = json.loads((path.parent / "results.json").read_text())
+    for cell in results["guidance"]:
+        scores = (scoring.Estimate(**cell[name]) for name in ("accuracy", "fd_judge"))
+        accuracy, distance = map(str, scores)
+        print(f"{cell['guidance']:>8} {cell['scale']:4g}   judge accuracy {accuracy:<22}  FD-judge {distance}")
+    for kind, share in results["walk"].items():
+        print(
+            f"{kind:>8}        moved images that the judge takes for the target: {scoring.Estimate(**share['judge'])}"
+        )
+    print(f"\nThe report is {path}")
+
+
+def train(
+    recipe: File,
+    out: Path | None = None,
+    data: str | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    precision: Literal["auto", "fp32", "bf16", "fp16"] | None = None,
+) -> None:
+    """Make the model of a recipe, or go on making it.
+
+    Args:
+        recipe: a file such as recipes/digits_robust.py.
+        out: folder of the training state and the model; default runs/NAME.
+        data: another data set or folder than the recipe's, with images of the same shape.
+        steps: other than the recipe's; likewise the next three.
+    """
+    this = recipes.read(recipe)
+    given: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "seed": seed, "precision": precision}
+    this = replace(this, training=replace(this.training, **{k: v for k, v in given.items() if v is not None}))
+    if data is not None:
+        this = replace(this, data=data)
+    folder = Path("runs") / this.name if out is None else out
+    model = recipes.train(this, folder)
+    if processes().rank == 0:
+        print(
+            f"{this.name}: {model.provenance['images_seen']:,} images seen; the model is {folder / 'model.safetensors'}"
+        )
+
+
+def _network(path: Path, kind: type, what: str) -> tuple[Any, Model]:
+    model = checkpoints.load(path, processes().device)
+    used = model.use()
+    if not isinstance(used, kind):
+        raise RgdError(f"{path} holds a {type(model.network).__name__}, where {what} is needed")
+    return used, model
+
+
+def sample(
+    denoiser: File,
+    classifier: Path | None = None,
+    scale: float = 1.0,
+    labels: tuple[int, ...] | None = None,
+    n: int = 100,
+    sampler: Literal["ddpm", "ddim", "dpm", "heun"] = "dpm",
+    steps: int = 25,
+    interval: tuple[float, float] = (0, float("inf")),
+    form: Literal["score", "mean"] = "score",
+    seed: int = 0,
+    batch_size: int = 256,
+    out: Path = Path("samples.safetensors"),
+) -> None:
+    """Draw images, guided by a classifier, by classifier-free guidance, or not at all.
+
+    Args:
+        denoiser: a model file.
+        classifier: a model file; without one, a conditional denoiser with a null label guides itself.
+        scale: of the guidance.
+        labels: the classes to draw, repeated up to n; default all in turn.
+        n: images.
+        interval: guide only at lowest <= t < highest.
+        form: mean is ADM's and the paper's, for the sampler ddpm alone.
+        out: the images and labels, with their origin; a picture of the first 100 goes beside it.
+    """
+    denoise, model = _network(denoiser, NetworkDenoiser, "a denoiser")
+    config = denoise.network.config
+    known = len(model.classes)
+    wanted = torch.tensor(labels) if labels else torch.arange(known)
+    if wanted.min() < 0 or wanted.max() >= known:
+        raise DataError(f"labels run from 0 to {known - 1} here, not {wanted.tolist()}")
+    y = wanted.repeat(-(-n // len(wanted)))[:n]
+    if classifier is not None:
+        guiding, other = _network(classifier, EncoderUNet, "a time-dependent classifier")
+        if other.classes != model.classes:
+            raise RgdError(f"{classifier} knows the classes {other.classes}, and {denoiser} {model.classes}")
+        steered: Any = guide(denoise, grad_log_prob(guiding), scale, interval, form)
+    elif config.num_classes is not None and config.null_label:
+        steered = classifier_free(denoise, scale, interval)
+    else:
+        steered = denoise if config.num_classes is not None else unconditional(denoise)
+    shape = (n, config.in_channels, config.image_size, config.image_size)
+    with autocast(processes().device):
+        images = samplers.sample(
+            steered, shape, y, sampler=SAMPLERS[sampler], steps=steps, seed=seed, batch_size=batch_size
+        )
+    if processes().rank > 0:
+        return
+    origin = {
+        "denoiser": str(denoiser), "classifier": classifier and str(classifier), "scale": scale, "sampler": sampler,
+        "steps": steps, "interval": list(map(str, interval)), "form": form, "seed": seed, "classes": model.classes,
+        **recipes.provenance(),
+    }  # fmt: skip
+    checkpoints.write(out, {"images": images, "labels": y}, origin)
+    plots.image_grid(images[:100]).savefig(out.with_suffix(".png"), dpi=150)
+    print(f"{n} images in {out}, a picture of them in {out.with_suffix('.png')}")
+
+
+def gradients(
+    classifiers: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    data: str = "digits",
+    levels: tuple[int, ...] = (0, 50, 100, 200, 400),
+    target: int | None = None,
+    n: int = 256,
+    seed: int = 0,
+    out: Path = Path("gradients.png"),
+) -> None:
+    """Compare the gradients of classifiers on test images: a picture by noise level, norms, and cosines to the first.
+
+    Args:
+        classifiers: model files.
+        data: where the test images come from.
+        levels: the times t.
+        target: the class the picture's gradients point to; default the image's own.
+        n: test images for the numbers.
+        out: the picture.
+    """
+    if not classifiers:
+        raise RgdError("name at least one model file of a time-dependent classifier")
+    loaded = {f"{path.parent.name or path.stem}": _network(path, EncoderUNet, "a time-dependent classifier")
+              for path in classifiers}  # fmt: skip
+    test = datasets.load(data, "test").take(n)
+    device = processes().device
+    x0, y = test.x0().to(device), test.labels.to(device)
+    eps = noise(x0.shape, seed).to(device)
+    (first, model), *_ = loaded.values()
+    assert model.schedule is not None
+    pictures: dict[str, list[torch.Tensor]] = {"noised image": [], **{name: [] for name in loaded}}
+    for level in tqdm(levels, "gradients", unit="level"):
+        t = torch.full_like(y, level)
+        xt = model.schedule.q_sample(x0, t, eps)
+        towards = y[:1] if target is None else torch.full_like(y[:1], target)
+        pictures["noised image"].append(xt[0].cpu())
+        for name, (network, _) in loaded.items():
+            pictures[name].append(grad_log_prob(network)(xt[:1], t[:1], towards)[0].cpu())
+            norm = analysis.norm(network, xt, t, y).mean()
+            cosine = analysis.cosine(first, network, xt, t, y).nanmean()
+            tqdm.write(f"t = {level:4d}  {name:>12}  norm {norm:9.3f}  cosine to the first {cosine:+.3f}")
+    rows = {name: torch.stack(images) for name, images in pictures.items()}
+    plots.picture_table(rows, [f"t = {t}" for t in levels], list(loaded), size=1.1).savefig(out, dpi=150)
+    print(f"the picture is {out}")
+
+
+def evaluate(
+    samples: File,
+    judge: Path | None = None,
+    inception: bool = False,
+    reference: str = "digits",
+    metrics: tuple[str, ...] | None = None,
+    halves: int = 30,
+    out: Path | None = None,
+) -> None:
+    """Score a file of samples against the training images of a data set; each number with its 95 % interval.
+
+    Args:
+        samples: what `rgd sample` wrote.
+        judge: a model file of an independent judge, for accuracy and for the features of distances.
+        inception: measure distances in Inception's features; its weights are downloaded, or named by RGD_INCEPTION.
+        reference: a data set or folder.
+        metrics: of fd, kid, isc, precision, recall, accuracy; default all that can be had.
+        halves: of the jackknife.
+        out: a JSON file for the numbers and their origin.
+    """
+    tensors, origin = checkpoints.read(samples)
+    critic = None if judge is None else _network(judge, Judge, "a judge")[0]
+    scores = scoring.evaluate(
+        tensors["images"], datasets.load(reference), judge=critic, labels=tensors["labels"] if critic else None,
+        inception=scoring.load_inception().to(best_device()) if inception else None, metrics=metrics, halves=halves,
+    )  # fmt: skip
+    for name, score in scores.items():
+        print(f"{name:>10}  {score}   {score.method}")
+    if out is not None:
+        record = {"samples": origin, "reference": reference, **recipes.provenance()}
+        record["scores"] = {name: score.to_json() for name, score in scores.items()}
+        checkpoints.write_atomic(out, json.dumps(record, indent=1).encode())
+
+
+def info(file: Annotated[Path | None, tyro.conf.Positional] = None) -> None:
+    """Say what a model or samples file is and where it comes from; without one, what this machine offers."""
+    if file is not None:
+        print(json.dumps(checkpoints.read_metadata(file), indent=1))
+        return
+    device = processes().device
+    print(json.dumps({**recipes.provenance(), "python": sys.version.split()[0], "numpy": np.__version__,
+                      "precision": str(autocast(device)), "data": list(datasets.KNOWN)}, indent=1))  # fmt: skip
+
+
+def main() -> None:
+    """The entry point: errors that say what to do are printed without a traceback."""
+    commands = {f.__name__: f for f in (demo, train, sample, gradients, evaluate, info)}
+    try:
+        tyro.extras.subcommand_cli_from_dict(commands, prog="rgd", description="Robust classifier guidance.")
+    except (RgdError, FileNotFoundError, ConnectionError, ValueError) as error:
+        print(f"rgd: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

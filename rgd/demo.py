@@ -1,0 +1,372 @@
+"""The whole idea on one machine: train, disagree, guide, measure, report.
+
+`run("digits", folder)` trains an unconditional DDPM, a vanilla and a robust time-dependent classifier and an
+independent judge; compares the two classifiers' gradients; samples with each guidance over a few scales from the
+same noise; scores all, and writes `report.html` and `results.json`. Every stage keeps what it has done, so that a run
+that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from rgd import checkpoints, gradients, metrics, report
+from rgd import data as datasets
+from rgd.attacks import L2, PGD
+from rgd.data import Dataset
+from rgd.guidance import grad_log_prob, guide
+from rgd.networks import EncoderConfig, JudgeConfig, UNetConfig
+from rgd.noise import generator, noise
+from rgd.objectives import CleanCrossEntropy, Denoising, NoisyCrossEntropy, RobustCrossEntropy
+from rgd.processes import best_device
+from rgd.recipes import Recipe, provenance, train
+from rgd.samplers import dpm_solver, sample
+from rgd.schedule import Schedule
+from rgd.training import Training, autocast
+
+CLASSIFIERS = ("vanilla", "robust")
+LEVELS = (0, 25, 50, 100, 200, 300, 400, 600)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a demo does on one data set.
+
+    Attributes:
+        recipes: of the "judge", the "denoiser", and the "vanilla" and "robust" classifiers.
+        scales: of guidance, for each classifier.
+        samples: images drawn for each guidance and scale.
+        steps: of the sampler, DPM-Solver++(2M).
+        probes: test images on which gradients and accuracy are measured.
+        walk: length of the walk uphill, L2 in [-1, 1] units.
+        levels: times t at which accuracy and gradients are measured.
+    """
+
+    recipes: dict[str, Recipe]
+    scales: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
+    samples: int = 500
+    steps: int = 25
+    probes: int = 300
+    walk: float = 3.0
+    levels: tuple[int, ...] = LEVELS
+
+
+def plan(data: Dataset, effort: float = 1.0, seed: int = 0) -> Plan:
+    """A plan that fits the size of the images; `effort` multiplies the training steps.
+
+    Raises:
+        ValueError: if the effort is not positive, or the images are not square.
+    """
+    if not effort > 0:
+        raise ValueError(f"the effort multiplies the training steps and must be positive, not {effort}")
+    channels, size, width = data.shape
+    if size != width:
+        raise ValueError(f"{data.name} has images of {size} x {width}; the demo's networks take square ones")
+    small = size <= 16
+    common: dict[str, Any] = {
+        "image_size": size,
+        "in_channels": channels,
+        "use_scale_shift_norm": True,
+        "num_head_channels": 32,
+        "patch": 1 if small else 2,
+    }
+    unet = UNetConfig(
+        **common,
+        out_channels=channels,
+        model_channels=32 if small else 64,
+        num_res_blocks=1,
+        channel_mult=(1, 2) if small else (1, 2, 2),
+        attention_resolutions=(2,),
+    )
+    encoder = EncoderConfig(
+        **common,
+        out_channels=len(data.classes),
+        model_channels=32,
+        num_res_blocks=1,
+        channel_mult=(1, 2) if small else (1, 2, 2),
+        attention_resolutions=(2,),
+        pool="attention",
+    )
+    judge = JudgeConfig(image_size=size, in_channels=channels, out_channels=len(data.classes))
+
+    def steps(on_small: int, on_large: int) -> int:
+        return max(10, round(effort * (on_small if small else on_large)))
+
+    guide_training = Training(steps(500, 3000), lr=1e-3, batch_size=128, seed=seed, save_every=100)
+    recipes: dict[str, tuple[Any, Any, Training]] = {
+        "judge": (judge, CleanCrossEntropy(takes_time=False), Training(steps(300, 1500), lr=1e-3, seed=seed + 1)),
+        "denoiser": (
+            unet,
+            Denoising(),
+            Training(
+                steps(1200, 3000), lr=1e-3, batch_size=128, ema=0.995, warmup=50, clip=1.0, seed=seed, save_every=100
+            ),
+        ),
+        "vanilla": (encoder, NoisyCrossEntropy(), guide_training),
+        "robust": (encoder, RobustCrossEntropy(PGD(L2(0.5), steps=7)), guide_training),
+    }
+    return Plan(
+        {name: Recipe(f"{data.name}/{name}", data.name, *parts) for name, parts in recipes.items()},
+        walk=3.0 if small else 6.0,
+    )
+
+
+@dataclass
+class Run:
+    """A demo in progress: its folder, and how long each stage took, earlier sittings included."""
+
+    folder: Path
+    progress: bool = True
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage, and remember it across sittings."""
+        clock = self.folder / "seconds.json"
+        if clock.exists():
+            self.seconds = json.loads(clock.read_text())
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+            checkpoints.write_atomic(clock, json.dumps(self.seconds, indent=1).encode())
+
+    def cached(self, kind: str, key: object, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Arrays computed once for a key; whatever they depend on must be in the key."""
+        digest = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
+        path = self.folder / kind / f"{digest}.safetensors"
+        if path.exists():
+            tensors, _ = checkpoints.read(path)
+        else:
+            tensors = {name: torch.as_tensor(value) for name, value in compute().items()}
+            checkpoints.write(path, tensors, {"key": key, **provenance()})
+        return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def run(
+    name: str = "digits",
+    folder: Path | str | None = None,
+    *,
+    effort: float = 1.0,
+    seed: int = 0,
+    progress: bool = True,
+    size: int | None = None,
+) -> Path:
+    """Run the demo, or what is left of it, and return the path of its report.
+
+    Args:
+        name: what `rgd.data.load` takes: "digits", "mnist", "cifar10", or a folder of class folders.
+        folder: where everything is kept; default `runs/demo-NAME`.
+        effort: multiplies the training steps.
+        seed: of everything.
+        progress: whether to show progress bars.
+        size: of the images of a folder.
+
+    Raises:
+        RgdError, ValueError, FileNotFoundError: with what was wrong and what to do.
+    """
+    training_data, test_data = (datasets.load(name, split, size=size) for split in ("train", "test"))
+    todo = plan(training_data, effort, seed)
+    folder = Path("runs") / f"demo-{training_data.name}" if folder is None else Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    this = Run(folder, progress)
+
+    models: dict[str, Any] = {}
+    for part, recipe in todo.recipes.items():
+        with this.stage(f"train {part}"):
+            models[part] = train(recipe, folder / part, training_data, progress)
+    device = best_device()
+    judge, denoise = models["judge"].use().to(device), models["denoiser"].use()
+    networks = {kind: models[kind].use().to(device) for kind in CLASSIFIERS}
+    ids = {part: _weights_digest(model.network) for part, model in models.items()}
+
+    with this.stage("probe classifiers"):
+        probes = test_data.take(todo.probes)
+        probed = {
+            kind: probe_classifier(networks[kind], probes, todo, models[kind].schedule, seed, progress and kind)
+            for kind in CLASSIFIERS
+        }
+        compared = compare_gradients(networks, probes, todo, models["vanilla"].schedule, seed)
+        walks, walk_images = walk(networks, judge, probes, todo, seed)
+
+    labels = torch.arange(todo.samples) % len(training_data.classes)
+    cells = [("none", 0.0), *((kind, scale) for kind in CLASSIFIERS for scale in todo.scales)]
+    images: dict[tuple[str, float], Tensor] = {}
+    with this.stage("sample"):
+        for kind, scale in cells:
+            key = [kind, scale, todo.samples, todo.steps, seed, ids["denoiser"], ids.get(kind, "")]
+
+            def draw(kind: str = kind, scale: float = scale) -> dict[str, np.ndarray]:
+                denoiser = denoise if kind == "none" else guide(denoise, grad_log_prob(networks[kind]), scale)
+                title = "sample none" if kind == "none" else f"sample {kind} x{scale:g}"
+                return {"images": _sample(denoiser, training_data, labels, todo, seed, title if progress else False)}
+
+            images[kind, scale] = torch.from_numpy(this.cached("samples", key, draw)["images"])
+
+    with this.stage("score"):
+        reference = metrics.extract(training_data, judge)
+        features = {
+            cell: metrics.extract(x, judge, labels=labels)
+            for cell, x in tqdm(images.items(), "score", disable=not progress)
+        }
+        scores = {cell: _score(f, reference) for cell, f in features.items()}
+        differences = [
+            {"scale": scale, **{
+                name: metrics.paired_difference(name, features["robust", scale], features["vanilla", scale], reference)
+                for name in ("accuracy", "fd")
+            }}
+            for scale in todo.scales
+        ]  # fmt: skip
+        judged = metrics.extract(test_data, judge, labels=test_data.labels)
+        judge_accuracy = metrics.estimate("accuracy", judged)
+        real = _score(judged, reference)
+
+    results = {
+        "data": training_data.name,
+        "classes": list(training_data.classes),
+        "image_shape": list(training_data.shape),
+        "training_images": len(training_data),
+        "test_images": len(test_data),
+        "plan": {"effort": effort, "seed": seed, "samples": todo.samples, "steps": todo.steps, "probes": len(probes),
+                 "walk": todo.walk, "attack": "PGD-7, L2 radius 0.5"},
+        "models": {part: {**model.provenance, "parameters": sum(p.numel() for p in model.network.parameters())}
+                   for part, model in models.items()},
+        "judge_accuracy": judge_accuracy,
+        "real": real,
+        "accuracy_by_t": probed,
+        "gradients": compared,
+        "walk": walks,
+        "guidance": [{"guidance": kind, "scale": scale, **scores[kind, scale]} for kind, scale in cells],
+        "robust_minus_vanilla": differences,
+        "seconds": this.seconds,
+        "provenance": provenance(),
+    }  # fmt: skip
+    plain = json.loads(json.dumps(results, default=metrics.Estimate.to_json))
+    checkpoints.write_atomic(folder / "results.json", json.dumps(plain, indent=1).encode())
+    pictures = report.Pictures(
+        images=images,
+        labels=labels,
+        gradients=gradient_pictures(networks, test_data, models["vanilla"].schedule, seed),
+        walk=walk_images,
+        logs={part: _log(folder / part) for part in todo.recipes},
+    )
+    return report.write(folder, plain, pictures)
+
+
+def _weights_digest(network: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _log(folder: Path) -> list[dict[str, float]]:
+    path = folder / "log.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _sample(denoise: Any, data: Dataset, labels: Tensor, todo: Plan, seed: int, progress: bool | str) -> np.ndarray:
+    shape = (todo.samples, *data.shape)
+    with autocast(best_device()):
+        return sample(
+            denoise, shape, labels, sampler=dpm_solver, steps=todo.steps, seed=seed, progress=progress, batch_size=250
+        ).numpy()
+
+
+def _score(features: metrics.Features, reference: metrics.Features) -> dict[str, metrics.Estimate]:
+    scores = {name: metrics.estimate(name, features, reference) for name in ("fd", "precision", "recall")}
+    return {"fd_judge": scores.pop("fd"), **scores, "accuracy": metrics.estimate("accuracy", features)}
+
+
+def probe_classifier(
+    network: nn.Module, probes: Dataset, todo: Plan, schedule: Schedule, seed: int, progress: str | bool
+) -> list[dict[str, Any]]:
+    """Accuracy by t, clean and under the attack that the robust classifier was trained against."""
+    attack = PGD(L2(0.5), steps=7)
+    levels = tqdm(todo.levels, f"attack {progress}", unit="level", disable=not progress)
+    return metrics.accuracy_by_t(network, probes.x0(), probes.labels, schedule, levels, attack=attack, seed=seed)
+
+
+def compare_gradients(
+    networks: dict[str, Any], probes: Dataset, todo: Plan, schedule: Schedule, seed: int
+) -> list[dict[str, Any]]:
+    """By t: the cosine between the two gradients towards the true class, their norms and their spectra."""
+    device = best_device()
+    x0, y = probes.x0().to(device), probes.labels.to(device)
+    eps = noise(x0.shape, seed).to(device)
+    rows = []
+    for level in todo.levels:
+        t = torch.full_like(y, level)
+        xt = schedule.q_sample(x0, t, eps)
+        cosine = gradients.cosine(networks["vanilla"], networks["robust"], xt, t, y)
+        row: dict[str, Any] = {"t": level, "cosine": _mean(cosine)}
+        for kind in CLASSIFIERS:
+            gradient = grad_log_prob(networks[kind])(xt, t, y)
+            row[kind] = {
+                "norm": _mean(gradient.flatten(1).norm(dim=1)),
+                "spectrum": gradients.spectrum(gradient).tolist(),
+            }
+        rows.append(row)
+    return rows
+
+
+def _mean(values: Tensor) -> metrics.Estimate:
+    """A mean with its normal 95 % interval; values that are not numbers (a gradient of zero) are left out."""
+    values = values[values.isfinite()].double().cpu()
+    error = 1.96 * float(values.std()) / len(values) ** 0.5
+    value = float(values.mean())
+    return metrics.Estimate(value, value - error, value + error, len(values), "mean, normal")
+
+
+def walk(
+    networks: dict[str, Any], judge: nn.Module, probes: Dataset, todo: Plan, seed: int
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Walk from each test image uphill towards another class, and ask the judge what it sees.
+
+    The images are clean, at t = 0; the target is the next class. Returned: for each classifier the share that the
+    judge, and the classifier itself, then take for the target; and pictures of the first image of each class.
+    """
+    device = best_device()
+    x0, y = probes.x0().to(device), probes.labels.to(device)
+    K = len(probes.classes)
+    target = (y + torch.randint(1, K, (len(y),), generator=generator(seed, "target")).to(device)) % K
+    t = torch.zeros_like(y)
+    shares: dict[str, Any] = {}
+    first = torch.stack([(y == k).nonzero()[0, 0] for k in y.unique()[:10]])
+    pictures = {"start": x0[first].cpu(), "target": target[first].cpu()}
+    for kind in CLASSIFIERS:
+        moved = gradients.ascend(networks[kind], x0, t, target, todo.walk)
+        with torch.no_grad():
+            seen = {"judge": judge(moved), "itself": networks[kind](moved, t)}
+        shares[kind] = {
+            who: metrics.proportion(int((logits.argmax(1) == target).sum()), len(y)) for who, logits in seen.items()
+        }
+        pictures[kind] = moved[first].cpu()
+    return shares, pictures
+
+
+def gradient_pictures(networks: dict[str, Any], data: Dataset, schedule: Schedule, seed: int) -> dict[str, Tensor]:
+    """One test image at growing noise, and each classifier's gradient towards class 3 (or the last one)."""
+    device = best_device()
+    target = min(3, len(data.classes) - 1)
+    index = int((data.labels != target).nonzero()[0, 0])
+    levels = torch.tensor([0, 50, 100, 200, 300, 400], device=device)
+    x0 = data.x0()[index : index + 1].expand(len(levels), -1, -1, -1).to(device)
+    eps = noise((1, *data.shape), seed).to(device).expand_as(x0)
+    xt = schedule.q_sample(x0, levels, eps)
+    y = torch.full_like(levels, target)
+    found = {kind: grad_log_prob(networks[kind])(xt, levels, y).cpu() for kind in CLASSIFIERS}
+    return {"xt": xt.cpu(), "t": levels.cpu(), "target": torch.tensor(target), **found}

@@ -1,0 +1,123 @@
+"""Figures: one style, and one colour for each kind of gradient in the whole book (Okabe and Ito's, safe for the
+colour-blind). Every function returns a matplotlib Figure and shows nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+COLOURS = {
+    "none": "#7f7f7f",
+    "vanilla": "#d55e00",
+    "robust": "#0072b2",
+    "oracle": "#000000",
+    "classifier-free": "#009e73",
+}
+MARKERS = {"none": "D", "vanilla": "s", "robust": "o", "oracle": "^", "classifier-free": "v"}
+
+STYLE: Any = {
+    "figure.dpi": 110,
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "image.interpolation": "nearest",
+}
+
+
+def use_style() -> None:
+    """Make the book's style the default of this session."""
+    mpl.rcParams.update(STYLE)
+
+
+def figure(rows: int = 1, columns: int = 1, width: float = 7.0, height: float = 3.0) -> tuple[Figure, np.ndarray]:
+    """A figure in the book's style that belongs to no window, with its axes in an array (rows, columns)."""
+    with mpl.rc_context(STYLE):
+        fig = Figure(figsize=(width, height), layout="constrained")
+        return fig, fig.subplots(rows, columns, squeeze=False)
+
+
+def show_image(ax: Axes, image: Tensor, signed: bool = False) -> None:
+    """One image (C, H, W) in [-1, 1]; `signed` scales to the largest magnitude: blue below zero, red above.
+
+    A signed image of several channels is shown as their mean.
+    """
+    ax.set_axis_off()
+    pixels = image.detach().float().cpu()
+    if signed:
+        pixels = pixels.mean(0)
+        limit = float(pixels.abs().max()) or 1.0
+        ax.imshow(pixels, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    elif len(pixels) == 1:
+        ax.imshow(pixels[0].clamp(-1, 1), cmap="gray", vmin=-1, vmax=1)
+    else:
+        ax.imshow(((pixels + 1) / 2).clamp(0, 1).permute(1, 2, 0))
+
+
+def image_grid(images: Tensor, columns: int = 10, title: str = "", size: float = 0.6) -> Figure:
+    """Images (N, C, H, W) in [-1, 1] as one picture, row by row, a hair apart."""
+    rows = -(-len(images) // columns)
+    fig, axes = figure(1, 1, columns * size, rows * size + (0.3 if title else 0))
+    show_image(axes[0, 0], tile(images, columns))
+    axes[0, 0].set_title(title)
+    return fig
+
+
+def tile(images: Tensor, columns: int = 10) -> Tensor:
+    """Images (N, C, H, W) as one image (C, rows (H + 1) + 1, columns (W + 1) + 1), white lines between."""
+    n, channels, height, width = images.shape
+    rows = -(-n // columns)
+    canvas = images.new_ones(channels, rows * (height + 1) + 1, columns * (width + 1) + 1)
+    for i, image in enumerate(images):
+        top, left = i // columns * (height + 1) + 1, i % columns * (width + 1) + 1
+        canvas[:, top : top + height, left : left + width] = image
+    return canvas
+
+
+def picture_table(
+    rows: Mapping[str, Tensor], columns: Sequence[str], signed: Sequence[str] = (), size: float = 0.85
+) -> Figure:
+    """A table of pictures: each row (N, C, H, W) with its name, each column with its own; rows in `signed` are
+    gradients, each picture scaled to its own largest value."""
+    fig, axes = figure(len(rows), len(columns), size * len(columns) + 1.2, size * len(rows) + 0.35)
+    for line, (name, images) in zip(axes, rows.items()):
+        for ax, image in zip(line, images):
+            show_image(ax, image, signed=name in signed)
+        label = COLOURS.get(name.split()[0], "black")
+        line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center", color=label, fontsize=9)
+    for ax, name in zip(axes[0], columns):
+        ax.set_title(name, fontsize=9)
+    return fig
+
+
+def curves(
+    ax: Axes,
+    x: Sequence[float],
+    series: Mapping[str, Sequence[tuple[float, float, float]]],
+    xlabel: str,
+    ylabel: str,
+) -> None:
+    """Lines with bands: `series` gives for each name its (value, low, high) at each x. The name's first word is the
+    kind that decides the colour; a second series of the same kind is dashed."""
+    seen: set[str] = set()
+    for name, points in series.items():
+        kind = name.split()[0]
+        values, low, high = np.array(points, dtype=float).T
+        colour = COLOURS.get(kind, "#56b4e9")
+        ax.plot(x, values, color=colour, label=name, marker=MARKERS.get(kind, "."), markersize=4,
+                linestyle="--" if kind in seen else "-")  # fmt: skip
+        ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+        seen.add(kind)
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    ax.legend()

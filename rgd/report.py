@@ -1,0 +1,219 @@
+"""The demo's report: one HTML file that needs no other, from the results and the pictures of a run."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from rgd import plots
+from rgd.checkpoints import write_atomic
+
+KINDS = ("vanilla", "robust")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a report shows beside numbers.
+
+    Attributes:
+        images: samples (N, C, H, W) for each (guidance, scale); ("none", 0.0) is unguided.
+        labels: the classes asked for, (N,).
+        gradients: `xt` and each classifier's gradient (L, C, H, W) at the times `t` (L,) towards `target`.
+        walk: `start` images, `target` classes, and where each classifier's walk ended.
+        logs: each model's training log.
+    """
+
+    images: dict[tuple[str, float], Tensor]
+    labels: Tensor
+    gradients: dict[str, Tensor]
+    walk: dict[str, Tensor]
+    logs: dict[str, list[dict[str, float]]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure in the page: its picture, what it shows in words, and its caption."""
+
+    png: str
+    alt: str
+    caption: str
+
+
+def _shown(fig: Figure, alt: str, caption: str) -> Shown:
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=150)
+    return Shown(base64.b64encode(buffer.getvalue()).decode(), alt, caption)
+
+
+def best_scales(results: dict[str, Any]) -> dict[str, float]:
+    """For each classifier the scale whose samples are nearest to the training images (least FD-judge)."""
+    best = {}
+    for kind in KINDS:
+        cells = [cell for cell in results["guidance"] if cell["guidance"] == kind]
+        best[kind] = min(cells, key=lambda cell: cell["fd_judge"]["value"])["scale"]
+    return best
+
+
+def write(folder: Path, results: dict[str, Any], pictures: Pictures) -> Path:
+    """Write `report.html`, and its first figure as `samples.png`, into the folder; the report's path."""
+    best = best_scales(results)
+    figures = {
+        "samples": samples_figure(pictures, best, results["classes"]),
+        "gradients": gradients_figure(pictures),
+        "walk": walk_figure(pictures, results["classes"]),
+        "scales": scales_figure(results),
+        "noise": noise_figure(results),
+        "training": training_figure(pictures.logs),
+    }
+    figures["samples"].savefig(folder / "samples.png", dpi=130)
+    n, walk = results["plan"]["samples"], results["plan"]["walk"]
+    shown = {
+        "samples": _shown(
+            figures["samples"],
+            "Generated images without guidance, with vanilla and with robust guidance, a column for each class.",
+            "Two images for each class and guidance, from the same noise in every row of a pair. Each classifier is "
+            f"shown at the scale at which its {n} samples are nearest to the training images: vanilla "
+            f"{best['vanilla']:g}, robust {best['robust']:g}. The unguided model was asked for nothing.",
+        ),
+        "gradients": _shown(
+            figures["gradients"],
+            "A test image at growing noise, and below it each classifier's gradient as red and blue pixels.",
+            "A test image at growing noise, and which way each classifier says is more like class "
+            f"{results['classes'][int(pictures.gradients['target'])]}. Red asks for brighter pixels, blue for darker; "
+            "each picture has its own scale.",
+        ),
+        "walk": _shown(
+            figures["walk"],
+            "Test images, and the same after a walk along the vanilla and along the robust gradient.",
+            f"Each image moved a distance of {walk:g} (L2, pixels in [-1, 1]) towards another class, named above. "
+            "The same distance, along two gradients.",
+        ),
+        "scales": _shown(
+            figures["scales"],
+            "Judge accuracy, Frechet distance, precision and recall against the guidance scale, with bands.",
+            f"What each scale does, judged by a classifier that guided nothing. {n} samples each; bands are 95 % "
+            "intervals.",
+        ),
+        "noise": _shown(
+            figures["noise"],
+            "Accuracy clean and under attack, the cosine between the gradients, and their spectra.",
+            "Left: accuracy on noised test images, and under the attack that the robust classifier trained against. "
+            "Middle: the cosine between the two gradients, where unrelated directions would lie around zero. Right: "
+            f"the energy of each gradient by spatial frequency, at t = {results['gradients'][1]['t']}.",
+        ),
+        "training": _shown(
+            figures["training"], "Training curves of the four networks.", "The four networks while they trained."
+        ),
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("rgd", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["estimate"] = estimate_text
+    page = environment.get_template("report.html.j2").render(
+        results=results, figures=shown, best=best, differences=results["robust_minus_vanilla"], cell=_cell(results)
+    )
+    path = folder / "report.html"
+    write_atomic(path, page.encode())
+    return path
+
+
+def estimate_text(estimate: dict[str, Any], digits: int = 2) -> str:
+    """`0.93 (0.91 to 0.95)`."""
+    return f"{estimate['value']:.{digits}f} ({estimate['low']:.{digits}f} to {estimate['high']:.{digits}f})"
+
+
+def _cell(results: dict[str, Any]) -> Any:
+    return lambda kind, scale: next(c for c in results["guidance"] if c["guidance"] == kind and c["scale"] == scale)
+
+
+def samples_figure(pictures: Pictures, best: dict[str, float], classes: list[str]) -> Figure:
+    """Two images of each class for every guidance, from the same noise."""
+    K = min(len(classes), 10)
+    chosen = torch.cat([(pictures.labels == k).nonzero()[:2, 0] for k in range(K)]).reshape(K, -1).T.flatten()
+    rows = {"unguided": ("none", 0.0)} | {kind: (kind, best[kind]) for kind in KINDS}
+    fig, axes = plots.figure(3, 1, 0.75 * K + 0.4, 4.9 * K / 10 + 0.5)
+    for ax, (name, cell) in zip(axes[:, 0], rows.items()):
+        plots.show_image(ax, plots.tile(pictures.images[cell][chosen], K))
+        ax.set_title(name, fontsize=11, color=plots.COLOURS[cell[0]], loc="left", fontweight="bold")
+    return fig
+
+
+def gradients_figure(pictures: Pictures) -> Figure:
+    """The noised image and both gradients, by t."""
+    g = pictures.gradients
+    rows = {"noised image": g["xt"], **{f"{kind} gradient": g[kind] for kind in KINDS}}
+    return plots.picture_table(rows, [f"t = {t}" for t in g["t"].tolist()], [f"{kind} gradient" for kind in KINDS], 1.0)
+
+
+def walk_figure(pictures: Pictures, classes: list[str]) -> Figure:
+    """Where each walk started and ended."""
+    w = pictures.walk
+    rows = {"test image": w["start"], **{f"{kind} walk": w[kind] for kind in KINDS}}
+    return plots.picture_table(rows, [f"to {classes[k]}"[:10] for k in w["target"].tolist()])
+
+
+def scales_figure(results: dict[str, Any]) -> Figure:
+    """The four scores against the guidance scale."""
+    fig, axes = plots.figure(2, 2, 8.0, 5.6)
+    by_kind = {kind: [c for c in results["guidance"] if c["guidance"] == kind] for kind in KINDS}
+    unguided = results["guidance"][0]
+    names = {
+        "accuracy": "judge accuracy",
+        "fd_judge": "Frechet distance (judge)",
+        "precision": "precision",
+        "recall": "recall",
+    }
+    for ax, (name, label) in zip(axes.flat, names.items()):
+        x = [0.0] + [c["scale"] for c in by_kind["vanilla"]]
+        series = {kind: [_point(c[name]) for c in [unguided, *cells]] for kind, cells in by_kind.items()}
+        plots.curves(ax, x, series, "guidance scale", label)
+    return fig
+
+
+def noise_figure(results: dict[str, Any]) -> Figure:
+    """Accuracy by t, the cosine between the gradients by t, and their spectra."""
+    fig, axes = plots.figure(1, 3, 10.0, 3.1)
+    rows = results["accuracy_by_t"]
+    t = [row["t"] for row in rows["vanilla"]]
+    series = {f"{k} {how}": [_point(r[how_key]) for r in rows[k]]
+              for k in KINDS for how, how_key in (("clean", "clean"), ("attacked", "robust"))}  # fmt: skip
+    plots.curves(axes[0, 0], t, series, "t", "accuracy")
+    compared = results["gradients"]
+    t = [row["t"] for row in compared]
+    ax = axes[0, 1]
+    value, low, high = zip(*(_point(row["cosine"]) for row in compared))
+    ax.plot(t, value, color="black", marker="o", markersize=4)
+    ax.fill_between(t, low, high, color="black", alpha=0.15, linewidth=0)
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.set_xlabel("t")
+    ax.set_ylabel("cosine, vanilla to robust")
+    for kind in KINDS:
+        spectrum = compared[1][kind]["spectrum"]
+        axes[0, 2].plot(spectrum, color=plots.COLOURS[kind], marker=plots.MARKERS[kind], markersize=4, label=kind)
+    axes[0, 2].set_xlabel("spatial frequency (cycles per image)")
+    axes[0, 2].set_ylabel("share of the energy")
+    axes[0, 2].legend()
+    return fig
+
+
+def training_figure(logs: dict[str, list[dict[str, float]]]) -> Figure:
+    """The loss of each network against its steps."""
+    fig, axes = plots.figure(1, len(logs), 10.0, 2.6)
+    for ax, (name, rows) in zip(axes[0], logs.items()):
+        ax.plot([r["step"] for r in rows], [r["loss"] for r in rows], color=plots.COLOURS.get(name, "#56b4e9"))
+        ax.set_title(name, fontsize=10)
+        ax.set_xlabel("step")
+    axes[0, 0].set_ylabel("loss")
+    return fig
+
+
+def _point(estimate: dict[str, Any]) -> tuple[float, float, float]:
+    return estimate["value"], estimate["low"], estimate["high"]

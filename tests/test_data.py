@@ -1,0 +1,816 @@
+from __future__ import annotations
+
+import hashlib
+import http.server
+import io
+import os
+import pickle
+import tarfile
+import tempfile
+import threading
+import zipfile
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import rgd.data as data
+from rgd.errors import DataError, SaveError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """An empty cache folder, so that no test touches the user's own."""
+    monkeypatch.setenv("RGD_DATA", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def random_dataset(n=12, shape=(3, 4, 4), k=3, name="mine", seed=0):
+    rng = np.random.default_rng(seed)
+    images = torch.from_numpy(rng.integers(0, 256, (n, *shape), dtype=np.uint8))
+    return data.Dataset(images, torch.arange(n) % k, tuple(f"class {i}" for i in range(k)), name)
+
+
+def write_npz(path, **arrays):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays)
+
+
+def same(a, b):
+    return torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) and a.classes == b.classes
+
+
+# --- Dataset ---------------------------------------------------------------------------------------------------
+
+
+def test_x0_maps_bytes_onto_the_unit_ball():
+    dataset = data.Dataset(
+        torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16), torch.tensor([0]), ("a",), "ramp"
+    )
+    x0 = dataset.x0()
+    assert x0.dtype == torch.float32
+    assert x0.min() == -1
+    assert x0.max() == 1
+    assert torch.equal(((x0 + 1) * 127.5).round().to(torch.uint8), dataset.images)
+
+
+def test_x0_subset_take_and_to_agree():
+    dataset = random_dataset()
+    index = torch.tensor([5, 0, 5])
+    assert torch.equal(dataset.x0(index), dataset.x0()[index])
+    assert torch.equal(dataset.subset(index).images, dataset.images[index])
+    assert torch.equal(dataset.subset(index).labels, dataset.labels[index])
+    assert len(dataset.take(5)) == 5
+    assert same(dataset.take(5), dataset.subset(slice(0, 5)))
+    assert same(dataset.take(10**6), dataset)
+    assert same(dataset.to("cpu"), dataset)
+    assert dataset.shape == (3, 4, 4)
+
+
+def test_digest_is_of_the_contents():
+    dataset = random_dataset()
+    strided = data.Dataset(
+        dataset.images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2), dataset.labels, dataset.classes, "other"
+    )
+    assert len(dataset.digest) == 64
+    assert strided.digest == dataset.digest
+    pixels = dataset.images.clone()
+    pixels[0, 0, 0, 0] ^= 1
+    labels = (dataset.labels + 1) % 3
+    reshaped = dataset.images.reshape(12, 3, 2, 8)
+    digests = {
+        dataset.digest,
+        data.Dataset(pixels, dataset.labels, dataset.classes, "").digest,
+        data.Dataset(dataset.images, labels, dataset.classes, "").digest,
+        data.Dataset(dataset.images, dataset.labels, ("x", "y", "z"), "").digest,
+        data.Dataset(reshaped, dataset.labels, dataset.classes, "").digest,
+    }
+    assert len(digests) == 5
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "match"),
+    [
+        (torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64), "uint8"),
+        (torch.zeros(2, 4, 4, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), "uint8"),
+        (torch.zeros(2, 4, 4, 3, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), "1 or 3"),
+        (torch.zeros(0, 1, 4, 4, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64), "uint8"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), r"int64 \(2,\)"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2), "int64"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 2]), "from 0 to 2"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([-1, 1]), "from -1 to 1"),
+    ],
+)
+def test_dataset_refuses_what_does_not_fit(images, labels, match):
+    with pytest.raises(DataError, match=match):
+        data.Dataset(images, labels, ("a", "b"), "bad")
+
+
+# --- Known sets and the cache ----------------------------------------------------------------------------------
+
+
+def test_digits_are_scikit_learns_in_a_fixed_stratified_split(cache):
+    from sklearn.datasets import load_digits
+
+    train, test = data.load("digits"), data.load("digits", "test")
+    assert (len(train), len(test)) == (1497, 300)
+    assert train.shape == test.shape == (1, 8, 8)
+    assert train.classes == tuple("0123456789")
+    assert same(train, data.load("digits", size=8))
+    assert not cache.exists()
+
+    pixels, labels = load_digits(return_X_y=True)
+    scale = [round(v * 255 / 16) for v in range(17)]
+    expected = Counter((*(scale[int(v)] for v in row), int(label)) for row, label in zip(pixels, labels))
+    found = Counter(
+        (*image.flatten().tolist(), int(label))
+        for part in (train, test)
+        for image, label in zip(part.images, part.labels)
+    )
+    assert found == expected
+    share = torch.bincount(test.labels) / torch.bincount(torch.cat([train.labels, test.labels]))
+    assert share.min() > 0.15
+    assert share.max() < 0.18
+
+
+@given(
+    n=st.integers(1, 9),
+    channels=st.sampled_from([1, 3]),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    classes=st.lists(
+        st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1), min_size=1
+    ),
+    seed=st.integers(0, 99),
+)
+def test_saved_is_loaded(n, channels, height, width, classes, seed):
+    rng = np.random.default_rng(seed)
+    images = torch.from_numpy(rng.integers(0, 256, (n, channels, height, width), dtype=np.uint8))
+    dataset = data.Dataset(images, torch.from_numpy(rng.integers(0, len(classes), n)), tuple(classes), "mine")
+    with tempfile.TemporaryDirectory() as folder:
+        data.save(dataset, Path(folder, "deeper", "mine-test.npz"))
+        assert os.listdir(Path(folder, "deeper")) == ["mine-test.npz"]
+        loaded = data.load("mine", "test", root=Path(folder, "deeper"))
+    assert same(loaded, dataset)
+    assert loaded.digest == dataset.digest
+    assert loaded.images.is_contiguous()
+
+
+def test_npz_layout_and_root(cache, tmp_path):
+    dataset = random_dataset(k=2)
+    data.save(dataset, cache / "mine-train.npz")
+    with np.load(cache / "mine-train.npz") as file:
+        assert file["images"].shape == (12, 4, 4, 3)
+        assert file["images"].dtype == np.uint8
+        assert file["labels"].dtype == np.int64
+        assert np.array_equal(file["images"][3, 1, 2], dataset.images[3, :, 1, 2])
+    data.save(random_dataset(seed=1), tmp_path / "elsewhere" / "mine-train.npz")
+    assert same(data.load("mine"), dataset)
+    assert not same(data.load("mine", root=tmp_path / "elsewhere"), dataset)
+
+
+def test_npz_without_classes(cache):
+    images = np.zeros((3, 28, 28, 1), np.uint8)
+    write_npz(cache / "mine-train.npz", images=images, labels=np.array([0, 2, 0]))
+    write_npz(cache / "fashion-mnist-train.npz", images=images, labels=np.array([0, 2, 0]))
+    assert data.load("mine").classes == ("0", "1", "2")
+    assert data.load("fashion-mnist").classes[:2] == ("T-shirt/top", "Trouser")
+
+
+def test_class_names_are_torchvisions():
+    from torchvision.datasets import MNIST, FashionMNIST
+
+    assert data.KNOWN["fashion-mnist"][1] == tuple(FashionMNIST.classes)
+    assert data.KNOWN["mnist"][1] == tuple(name[0] for name in MNIST.classes)
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def flipped(path):
+    with zipfile.ZipFile(path) as archive:
+        middle = archive.infolist()[0].header_offset + 400
+    blob = bytearray(path.read_bytes())
+    blob[middle] ^= 1
+    path.write_bytes(bytes(blob))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [truncated, flipped, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"<html>not found</html>")],
+    ids=["truncated", "bit flipped", "empty", "html"],
+)
+@pytest.mark.parametrize("name", ["mnist", "mine"])
+def test_damaged_npz(cache, name, damage):
+    path = cache / f"{name}-train.npz"
+    write_npz(path, images=np.zeros((3, 28, 28, 1), np.uint8), labels=np.arange(3))
+    data.load(name)
+    damage(path)
+    with pytest.raises(DataError, match=rf"{name}-train\.npz is not a usable dataset.*delete it"):
+        data.load(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"images": None}, "images"),
+        ({"labels": None}, "labels"),
+        ({"images": np.zeros((3, 28, 28, 1), np.float32)}, "uint8"),
+        ({"images": np.zeros((3, 28, 28), np.uint8)}, "uint8"),
+        ({"images": np.zeros((3, 1, 28, 28), np.uint8)}, "1 or 3"),
+        ({"labels": np.arange(3, dtype=np.int32)}, "int64"),
+        ({"labels": np.array([0, np.nan, 1])}, "int64|NaN"),
+        ({"labels": np.arange(4)}, "int64"),
+        ({"labels": np.array([0, -1, 1])}, "from -1 to 1"),
+        ({"labels": np.array([0, 2**62, 1])}, "beyond"),
+        ({"labels": np.array([0, "one", {}], dtype=object)}, "allow_pickle"),
+    ],
+)
+@pytest.mark.parametrize("name", ["mnist", "mine"])
+def test_npz_of_the_wrong_contents(cache, name, change, match):
+    arrays = {"images": np.zeros((3, 28, 28, 1), np.uint8), "labels": np.arange(3)} | change
+    write_npz(cache / f"{name}-train.npz", **{key: value for key, value in arrays.items() if value is not None})
+    with pytest.raises(DataError, match=rf"(?s){name}-train\.npz.*({match}).*delete it"):
+        data.load(name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images": np.zeros((3, 32, 32, 1), np.uint8)},
+        {"labels": np.array([0, 1, 10])},
+        {"classes": np.array(list("9876543210"))},
+    ],
+)
+def test_npz_that_is_not_the_set_it_is_named_after(cache, change):
+    arrays = {"images": np.zeros((3, 28, 28, 1), np.uint8), "labels": np.arange(3)} | change
+    write_npz(cache / "mine-train.npz", **arrays)
+    assert len(data.load("mine")) == 3
+    write_npz(cache / "mnist-train.npz", **arrays)
+    with pytest.raises(DataError, match=r"mnist-train\.npz.*(shape|beyond the 10 classes).*delete it"):
+        data.load("mnist")
+
+
+def test_npz_never_unpickles(cache, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    cache.mkdir()
+    (cache / "mine-train.npz").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(DataError):
+        data.load("mine")
+    write_npz(cache / "mine-train.npz", images=np.array([Trap()]), labels=np.arange(1))
+    with pytest.raises(DataError):
+        data.load("mine")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_unknown_names_and_splits(cache):
+    with pytest.raises(ValueError, match=r"unknown dataset 'cifar-10', did you mean 'cifar10'\?.*fashion-mnist"):
+        data.load("cifar-10")
+    with pytest.raises(ValueError, match="did you mean 'mnist'"):
+        data.load("MNIST")
+    with pytest.raises(ValueError, match=r"unknown dataset 'zebra': Choose one of digits.*zebra-test\.npz"):
+        data.load("zebra", "test")
+    with pytest.raises(ValueError, match="unknown split 'val': choose one of train, test"):
+        data.load("digits", "val")
+
+
+@pytest.mark.parametrize("size", [float("nan"), 8.0, 0, -8, True, "8"])
+def test_size_must_be_a_size(size):
+    with pytest.raises(ValueError, match="size must be a positive whole number"):
+        data.load("digits", size=size)
+
+
+def test_size_of_a_set_that_has_one(cache):
+    data.save(random_dataset(), cache / "mine-train.npz")
+    assert len(data.load("mine", size=4)) == 12
+    for name in ("mine", "digits"):
+        with pytest.raises(ValueError, match=rf"{name} has images.*not 32"):
+            data.load(name, size=32)
+
+
+def test_save_to_a_full_disk_keeps_what_was_there(tmp_path):
+    resource = pytest.importorskip("resource", reason="needs POSIX limits")
+    path = tmp_path / "mine-train.npz"
+    data.save(random_dataset(), path)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(SaveError, match=r"cannot write .*mine-train\.npz"):
+            data.save(random_dataset(n=2000), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["mine-train.npz"]
+
+
+# --- Downloads, from a server of our own -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """Serves tmp_path/site; yields (address, folder, list of paths asked for)."""
+    site = tmp_path / "site"
+    site.mkdir()
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            asked.append(self.path)
+
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(variable, "127.0.0.1")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=site)) as httpd:
+        threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}/", site, asked
+        httpd.shutdown()
+
+
+def md5(blob):
+    return hashlib.md5(blob, usedforsecurity=False).hexdigest()
+
+
+@pytest.fixture
+def tiny_mnist(server, monkeypatch):
+    """MNIST's four files with three images a split, on our server."""
+    import gzip
+
+    from torchvision.datasets import MNIST
+
+    address, site, _ = server
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 28, 28), dtype=np.uint8)
+    labels = np.array([[5, 0, 4], [7, 2, 1]], np.uint8)
+    resources = []
+    for split, prefix in enumerate(("train", "t10k")):
+        for kind, array in (("images-idx3", images[split]), ("labels-idx1", labels[split])):
+            header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+            blob = gzip.compress(header + array.tobytes())
+            (site / f"{prefix}-{kind}-ubyte.gz").write_bytes(blob)
+            resources.append((f"{prefix}-{kind}-ubyte.gz", md5(blob)))
+    monkeypatch.setattr(MNIST, "resources", resources)
+    monkeypatch.setattr(MNIST, "mirrors", [address + "gone/", address])
+    return images, labels
+
+
+def test_mnist_is_downloaded_once(tiny_mnist, server, cache):
+    images, labels = tiny_mnist
+    for split, name in enumerate(data.SPLITS):
+        loaded = data.load("mnist", name)
+        assert np.array_equal(loaded.images[:, 0], images[split])
+        assert np.array_equal(loaded.labels, labels[split])
+    asked = len(server[2])
+    assert sorted(os.listdir(cache)) == ["mnist-test.npz", "mnist-train.npz"]
+    assert same(data.load("mnist", "test"), loaded)
+    assert len(server[2]) == asked
+
+
+def test_download_leaves_what_is_cached(tiny_mnist, cache):
+    write_npz(cache / "mnist-test.npz", images=np.ones((1, 28, 28, 1), np.uint8), labels=np.array([9]))
+    data.load("mnist", "train")
+    assert data.load("mnist", "test").labels.tolist() == [9]
+
+
+def test_cache_that_cannot_be_written(tiny_mnist, cache):
+    cache.write_text("a file where the cache folder should be, which stops root as well as anyone")
+    with pytest.warns(UserWarning, match="mnist will be downloaded again next time.*cannot write"):
+        loaded = data.load("mnist")
+    assert np.array_equal(loaded.images[:, 0], tiny_mnist[0][0])
+
+
+def test_read_only_cache(tiny_mnist, cache):
+    cache.mkdir(mode=0o500)
+    if os.access(cache, os.W_OK):
+        pytest.skip("this user, root perhaps, may write to a read-only folder")
+    with pytest.warns(UserWarning, match="cannot write"):
+        data.load("mnist")
+    assert os.listdir(cache) == []
+
+
+def test_mnist_from_nowhere(tiny_mnist, server, cache, monkeypatch):
+    for file in server[1].iterdir():
+        file.write_bytes(b"not what the hash says")
+    with pytest.raises(ConnectionError, match=r"cannot download mnist(?s:.*)mnist-train\.npz and mnist-test\.npz into"):
+        data.load("mnist")
+    assert not cache.exists()
+
+
+@pytest.fixture
+def tiny_cifar10(server, monkeypatch):
+    """CIFAR-10's archive with two images a batch, served at good/, and a host and a mirror to choose with."""
+    from torchvision.datasets import CIFAR10
+
+    address, site, asked = server
+    rng = np.random.default_rng(0)
+    names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
+    batches = {
+        name: (rng.integers(0, 256, (2, 3072), dtype=np.uint8), rng.integers(0, 10, 2).tolist()) for name in names
+    }
+    blobs = {name: pickle.dumps({"data": x, "labels": y}) for name, (x, y) in batches.items()}
+    blobs["batches.meta"] = pickle.dumps({"label_names": list(data.KNOWN["cifar10"][1])})
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, blob in blobs.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(blob)
+            tar.addfile(member, io.BytesIO(blob))
+    for folder, content in (
+        ("good", buffer.getvalue()),
+        ("good/too", buffer.getvalue()),
+        ("bad", buffer.getvalue()[:-1] + b"?"),
+    ):
+        (site / folder).mkdir(parents=True)
+        (site / folder / "cifar-10-python.tar.gz").write_bytes(content)
+    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(buffer.getvalue()))
+    monkeypatch.setattr(CIFAR10, "train_list", [[name, md5(blobs[name])] for name in names[:5]])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5(blobs["test_batch"])]])
+    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": md5(blobs["batches.meta"])})
+
+    def hosts(*folders):
+        urls = [f"{address}{folder}/cifar-10-python.tar.gz" for folder in folders]
+        monkeypatch.setattr(CIFAR10, "url", urls[0])
+        monkeypatch.setattr(data, "CIFAR10_MIRRORS", tuple(urls[1:]))
+        return lambda: [line.split("/")[1] for line in asked]
+
+    return hosts, batches
+
+
+@pytest.mark.parametrize(
+    ("folders", "visited"),
+    [
+        (("good", "bad"), ["good"]),
+        (("bad", "good"), ["bad", "good"]),
+        (("gone", "bad", "good"), ["gone", "bad", "good"]),
+    ],
+)
+def test_cifar10_comes_from_the_first_host_with_the_right_hash(tiny_cifar10, cache, folders, visited):
+    hosts, batches = tiny_cifar10
+    asked = hosts(*folders)
+    test = data.load("cifar10", "test")
+    train = data.load("cifar10")
+    assert list(dict.fromkeys(asked())) == visited
+    assert np.array_equal(test.images.reshape(2, 3072), batches["test_batch"][0])
+    assert test.labels.tolist() == batches["test_batch"][1]
+    assert len(train) == 10
+    assert np.array_equal(train.images[2:4].reshape(2, 3072), batches["data_batch_2"][0])
+    assert sorted(os.listdir(cache)) == ["cifar10-test.npz", "cifar10-train.npz"]
+
+
+def test_cifar10_with_a_wrong_hash_everywhere_is_refused(tiny_cifar10, cache):
+    hosts, _ = tiny_cifar10
+    hosts("bad", "gone", "bad")
+    with pytest.raises(ConnectionError, match=r"(?s)cannot download cifar10.*bad/cifar.*hash.*404.*cifar10-train\.npz"):
+        data.load("cifar10")
+    assert not cache.exists()
+
+
+def test_cifar10_gives_a_slow_host_up_but_not_the_last(tiny_cifar10, monkeypatch):
+    hosts, _ = tiny_cifar10
+    monkeypatch.setattr(data._Impatient, "patience", 0.0)
+    monkeypatch.setattr(data._Impatient, "speed", 1e15)
+    asked = hosts("good", "good/too")
+    assert len(data.load("cifar10")) == 10
+    assert len(asked()) == 2
+
+
+def test_impatience():
+    bar = data._Impatient(total=10**9, file=io.StringIO())
+    bar.update(1)  # too early to tell
+    bar.start_t -= 100
+    bar.n = 31_000_000
+    bar.update(1)
+    bar.n = 8_000_000
+    with pytest.raises(TimeoutError, match="only 80 kB/s"):
+        bar.update(1)
+
+
+# --- Folders of images -----------------------------------------------------------------------------------------
+
+
+def write_image(path, array, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (array if isinstance(array, Image.Image) else Image.fromarray(array)).save(path, **options)
+
+
+def noise_image(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Twenty cats and ten dogs of 16 x 16 pixels, every image different, without split folders."""
+    for name, n in (("dog", 10), ("cat", 20)):
+        for i in range(n):
+            write_image(
+                tmp_path / "photos" / name / f"{i:02}.png",
+                noise_image(16, 16, 3, seed=100 * len(name) + 50 * (n > 10) + i),
+            )
+    return tmp_path / "photos"
+
+
+def one_pixel_image(tmp_path, image, *, other=None, **options):
+    """What `image` becomes, in a set with one more image that is as big and, unless `other` says so, grey."""
+    size = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
+    write_image(tmp_path / "set" / "train" / "a" / "1.png", image, **options)
+    write_image(tmp_path / "set" / "train" / "b" / "1.png", Image.new("L", size) if other is None else other)
+    dataset = data.load(tmp_path / "set", size=min(size))
+    return dataset.images[0].permute(1, 2, 0).numpy()
+
+
+def test_folder_is_split_by_class_for_good(photos):
+    train, test = data.load(photos), data.load(str(photos), "test")
+    assert train.classes == test.classes == ("cat", "dog")
+    assert train.name == "photos"
+    assert torch.bincount(train.labels).tolist() == [17, 8]
+    assert torch.bincount(test.labels).tolist() == [3, 2]
+    assert same(train, data.load(photos, "train"))
+
+    def keyed(dataset):
+        return [(image.numpy().tobytes(), int(label)) for image, label in zip(dataset.images, dataset.labels)]
+
+    truth = {
+        (np.asarray(Image.open(photos / name / f"{i:02}.png")).transpose(2, 0, 1).tobytes(), label)
+        for label, (name, n) in enumerate((("cat", 20), ("dog", 10)))
+        for i in range(n)
+    }
+    assert set(keyed(train)) | set(keyed(test)) == truth
+    assert not set(keyed(train)) & set(keyed(test))
+
+
+def test_split_folders_are_taken_as_they_are(tmp_path):
+    root = tmp_path / "set"
+    for split, n in (("train", 3), ("test", 2)):
+        for name in ("b", "a"):
+            for i in range(n):
+                write_image(root / split / name / f"{i}.png", noise_image(8, 8, seed=i + 10 * n))
+    (root / "README.txt").write_text("files beside the class folders are ignored")
+    (root / "train" / "labels.csv").write_text("so is this")
+    (root / "train" / ".DS_Store").write_bytes(b"hidden")
+    (root / "train" / "a" / "._0.png").write_bytes(b"hidden")
+    (root / "train" / ".cache").mkdir()
+    train, test = data.load(root), data.load(root, "test")
+    assert train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert test.labels.tolist() == [0, 0, 1, 1]
+    assert train.classes == ("a", "b")
+    assert [image[0].tolist() for image in train.images[:3]] == [
+        noise_image(8, 8, seed=i + 30).tolist() for i in range(3)
+    ]
+
+
+def test_mode_and_size_come_from_both_splits(tmp_path):
+    root = tmp_path / "set"
+    for split in data.SPLITS:
+        for name in "ab":
+            write_image(root / split / name / "1.png", noise_image(40, 40))
+    assert data.load(root).shape == (1, 40, 40)
+    write_image(root / "test" / "b" / "2.png", noise_image(30, 50, 3))
+    assert data.load(root).shape == data.load(root, "test").shape == (3, 24, 24)
+
+
+def test_bare_name_of_a_folder(photos, cache, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    assert len(data.load("photos")) == 25
+    data.save(random_dataset(), cache / "photos-train.npz")
+    assert len(data.load("photos")) == 12
+    assert len(data.load("./photos")) == len(data.load(Path("photos"))) == 25
+
+
+@pytest.mark.parametrize(
+    ("sides", "expected"), [((28, 33), 24), ((5, 90), 8), ((500, 200), 64), ((64, 64), 64), ((63, 90), 56)]
+)
+def test_default_size(tmp_path, sides, expected):
+    for side, name in zip(sides, "ab"):
+        write_image(tmp_path / "set" / "train" / name / "1.png", noise_image(side, side + 7))
+    dataset = data.load(tmp_path / "set")
+    assert dataset.shape == (1, expected, expected)
+    assert data.load(tmp_path / "set", size=13).shape == (1, 13, 13)
+
+
+def test_square_image_of_the_size_asked_for_is_untouched(tmp_path):
+    image = noise_image(13, 13, 3)
+    assert np.array_equal(one_pixel_image(tmp_path, image), image)
+
+
+@pytest.mark.parametrize("tall", [False, True])
+def test_crop_is_central(tmp_path, tall):
+    wide = noise_image(10, 30, 3)
+    expected = wide[:, 10:20]
+    if tall:
+        wide, expected = wide.swapaxes(0, 1), expected.swapaxes(0, 1)
+    assert np.array_equal(one_pixel_image(tmp_path, np.ascontiguousarray(wide)), expected)
+
+
+def test_resizing_is_antialiased(tmp_path):
+    fine = np.zeros((64, 64), np.uint8)
+    fine[:, ::4] = 255  # one column in four: without antialiasing, all of it or nothing
+    for name in "ab":
+        write_image(tmp_path / "set" / "train" / name / "1.png", fine)
+    pixels = data.load(tmp_path / "set", size=16).images.double()
+    assert (pixels[..., 2:-2] - 255 / 4).abs().max() < 6
+
+
+def test_grey_stays_grey_and_joins_rgb(tmp_path):
+    grey = noise_image(8, 8)
+    assert np.array_equal(one_pixel_image(tmp_path / "1", grey)[..., 0], grey)
+    coloured = one_pixel_image(tmp_path / "2", grey, other=noise_image(8, 8, 3))
+    assert np.array_equal(coloured, np.repeat(grey[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_is_composited_on_white(tmp_path, mode):
+    channels = len(mode)
+    array = noise_image(8, 8, channels)
+    array[:4, :, -1] = 0
+    array[4:6, :, -1] = 255
+    result = one_pixel_image(tmp_path, Image.fromarray(array)).astype(float)
+    alpha = array[..., -1:] / 255
+    expected = alpha * array[..., :-1] + (1 - alpha) * 255
+    assert result.shape[-1] == channels - 1
+    assert np.abs(result - expected).max() <= 1
+
+
+def test_palette(tmp_path):
+    array = noise_image(8, 8, 3)
+    palette = Image.fromarray(array).quantize(16)
+    expected = np.asarray(palette.convert("RGB"))
+    assert np.array_equal(one_pixel_image(tmp_path / "1", palette), expected)
+    index = np.asarray(palette)
+    expected = np.where((index == 3)[..., None], 255, expected)
+    assert (index == 3).any()
+    assert np.array_equal(one_pixel_image(tmp_path / "2", palette, transparency=3), expected)
+
+
+def test_one_bit(tmp_path):
+    array = noise_image(8, 8) > 127
+    assert np.array_equal(one_pixel_image(tmp_path, Image.fromarray(array))[..., 0], array * 255)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits(tmp_path, suffix):
+    values = np.linspace(0, 65535, 64).round().astype(np.uint16).reshape(8, 8)
+    for name in "ab":
+        write_image(tmp_path / "set" / "train" / name / f"1.{suffix}", values)
+    pixels = data.load(tmp_path / "set").images
+    assert pixels.shape == (2, 1, 8, 8)
+    assert np.array_equal(pixels[0, 0], np.rint(values / 65535 * 255))
+
+
+def test_thirty_two_bits_are_refused(tmp_path):
+    for name in "ab":
+        write_image(tmp_path / "set" / "train" / name / "1.tif", np.full((8, 8), 0.5, np.float32))
+    with pytest.raises(DataError, match=r"a.1\.tif.*32 bits"):
+        data.load(tmp_path / "set")
+
+
+def test_exif_orientation(tmp_path):
+    array = noise_image(8, 8, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to show
+    assert np.array_equal(one_pixel_image(tmp_path, array, exif=exif), np.rot90(array, -1))
+
+
+@pytest.mark.parametrize("kept", [20, 400])
+def test_truncated_image_is_named(photos, kept):
+    victim = photos / "cat" / "07.png"
+    victim.write_bytes(victim.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"cat.07\.png as an image .*replace or remove it"):
+        [data.load(photos, split) for split in data.SPLITS]
+
+
+def test_what_is_not_an_image_is_named(photos):
+    (photos / "cat" / "notes.txt").write_text("a cat")
+    with pytest.raises(DataError, match=r"notes\.txt as an image"):
+        data.load(photos)
+
+
+def test_a_folder_in_a_class_folder_is_named(photos):
+    write_image(photos / "cat" / "kittens" / "1.png", noise_image(8, 8))
+    with pytest.raises(DataError, match="kittens"):
+        data.load(photos)
+
+
+def test_folders_that_cannot_be_used(tmp_path):
+    root = tmp_path / "set"
+    with pytest.raises(FileNotFoundError, match="set is not a folder"):
+        data.load(root)
+    root.mkdir()
+    with pytest.raises(DataError, match=r"no images are in .*set: put each"):
+        data.load(root)
+    write_image(root / "1.png", noise_image(8, 8))
+    with pytest.raises(DataError, match=r"images lie directly in .*set: put each.*cat.1\.png"):
+        data.load(root)
+    write_image(root / "cat" / "1.png", noise_image(8, 8))
+    with pytest.raises(DataError, match="only one class folder, cat"):
+        data.load(root)
+    (root / "dog").mkdir()
+    with pytest.raises(DataError, match=r"class folder .*dog is empty"):
+        data.load(root)
+    write_image(root / "dog" / "1.png", noise_image(8, 8))
+    with pytest.raises(DataError, match=r"cat.1\.png is alone in its class"):
+        data.load(root)
+
+
+def test_splits_that_cannot_be_used(tmp_path):
+    root = tmp_path / "set"
+    for name in ("cat", "dog"):
+        write_image(root / "train" / name / "1.png", noise_image(8, 8))
+    with pytest.raises(FileNotFoundError, match="has a folder train but no folder test"):
+        data.load(root, "test")
+    for name in ("dog", "emu"):  # labels would mean cat, dog in one split and dog, emu in the other
+        write_image(root / "test" / name / "1.png", noise_image(8, 8))
+    for split in data.SPLITS:
+        with pytest.raises(DataError, match=r"differ in \['cat', 'emu'\]"):
+            data.load(root, split)
+
+
+def test_classes_named_like_splits_are_not_guessed_at(tmp_path):
+    for name in ("train", "test"):
+        write_image(tmp_path / "set" / name / "1.png", noise_image(8, 8))
+    with pytest.raises(DataError, match=r"images lie directly in .*train.*taken for the splits"):
+        data.load(tmp_path / "set")
+
+
+# --- Batches ---------------------------------------------------------------------------------------------------
+
+
+@given(n=st.integers(1, 40), batch_size=st.integers(1, 100), seed=st.integers(0, 2**63), epochs=st.integers(1, 5))
+def test_every_epoch_holds_every_index_once(n, batch_size, seed, epochs):
+    steps = -(-n * epochs // batch_size)
+    line = torch.cat([data.batch_indices(n, batch_size, seed, step) for step in range(steps)])
+    assert line.dtype == torch.int64
+    assert len(line) == steps * batch_size
+    for epoch in line[: n * epochs].split(n):
+        assert epoch.sort().values.tolist() == list(range(n))
+
+
+@given(n=st.integers(1, 40), batch_size=st.integers(1, 100), seed=st.integers(0, 9), step=st.integers(0, 10**12))
+def test_a_step_depends_on_its_arguments_alone(n, batch_size, seed, step):
+    first = data.batch_indices(n, batch_size, seed, step)
+    kept = first.clone()
+    first.zero_()  # a caller may do this, and must not hurt the next
+    torch.manual_seed(step % 7)
+    data._permutation.cache_clear()
+    assert torch.equal(data.batch_indices(np.int64(n), batch_size, np.int64(seed), step), kept)
+    assert torch.equal(data.batch_indices(n, batch_size, seed, step), kept)
+
+
+@given(n=st.integers(1, 40), size=st.integers(1, 50), parts=st.integers(1, 4), step=st.integers(0, 50))
+def test_batch_size_only_cuts_the_line(n, size, parts, step):
+    pieces = [data.batch_indices(n, size, 3, step * parts + i) for i in range(parts)]
+    assert torch.equal(torch.cat(pieces), data.batch_indices(n, size * parts, 3, step))
+
+
+def test_epochs_and_seeds_differ():
+    epochs = [
+        tuple(data.batch_indices(50, 50, seed, step).tolist()) for seed in (0, 1, 2**32, 2**40) for step in range(5)
+    ]
+    assert len(set(epochs)) == len(epochs)
+
+
+def test_one_permutation_an_epoch():
+    data._permutation.cache_clear()
+    for step in range(20):
+        data.batch_indices(100, 10, 0, step)
+    assert data._permutation.cache_info().misses == 2
+
+
+@pytest.mark.parametrize("arguments", [(0, 1, 0, 0), (1, 0, 0, 0), (1, 1, -1, 0), (1, 1, 0, -1)])
+def test_batch_arguments(arguments):
+    with pytest.raises(ValueError, match=f"n={arguments[0]} and batch_size={arguments[1]}"):
+        data.batch_indices(*arguments)
+
+
+# --- Real data, where there is any -----------------------------------------------------------------------------
+
+REAL = Path(os.environ.get("RGD_DATA", "/nowhere"))
+
+
+def real(name, split):
+    file = REAL / f"{name}-{split}.npz"
+    if not file.exists():
+        pytest.skip(f"RGD_DATA holds no {file.name}")
+    return data.load(name, split, root=REAL)
+
+
+def test_real_mnist():
+    train = real("mnist", "train")
+    assert train.images.shape == (60_000, 1, 28, 28)
+    assert train.labels[:6].tolist() == [5, 0, 4, 1, 9, 2]
+    assert len(real("mnist", "test")) == 10_000
+
+
+def test_real_cifar10():
+    test = real("cifar10", "test")
+    assert test.images.shape == (10_000, 3, 32, 32)
+    assert torch.bincount(test.labels).tolist() == [1000] * 10
+    means = test.images.double().mean((0, 2, 3)) / 255
+    assert (means - torch.tensor([0.494, 0.485, 0.450])).abs().max() < 0.005

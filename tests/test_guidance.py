@@ -1,0 +1,303 @@
+"""Guidance, against Bayes' rule on a mixture, where denoiser, classifier and the answer are known exactly."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from rgd import samplers, schedule
+from rgd.denoiser import Denoiser, Prediction
+from rgd.guidance import GuidanceRecord, autoguidance, classifier_free, grad_log_prob, guide, unconditional
+from rgd.mixture import mixture
+from rgd.samplers import ddpm
+
+Q = schedule.linear()
+EXACT = {"rtol": 1e-8, "atol": 1e-8}
+scales = st.floats(-3, 8)
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+MEANS = torch.tensor([[-1.0, 0.3], [0.8, 0.8], [0.2, -1.1], [-0.5, -0.9]], dtype=torch.float64)
+COVARIANCES = torch.tensor([[[0.5, 0.2], [0.2, 0.4]], [[0.4, 0.0], [0.0, 0.8]]], dtype=torch.float64)
+MIX = mixture(MEANS, COVARIANCES.repeat(2, 1, 1), Q, labels=torch.tensor([0, 1, 2, 0]))
+GRADIENT = grad_log_prob(MIX.classifier)
+T = torch.arange(0, 1000, 7)
+Y = T % 3
+XT = normal(len(T), 2)
+
+
+@dataclass
+class Counted:
+    """A gradient (or denoiser) that counts its calls."""
+
+    inside: Any
+    calls: list[Tensor] = field(default_factory=list)
+
+    @property
+    def schedule(self) -> schedule.Schedule:
+        return self.inside.schedule
+
+    def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Any:
+        self.calls.append(t)
+        return self.inside(xt, t, y)
+
+
+def forbidden(xt: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
+    raise AssertionError("the classifier was called where no guidance was wanted")
+
+
+def same(a: Prediction, b: Prediction) -> None:
+    """To rounding in eps; x0 divides that by sqrt(alpha_bar), which is 1/157 at the end."""
+    torch.testing.assert_close(a.eps, b.eps, **EXACT)
+    torch.testing.assert_close(a.x0, b.x0, **EXACT)
+
+
+def differ(a: Prediction, b: Prediction) -> Tensor:
+    return (a.eps != b.eps).any(dim=1)
+
+
+def test_guidance_at_scale_one_is_bayes_rule() -> None:
+    guided = guide(unconditional(MIX), GRADIENT, 1.0)(XT, T, Y)
+    same(guided, MIX(XT, T, Y))
+    torch.testing.assert_close(Q.q_sample(guided.x0, T, guided.eps), XT, **EXACT)
+    assert differ(guided, MIX(XT, T)).all()
+
+
+def test_a_conditional_denoiser_needs_no_guidance() -> None:
+    """It is shown the labels, so that guidance on top of it counts the class twice."""
+    twice = guide(MIX, GRADIENT, 1.0)(XT, T, Y)
+    same(twice, guide(unconditional(MIX), GRADIENT, 2.0)(XT, T, Y))
+
+
+@given(scale=scales)
+def test_on_the_mixture_classifier_free_guidance_is_classifier_guidance(scale: float) -> None:
+    same(classifier_free(MIX, scale)(XT, T, Y), guide(unconditional(MIX), GRADIENT, scale)(XT, T, Y))
+
+
+@given(first=scales, second=scales)
+def test_guides_add_up(first: float, second: float) -> None:
+    inner = guide(unconditional(MIX), GRADIENT, first)
+    same(guide(inner, GRADIENT, second)(XT, T, Y), guide(unconditional(MIX), GRADIENT, first + second)(XT, T, Y))
+
+
+def test_guides_of_two_kinds_and_forms_add_up() -> None:
+    def other(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return -xt
+
+    both = guide(guide(unconditional(MIX), other, 0.5, form="mean"), GRADIENT, 2.0, form="mean")(XT, T, Y)
+    assert both.gradient is not None
+    torch.testing.assert_close(both.gradient, 2.0 * GRADIENT(XT, T, Y) - 0.5 * XT)
+    same(both, MIX(XT, T))
+    mixed = guide(guide(unconditional(MIX), other, 0.5, form="mean"), GRADIENT, 1.0)(XT, T, Y)
+    same(mixed, MIX(XT, T, Y))
+    torch.testing.assert_close(mixed.gradient, -0.5 * XT)
+
+
+def test_a_classifier_without_closed_form_is_differentiated() -> None:
+    by_autograd = grad_log_prob(MIX.logits)
+    torch.testing.assert_close(by_autograd(XT, T, Y), GRADIENT(XT, T, Y), **EXACT)
+    with torch.no_grad():  # as in the samplers
+        gradient = by_autograd(XT, T, Y)
+    torch.testing.assert_close(gradient, GRADIENT(XT, T, Y), **EXACT)
+    assert not gradient.requires_grad
+    with pytest.raises(ValueError, match="labels"):
+        by_autograd(XT, T, None)  # type: ignore[arg-type]
+
+
+class Classifier(nn.Module):
+    """A small network, in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 16, dtype=torch.float64), nn.Linear(16, 3, dtype=torch.float64)
+        for seed, parameter in enumerate(self.parameters()):
+            parameter.data.copy_(normal(*parameter.shape, seed=seed))
+
+    def forward(self, xt: Tensor, t: Tensor) -> Tensor:
+        phase = t.double() / 1000
+        return self.second(torch.tanh(self.first(torch.cat([xt, phase.sin()[:, None], phase.cos()[:, None]], dim=1))))
+
+
+def test_the_gradient_leaves_no_trace() -> None:
+    network, xt = Classifier(), XT.clone()
+    grad_log_prob(network)(xt, T, Y)
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
+    assert not xt.requires_grad
+    assert torch.equal(xt, XT)
+
+
+def test_the_gradient_of_an_image_depends_on_its_own_label_and_pixels_alone() -> None:
+    gradient = grad_log_prob(Classifier())
+    before = gradient(XT, T, Y)
+    y, xt = Y.clone(), XT.clone()
+    y[5] = (y[5] + 1) % 3
+    xt[9] += 0.1
+    changed = (gradient(xt, T, y) != before).any(dim=1)
+    assert changed.nonzero()[:, 0].tolist() == [5, 9]
+    alone = torch.cat([gradient(XT[i : i + 1], T[i : i + 1], Y[i : i + 1]) for i in range(12)])
+    torch.testing.assert_close(alone, before[:12])
+
+
+def test_the_gradient_is_that_of_finite_differences() -> None:
+    network, h = Classifier(), 1e-6
+
+    def log_prob(xt: Tensor) -> Tensor:
+        with torch.no_grad():
+            return network(xt, T).log_softmax(1).gather(1, Y[:, None])[:, 0]
+
+    shifts = h * torch.eye(2, dtype=torch.float64)
+    differences = torch.stack([(log_prob(XT + d) - log_prob(XT - d)) / (2 * h) for d in shifts], dim=1)
+    torch.testing.assert_close(grad_log_prob(network)(XT, T, Y), differences, rtol=1e-6, atol=1e-7)
+
+
+@dataclass(frozen=True)
+class Widened:
+    """A denoiser whose reverse step has another variance."""
+
+    inside: Denoiser
+    fraction: float
+
+    @property
+    def schedule(self) -> schedule.Schedule:
+        return self.inside.schedule
+
+    def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
+        said = self.inside(xt, t, y)
+        return Prediction(said.x0, said.eps, torch.full_like(xt, self.fraction))
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("steps", [None, 10])
+def test_the_mean_form_shifts_the_mean_by_variance_times_gradient(fraction: float, steps: int | None) -> None:
+    denoise, scale = Widened(unconditional(MIX), fraction), 2.5
+    x, y = XT[:6], Y[:6]
+    plain = next(iter(ddpm(denoise, x, y, steps=steps)))
+    guided = next(iter(ddpm(guide(denoise, GRADIENT, scale, form="mean"), x, y, steps=steps)))
+    q = Q.respace(steps)
+    variance = float(q.posterior_variance[-1]) ** (1 - fraction) * float(q.beta[-1]) ** fraction
+    shift = variance * scale * GRADIENT(x, torch.full((6,), 999), y)
+    torch.testing.assert_close(guided.x - plain.x, shift, rtol=1e-8, atol=1e-12)
+    assert torch.equal(guided.x0, plain.x0)
+
+
+@pytest.mark.parametrize("sampler", [samplers.ddim, samplers.dpm_solver, samplers.heun])
+def test_the_mean_form_is_for_ancestral_sampling_only(sampler: samplers.Sampler) -> None:
+    with pytest.raises(ValueError, match="score"):
+        next(iter(sampler(guide(MIX, GRADIENT, 1.0, form="mean"), XT[:2], Y[:2], steps=5)))
+
+
+@given(low=st.integers(-5, 1005), width=st.integers(0, 600))
+def test_guidance_is_confined_to_its_interval(low: int, width: int) -> None:
+    denoise, interval = unconditional(MIX), (low, low + width)
+    inside = (low <= T) & (low + width > T)
+    assert torch.equal(differ(guide(denoise, GRADIENT, 3.0, interval)(XT, T, Y), MIX(XT, T)), inside)
+    assert torch.equal(differ(classifier_free(MIX, 3.0, interval)(XT, T, Y), MIX(XT, T, Y)), inside)
+    assert torch.equal(differ(autoguidance(MIX, denoise, 3.0, interval)(XT, T, Y), MIX(XT, T, Y)), inside)
+    mean = guide(denoise, GRADIENT, 3.0, interval, form="mean")(XT, T, Y)
+    if inside.any():
+        assert mean.gradient is not None
+        assert torch.equal((mean.gradient != 0).any(dim=1), inside)
+    else:
+        assert mean.gradient is None
+
+
+def test_the_classifier_is_called_only_where_it_guides() -> None:
+    gradient = Counted(GRADIENT)
+    guided = guide(unconditional(MIX), gradient, 2.0, interval=(200, 500))
+    assert len(list(ddpm(guided, XT[:3], Y[:3], steps="ddim10"))) == 10
+    assert [t.tolist() for t in gradient.calls] == [[400] * 3, [300] * 3, [200] * 3]
+
+
+def test_the_weak_denoiser_is_called_only_where_it_is_needed() -> None:
+    weak = Counted(MIX)
+    for scale, interval in ((1.0, (0, math.inf)), (3.0, (2000, 3000))):
+        same(autoguidance(MIX, weak, scale, interval)(XT, T, Y), MIX(XT, T, Y))
+    assert not weak.calls
+    autoguidance(MIX, weak, 3.0)(XT, T, Y)
+    assert len(weak.calls) == 1
+
+
+@pytest.mark.parametrize("form", ["score", "mean"])
+def test_scale_zero_is_no_guidance_and_costs_nothing(form: Any) -> None:
+    guided, plain = guide(MIX, forbidden, 0.0, form=form)(XT, T, Y), MIX(XT, T, Y)
+    assert torch.equal(guided.eps, plain.eps)
+    assert torch.equal(guided.x0, plain.x0)
+    assert guided.gradient is None
+
+
+def test_a_gradient_that_is_nan_outside_the_interval_does_no_harm() -> None:
+    def gradient(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return torch.where(t[:, None] < 500, GRADIENT(xt, t, y), math.nan)
+
+    guided = guide(unconditional(MIX), gradient, 1.0, interval=(0, 500))(XT, T, Y)
+    early = T < 500
+    torch.testing.assert_close(guided.eps[early], MIX(XT, T, Y).eps[early], **EXACT)
+    assert torch.equal(guided.eps[~early], MIX(XT, T).eps[~early])
+
+
+def test_the_record_says_what_each_step_did() -> None:
+    records: list[GuidanceRecord] = []
+    denoise, scale = unconditional(MIX), -2.0
+    guided = guide(denoise, GRADIENT, scale, interval=(100, 600), record=records.append)
+    after, before = guided(XT, T, Y), denoise(XT, T)
+    (record,) = records
+    assert torch.equal(record.t, T)
+    torch.testing.assert_close(record.gradient_norm, GRADIENT(XT, T, Y).norm(dim=1), **EXACT)
+    moved = (after.eps - before.eps).norm(dim=1) / before.eps.norm(dim=1)
+    torch.testing.assert_close(record.relative, moved, **EXACT)
+    assert torch.equal(record.relative > 0, (T >= 100) & (T < 600))
+    guided(XT[:1], torch.tensor([700]), Y[:1])
+    assert len(records) == 1, "a step outside the interval is not guided"
+
+
+def test_classifier_free_guidance_between_and_beyond_its_ends() -> None:
+    null, conditional = MIX(XT, T), MIX(XT, T, Y)
+    same(classifier_free(MIX, 1.0)(XT, T, Y), conditional)
+    same(classifier_free(MIX, 0.0)(XT, T, Y), null)
+    beyond = classifier_free(MIX, 4.0)(XT, T, Y)
+    torch.testing.assert_close(beyond.eps, 4 * conditional.eps - 3 * null.eps, **EXACT)
+    torch.testing.assert_close(Q.q_sample(beyond.x0, T, beyond.eps), XT, **EXACT)
+
+
+def test_autoguidance_leads_away_from_the_worse_model() -> None:
+    worse = mixture(MEANS, 0.5, Q, labels=MIX.labels)  # the same modes, blurred
+    strong, weak = MIX(XT, T, Y), worse(XT, T, Y)
+    led = autoguidance(MIX, worse, 2.0)(XT, T, Y)
+    torch.testing.assert_close(led.eps, strong.eps + (strong.eps - weak.eps), **EXACT)
+    torch.testing.assert_close(Q.q_sample(led.x0, T, led.eps), XT, **EXACT)
+
+
+def test_every_wrapper_keeps_the_schedule() -> None:
+    for wrapped in (guide(MIX, GRADIENT), unconditional(MIX), classifier_free(MIX, 2.0), autoguidance(MIX, MIX, 2.0)):
+        assert wrapped.schedule is Q
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_scales_that_are_no_numbers(wrong: float) -> None:
+    for make in (lambda: guide(MIX, GRADIENT, wrong), lambda: classifier_free(MIX, wrong)):
+        with pytest.raises(ValueError, match="scale"):
+            make()
+    with pytest.raises(ValueError, match="scale"):
+        autoguidance(MIX, MIX, wrong)
+
+
+@pytest.mark.parametrize("interval", [(600, 200), (math.nan, 200), (0, math.nan)])
+def test_intervals_that_are_none(interval: tuple[float, float]) -> None:
+    for make in (lambda: guide(MIX, GRADIENT, 1.0, interval), lambda: classifier_free(MIX, 2.0, interval)):
+        with pytest.raises(ValueError, match="interval"):
+            make()
+
+
+def test_forms_that_are_none() -> None:
+    with pytest.raises(ValueError, match="form"):
+        guide(MIX, GRADIENT, form="both")  # type: ignore[arg-type]

@@ -1,0 +1,653 @@
+"""Training: whatever stops it, what goes on afterwards is the same run, to the last bit."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rgd import checkpoints, data, objectives, schedule, training
+from rgd.attacks import L2, PGD
+from rgd.data import Dataset, batch_indices
+from rgd.errors import CheckpointError, DataError, SaveError, TrainingDiverged
+from rgd.networks import EncoderConfig, JudgeConfig, UNetConfig, build
+from rgd.objectives import Loss
+from rgd.processes import Processes
+from rgd.training import Training, TrainStep, fit
+
+CONFIG = EncoderConfig(
+    image_size=8, in_channels=1, out_channels=10, model_channels=8, num_res_blocks=1, attention_resolutions=(),
+    channel_mult=(1,), dropout=0.2, use_scale_shift_norm=True,
+)  # fmt: skip
+# Everything that has state or draws random numbers is on.
+SETTINGS = Training(
+    steps=12, batch_size=8, lr=1e-2, ema=0.9, accumulate=2, clip=1.0, flip=True, warmup=2, seed=3, save_every=4
+)
+ROBUST = objectives.RobustCrossEntropy(PGD(L2(0.5), steps=1, random_start=True))
+NOISE = schedule.linear(50)
+
+
+@pytest.fixture(autouse=True)
+def _on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where equal runs give equal bits."""
+    monkeypatch.setattr(training, "processes", lambda: Processes(torch.device("cpu")))
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return data.load("digits").take(100)
+
+
+def bits(network: nn.Module) -> bytes:
+    return b"".join(value.numpy().tobytes() for value in network.state_dict().values())
+
+
+def last(steps: Iterator[TrainStep]) -> TrainStep:
+    *_, step = steps
+    return step
+
+
+@dataclass
+class Result:
+    trained: bytes
+    averaged: bytes
+
+
+def run(digits: Dataset, folder: Path | None = None, settings: Training = SETTINGS, objective: Any = ROBUST) -> Result:
+    """Train to the end: the bits of the trained network and of its average."""
+    network = build(CONFIG)
+    step = last(fit(network, objective, digits, NOISE, settings, folder))
+    assert step.step == settings.steps
+    return Result(bits(network), bits(step.network))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(digits: Dataset) -> Result:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "processes", lambda: Processes(torch.device("cpu")))
+        return run(digits)
+
+
+def saved_step(folder: Path) -> int:
+    return checkpoints.read_metadata(folder / "state.safetensors")["step"]
+
+
+@dataclass(frozen=True)
+class Own:
+    """An objective of one's own, that does something else at one micro-batch. It is the same run whatever it does."""
+
+    at: int = -1
+    otherwise: Callable[[Loss, nn.Module], Loss] = field(default=lambda loss, network: loss, repr=False)
+    calls: list[int] = field(default_factory=lambda: [0], repr=False)
+
+    def __repr__(self) -> str:
+        return "Own()"
+
+    def __call__(self, network: nn.Module, schedule: Any, x0: Tensor, y: Tensor, generator: torch.Generator) -> Loss:
+        self.calls[0] += 1
+        loss = ROBUST(network, schedule, x0, y, generator)
+        return self.otherwise(loss, network) if self.calls[0] == self.at else loss
+
+
+# Killed, stopped, damaged -------------------------------------------------------------------------------------------
+
+KILLED = """
+    import hashlib, os, random, signal, sys, time
+    from pathlib import Path
+
+    import torch
+
+    sys.path[:0] = [sys.argv[2]]
+    torch.set_num_threads(1)
+    import test_training as t
+
+    digits = t.data.load("digits").take(100)
+    settings = t.replace(t.SETTINGS, steps=60, save_every=2)
+    root = Path(sys.argv[1])
+
+    def start(name):
+        pid = os.fork()
+        if pid == 0:
+            result = t.run(digits, root / name, settings)
+            (root / f"{name}.txt").write_text(hashlib.sha256(result.trained + result.averaged).hexdigest())
+            os._exit(0)
+        return pid
+
+    began = time.perf_counter()
+    assert os.waitpid(start("whole"), 0)[1] == 0
+    seconds = time.perf_counter() - began
+    kills, status, chance = 0, None, random.SystemRandom()
+    while status is None:
+        pid = start("killed")
+        # After many kills it may finish, however slow the machine has become since it was timed.
+        deadline = time.perf_counter() + (chance.uniform(0.1, 0.4) * seconds if kills < 10 else 3600)
+        while status is None and time.perf_counter() < deadline:
+            done, code = os.waitpid(pid, os.WNOHANG)
+            status = code if done else None
+            time.sleep(0.001)
+        if status is None:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            kills += 1
+    print(kills, status)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs kill -9")
+def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bits(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(textwrap.dedent(KILLED))
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(script), str(tmp_path), str(Path(__file__).parent)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+    kills, status = map(int, done.stdout.split())
+    assert status == 0, done.stderr
+    assert kills >= 2
+    assert (tmp_path / "killed.txt").read_text() == (tmp_path / "whole.txt").read_text()
+    (killed, steps), (whole, _) = (checkpoints.read(tmp_path / name / "state.safetensors") for name in ("killed", "whole"))
+    assert steps["step"] == 60
+    assert killed.keys() == whole.keys()
+    assert all(torch.equal(killed[name], whole[name]) for name in whole)
+
+
+def stop_by(how: str) -> None:
+    if how == "sigint":
+        signal.raise_signal(signal.SIGINT)
+    raise {"ctrl-c": KeyboardInterrupt, "error": ZeroDivisionError}[how]
+
+
+@pytest.mark.parametrize("how", ["break", "error", "ctrl-c", "sigint", "close"])
+@pytest.mark.parametrize("at", [1, 4, 7])
+def test_stopped_by_the_caller_the_last_step_is_kept(
+    how: str, at: int, digits: Dataset, undisturbed: Result, tmp_path: Path
+) -> None:
+    steps = fit(build(CONFIG), ROBUST, digits, NOISE, SETTINGS, tmp_path)
+    try:
+        for step in steps:
+            if step.step == at:
+                if how == "break":
+                    break
+                if how == "close":
+                    steps.close()
+                    break
+                stop_by(how)
+    except (KeyboardInterrupt, ZeroDivisionError):
+        pass
+    del steps
+    assert saved_step(tmp_path) == at
+    resumed = fit(build(CONFIG, seed=9), ROBUST, digits, NOISE, SETTINGS, tmp_path)
+    assert next(resumed).step == at + 1
+    resumed.close()
+    assert run(digits, tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "sigint", "error"])
+def test_stopped_within_a_step_the_one_before_is_kept(how: str, digits: Dataset, tmp_path: Path) -> None:
+    def stop(loss: Loss, network: nn.Module) -> Loss:
+        stop_by(how)
+        return loss
+
+    with pytest.raises((KeyboardInterrupt, ZeroDivisionError)):
+        run(digits, tmp_path, objective=Own(at=2 * 6 + 1, otherwise=stop))
+    assert saved_step(tmp_path) == 6
+    assert run(digits, tmp_path, objective=Own()) == run(digits, objective=Own())
+
+
+def test_stopped_in_the_middle_of_an_update_the_last_saved_state_is_kept(
+    digits: Dataset, undisturbed: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, calls = torch.optim.AdamW.step, [0]
+
+    def interrupted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        result = step(self, *args, **kwargs)
+        if calls[0] == 7:
+            raise KeyboardInterrupt
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(digits, tmp_path)
+    assert saved_step(tmp_path) == 4
+    assert run(digits, tmp_path) == undisturbed
+
+
+def stop_at(at: int, digits: Dataset, folder: Path) -> None:
+    for step in fit(build(CONFIG), ROBUST, digits, NOISE, SETTINGS, folder):
+        if step.step == at:
+            break
+
+
+def damage(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(digits: Dataset, undisturbed: Result, tmp_path: Path) -> None:
+    stop_at(10, digits, tmp_path)
+    damage(tmp_path / "state.safetensors")
+    resumed = fit(build(CONFIG), ROBUST, digits, NOISE, SETTINGS, tmp_path)
+    assert next(resumed).step == 9
+    resumed.close()
+    assert run(digits, tmp_path) == undisturbed
+
+
+def test_killed_between_two_renames_it_goes_on_from_the_older_state(
+    digits: Dataset, undisturbed: Result, tmp_path: Path
+) -> None:
+    stop_at(10, digits, tmp_path)
+    (tmp_path / "state.safetensors").replace(tmp_path / "state.new.safetensors")
+    assert run(digits, tmp_path) == undisturbed
+
+
+def test_no_readable_state_is_an_error_and_not_a_fresh_start(digits: Dataset, tmp_path: Path) -> None:
+    stop_at(10, digits, tmp_path)
+    for name in ("state.safetensors", "state.previous.safetensors"):
+        damage(tmp_path / name)
+    with pytest.raises(CheckpointError, match=r"state.safetensors.*state.previous.safetensors"):
+        run(digits, tmp_path)
+
+
+def test_a_full_disk_is_an_error_that_leaves_the_last_state(
+    digits: Dataset, undisturbed: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(5, digits, tmp_path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(SaveError, match=re.escape(str(tmp_path))):
+            run(digits, tmp_path)
+    assert saved_step(tmp_path) == 5
+    assert {path.name for path in tmp_path.iterdir()} == {"state.safetensors", "state.previous.safetensors"}
+    assert run(digits, tmp_path) == undisturbed
+
+
+def test_without_a_folder_nothing_is_written(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(digits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_run_yields_its_last_step_again(digits: Dataset, undisturbed: Result, tmp_path: Path) -> None:
+    run(digits, tmp_path)
+    network = build(CONFIG, seed=9)
+    (step,) = fit(network, ROBUST, digits, NOISE, SETTINGS, tmp_path)
+    assert (step.step, step.images) == (12, 96)
+    assert step.seconds > 0
+    assert Result(bits(network), bits(step.network)) == undisturbed
+
+
+# Another run in the same folder -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "change"), [
+    ("training.lr", {"settings": replace(SETTINGS, lr=2e-2)}),
+    ("training.seed", {"settings": replace(SETTINGS, seed=4)}),
+    ("training.steps", {"settings": replace(SETTINGS, steps=13)}),
+    ("training.ema", {"settings": replace(SETTINGS, ema=None)}),
+    ("network", {"config": replace(CONFIG, model_channels=16)}),
+    ("network", {"config": replace(CONFIG, dropout=0.1)}),
+    ("objective", {"objective": objectives.RobustCrossEntropy(PGD(L2(0.6), steps=1, random_start=True))}),
+    ("schedule", {"noise": schedule.cosine(50)}),
+    ("data", {"fewer": 99}),
+])  # fmt: skip
+def test_changed_settings_are_named(name: str, change: dict[str, Any], digits: Dataset, tmp_path: Path) -> None:
+    stop_at(2, digits, tmp_path)
+    before = (tmp_path / "state.safetensors").read_bytes()
+    network = build(change.get("config", CONFIG))
+    others = change.get("objective", ROBUST), digits.take(change.get("fewer", 100)), change.get("noise", NOISE)
+    with pytest.raises(CheckpointError, match=rf"other settings: {name} was") as error:
+        next(fit(network, *others, change.get("settings", SETTINGS), tmp_path))
+    assert str(error.value).count(" was ") == 1
+    assert (tmp_path / "state.safetensors").read_bytes() == before
+
+
+def test_how_often_to_save_may_change(digits: Dataset, undisturbed: Result, tmp_path: Path) -> None:
+    stop_at(2, digits, tmp_path)
+    assert run(digits, tmp_path, replace(SETTINGS, save_every=1)) == undisturbed
+
+
+@pytest.mark.parametrize("digits_of_the_address", ["{:#x}", "0x{:016X}"])
+def test_where_a_function_lies_in_memory_is_no_setting(digits_of_the_address: str, digits: Dataset) -> None:
+    @dataclass(frozen=True)
+    class Wandering:
+        address: int
+
+        def __repr__(self) -> str:
+            return f"<function own at {digits_of_the_address.format(self.address)}>"
+
+    first, second = (
+        training.identity_of(build(CONFIG), Wandering(address), digits, NOISE, SETTINGS)
+        for address in (0x7F00ABCD12, 0x6E00DCBA34)
+    )
+    assert first == second
+
+
+# A loss that is no number -------------------------------------------------------------------------------------------
+
+
+def test_a_loss_of_nan_is_an_error_that_says_where_the_good_state_is(digits: Dataset, tmp_path: Path) -> None:
+    poison = Own(at=2 * 6 + 2, otherwise=lambda loss, network: Loss(loss.value * math.nan))
+    state = re.escape(str(tmp_path / "state.safetensors"))
+    with pytest.raises(TrainingDiverged, match=rf"nan\] at step 7 .*{state}, of step 4"):
+        run(digits, tmp_path, objective=poison)
+    tensors, metadata = checkpoints.read(tmp_path / "state.safetensors")
+    assert metadata["step"] == 4
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+    assert run(digits, tmp_path, objective=Own()) == run(digits, objective=Own())
+    with pytest.raises(TrainingDiverged, match=r"inf.* at step 1 .*none was saved"):
+        run(digits, objective=Own(at=1, otherwise=lambda loss, network: Loss(loss.value + math.inf)))
+
+
+def test_weights_that_are_no_numbers_never_replace_a_good_state(digits: Dataset, tmp_path: Path) -> None:
+    """The loss of a step is finite and its gradient is not: the step after would find out, too late."""
+
+    def poison(loss: Loss, network: nn.Module) -> Loss:
+        return Loss(loss.value + sum((0 * p).sum().sqrt() for p in network.parameters()))
+
+    settings = replace(SETTINGS, save_every=1)
+    with pytest.raises(TrainingDiverged, match="step 6"):
+        run(digits, tmp_path, settings, Own(at=2 * 6 + 1, otherwise=poison))
+    tensors, metadata = checkpoints.read(tmp_path / "state.safetensors")
+    assert metadata["step"] == 6
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+    assert run(digits, tmp_path, settings, Own()) == run(digits, None, settings, Own())
+
+
+# The optimiser ------------------------------------------------------------------------------------------------------
+
+PLAIN = Training(steps=5, batch_size=8, lr=1e-2, anneal=False, weight_decay=0.0)
+QUIET = replace(CONFIG, dropout=0.0)
+
+
+def weights(settings: Training, objective: Any, digits: Dataset) -> Tensor:
+    network = build(QUIET)
+    last(fit(network, objective, digits, NOISE, settings))
+    return nn.utils.parameters_to_vector(network.parameters()).detach()
+
+
+def test_micro_batches_add_up_to_the_batch_where_nothing_is_random(digits: Dataset) -> None:
+    """And only there: each micro-batch draws its own t and noise."""
+    divided = replace(PLAIN, accumulate=4)
+    clean = objectives.CleanCrossEntropy()
+    whole = weights(PLAIN, clean, digits)
+    torch.testing.assert_close(weights(divided, clean, digits), whole, rtol=0, atol=1e-4)
+    noisy = objectives.NoisyCrossEntropy()
+    assert not torch.allclose(weights(divided, noisy, digits), weights(PLAIN, noisy, digits), rtol=0, atol=1e-3)
+
+
+def test_the_average_follows_its_formula(digits: Dataset) -> None:
+    """The first average is the first step's weights; then d = min(decay, (1 + n) / (10 + n)) with n averages so far."""
+    settings = replace(PLAIN, steps=8, ema=0.35)
+    network = build(CONFIG)
+    average: list[Tensor] = []
+    decays = []
+    for n, step in enumerate(fit(network, ROBUST, digits, NOISE, settings)):
+        current = [p.detach().clone() for p in network.parameters()]
+        if n:
+            decays.append(min(0.35, (1 + n) / (10 + n)))
+            current = [decays[-1] * a + (1 - decays[-1]) * c for a, c in zip(average, current)]
+        average = current
+        for ours, expected in zip(step.network.parameters(), average):
+            torch.testing.assert_close(ours.detach(), expected, rtol=1e-5, atol=1e-7)
+    assert decays[0] < 0.35 == decays[-1], "both branches of the formula are to be seen"
+    assert step.network is not network
+
+
+def test_without_an_average_the_network_itself_is_the_result(digits: Dataset) -> None:
+    network = build(CONFIG)
+    assert last(fit(network, ROBUST, digits, NOISE, PLAIN)).network is network
+
+
+def test_learning_rate_rises_and_falls_in_straight_lines(digits: Dataset) -> None:
+    settings = Training(steps=10, lr=0.8, warmup=3)
+    rates = [settings.lr_at(step) for step in range(10)]
+    np.testing.assert_allclose(rates, [0.8 * min(1, (i + 1) / 4) * (1 - i / 10) for i in range(10)])
+    np.testing.assert_allclose(replace(settings, anneal=False).lr_at(9), 0.8)
+    np.testing.assert_allclose(replace(settings, warmup=0).lr_at(0), 0.8)
+    settings = replace(settings, lr=1e-3, batch_size=8, weight_decay=0.0)
+    assert [step.lr for step in fit(build(CONFIG), ROBUST, digits, NOISE, settings)] == [
+        settings.lr_at(i) for i in range(10)
+    ]
+
+
+def test_the_learning_rate_is_used(digits: Dataset) -> None:
+    """Adam's first step moves each weight by the learning rate, where the gradient is not tiny."""
+    network = build(QUIET)
+    before = nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+    settings = replace(PLAIN, lr=1e-3, warmup=3)
+    next(fit(network, objectives.CleanCrossEntropy(), digits, NOISE, settings))
+    moves = (nn.utils.parameters_to_vector(network.parameters()).detach() - before).abs()
+    assert moves.max() <= 1e-3 / 4 * 1.001
+    assert moves.max() >= 1e-3 / 4 * 0.99
+
+
+def test_weight_decay_shrinks_what_has_no_gradient(digits: Dataset) -> None:
+    def nothing(network: nn.Module, schedule: Any, x0: Tensor, y: Tensor, generator: torch.Generator) -> Loss:
+        return Loss(sum(p.sum() * 0 for p in network.parameters()))
+
+    network = build(QUIET)
+    before = nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+    last(fit(network, nothing, digits, NOISE, replace(PLAIN, lr=0.1, weight_decay=0.5)))
+    after = nn.utils.parameters_to_vector(network.parameters()).detach()
+    torch.testing.assert_close(after, before * (1 - 0.1 * 0.5) ** 5)
+
+
+def test_the_gradient_is_clipped(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = torch.optim.AdamW.step
+    lengths: list[float] = []
+
+    def spy(self: Any, *args: Any, **kwargs: Any) -> Any:
+        gradients = [p.grad.flatten() for group in self.param_groups for p in group["params"]]
+        lengths.append(float(torch.cat(gradients).norm()))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    last(fit(build(CONFIG), ROBUST, digits, NOISE, PLAIN))
+    assert max(lengths) > 0.2
+    lengths.clear()
+    last(fit(build(CONFIG), ROBUST, digits, NOISE, replace(PLAIN, clip=0.1)))
+    assert len(lengths) == 5
+    assert max(lengths) <= 0.1 * (1 + 1e-5)
+
+
+def test_a_frozen_parameter_stays(digits: Dataset) -> None:
+    network = build(CONFIG)
+    network.time_embed.requires_grad_(False)
+    before = bits(network.time_embed)
+    step = last(fit(network, ROBUST, digits, NOISE, replace(PLAIN, ema=0.5)))
+    assert bits(network.time_embed) == before
+    assert bits(network.out) != bits(build(CONFIG).out)
+    assert step.network.time_embed[0].weight.equal(network.time_embed[0].weight)
+
+
+def test_a_loss_falls(digits: Dataset) -> None:
+    settings = Training(steps=40, batch_size=50, lr=1e-2)
+    losses = [float(step.loss) for step in fit(build(QUIET), objectives.CleanCrossEntropy(), digits, NOISE, settings)]
+    assert abs(losses[0] - math.log(10)) < 0.01, "zero logits are ten equal chances"
+    assert losses[-1] < 1.0
+    unet = build(UNetConfig(
+        image_size=8, in_channels=1, out_channels=1, model_channels=16, num_res_blocks=1, attention_resolutions=(),
+        channel_mult=(1,), use_scale_shift_norm=True,
+    ))  # fmt: skip
+    losses = [float(step.loss) for step in fit(unet, objectives.Denoising(), digits, NOISE, settings)]
+    assert abs(losses[0] - 1) < 0.1, "predicting zero for standard normal noise"
+    assert np.mean(losses[-5:]) < 0.5
+
+
+# Batches and randomness ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Recorder:
+    """Remembers what each micro-batch was."""
+
+    seen: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def __call__(self, network: nn.Module, schedule: Any, x0: Tensor, y: Tensor, generator: torch.Generator) -> Loss:
+        self.seen.append((x0, y))
+        return Loss(F.cross_entropy(network(x0, torch.zeros_like(y)), y), {"first": y[0].float()})
+
+
+def test_an_epoch_shows_every_image_once(digits: Dataset) -> None:
+    recorder = Recorder()
+    last(fit(build(QUIET), recorder, digits, NOISE, Training(steps=5, batch_size=20, accumulate=2)))
+    images, labels = (torch.cat(parts) for parts in zip(*recorder.seen))
+    order = torch.cat([batch_indices(100, 20, 0, step) for step in range(5)])
+    assert torch.equal(order.sort().values, torch.arange(100))
+    assert torch.equal(images, digits.x0(order))
+    assert torch.equal(labels, digits.labels[order])
+
+
+def test_about_half_the_images_are_mirrored(digits: Dataset) -> None:
+    recorder = Recorder()
+    last(fit(build(QUIET), recorder, digits, NOISE, Training(steps=20, batch_size=20, flip=True)))
+    images = torch.cat([x0 for x0, _ in recorder.seen])
+    original = digits.x0(torch.cat([batch_indices(100, 20, 0, step) for step in range(20)]))
+    same = (images == original).flatten(1).all(1)
+    mirrored = (images == original.flip(-1)).flatten(1).all(1)
+    assert (same | mirrored).all()
+    assert abs(mirrored.float().mean() - 0.5) < 5 * 0.5 / math.sqrt(400)
+
+
+def test_a_step_reports_what_it_did(digits: Dataset) -> None:
+    recorder = Recorder()
+    steps = list(fit(build(QUIET), recorder, digits, NOISE, Training(steps=3, batch_size=8, accumulate=2)))
+    assert [step.step for step in steps] == [1, 2, 3]
+    assert [step.images for step in steps] == [8, 16, 24]
+    assert 0 < steps[0].seconds < steps[1].seconds < steps[2].seconds
+    for i, step in enumerate(steps):
+        first, second = (float(y[0]) for _, y in recorder.seen[2 * i : 2 * i + 2])
+        assert float(step.statistics["first"]) == (first + second) / 2
+        assert not step.loss.requires_grad
+
+
+def test_global_randomness_is_neither_read_nor_written(digits: Dataset, undisturbed: Result) -> None:
+    torch.manual_seed(123)
+    np.random.seed(5)  # noqa: NPY002
+    random.seed(7)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    assert run(digits) == undisturbed
+    after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+    assert run(digits, settings=replace(SETTINGS, seed=4)) != undisturbed
+
+
+def test_what_the_caller_does_between_steps_changes_nothing(digits: Dataset, undisturbed: Result) -> None:
+    """To look at the network it is set to evaluation mode, without dropout; training goes on with it."""
+    network = build(CONFIG)
+    for step in fit(network, ROBUST, digits, NOISE, SETTINGS):
+        network.eval()
+        step.network.eval()
+        torch.rand(3)
+        with torch.no_grad():
+            step.network(digits.x0(slice(4)), torch.zeros(4, dtype=torch.int64))
+    assert Result(bits(network), bits(step.network)) == undisturbed
+
+
+def test_the_judge_resumes_with_its_running_statistics(digits: Dataset, tmp_path: Path) -> None:
+    config = JudgeConfig(image_size=8, in_channels=1, out_channels=10, width=4, features=8)
+    objective = objectives.CleanCrossEntropy(takes_time=False)
+    settings = Training(steps=6, batch_size=10, save_every=2, ema=0.5)
+    results = []
+    for stops in ([], [1, 3, 4]):
+        for stop in stops:
+            for step in fit(build(config), objective, digits, NOISE, settings, tmp_path / str(len(stops))):
+                if step.step == stop:
+                    break
+        network = build(config)
+        step = last(fit(network, objective, digits, NOISE, settings, tmp_path / str(len(stops))))
+        results.append((bits(network), bits(step.network)))
+    assert results[0] == results[1]
+
+
+# Precision ----------------------------------------------------------------------------------------------------------
+
+
+def test_precisions(digits: Dataset) -> None:
+    cpu = torch.device("cpu")
+    with training.autocast(cpu):
+        assert not torch.is_autocast_enabled("cpu")
+    with training.autocast(cpu, "bf16"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+    with pytest.raises(ValueError, match="fp16 needs a GPU"):
+        training.autocast(cpu, "fp16")
+    with pytest.raises(ValueError, match="'fp8'"):
+        training.autocast(cpu, "fp8")  # type: ignore[arg-type]
+    network = build(CONFIG)
+    step = last(fit(network, ROBUST, digits, NOISE, replace(SETTINGS, precision="bf16")))
+    assert step.loss.isfinite()
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+
+
+# What does not fit --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [
+    {"steps": 0}, {"batch_size": 0}, {"accumulate": 0}, {"save_every": 0}, {"ema": 1.0}, {"ema": -0.1}, {"ema": math.nan},
+    {"lr": 0.0}, {"lr": math.nan}, {"lr": math.inf}, {"lr": -1e-3},
+])  # fmt: skip
+def test_bad_settings_are_errors(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(options.values())))):
+        Training(**{"steps": 5, **options})
+
+
+def test_images_and_labels_must_be_the_networks(digits: Dataset) -> None:
+    def start(config: Any, dataset: Dataset = digits, settings: Training = SETTINGS) -> None:
+        next(fit(build(config), ROBUST, dataset, NOISE, settings))
+
+    with pytest.raises(DataError, match=r"digits.*\(1, 8, 8\).*\(1, 9, 9\)"):
+        start(replace(CONFIG, image_size=9))
+    with pytest.raises(DataError, match=r"\(3, 8, 8\)"):
+        start(replace(CONFIG, in_channels=3))
+    with pytest.raises(DataError, match="10 classes.* 9"):
+        start(replace(CONFIG, out_channels=9))
+    unet = UNetConfig(
+        image_size=8, in_channels=1, out_channels=1, model_channels=8, num_res_blocks=1, attention_resolutions=(),
+        channel_mult=(1,), num_classes=4,
+    )  # fmt: skip
+    with pytest.raises(DataError, match="10 classes.* 4"):
+        start(unet)
+    with pytest.raises(ValueError, match="batch of 9 does not split over 1 processes x 2"):
+        start(CONFIG, settings=replace(SETTINGS, batch_size=9))
+
+
+@pytest.mark.parametrize("config", [None, {"sample_size": 8}])
+def test_a_network_of_ones_own_can_be_trained(config: Any, digits: Dataset, tmp_path: Path) -> None:
+    """Whatever it calls its configuration."""
+
+    class Pixels(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(64, 10)
+            if config is not None:
+                self.config = config
+
+        def forward(self, xt: Tensor, t: Tensor) -> Tensor:
+            return self.head(xt.flatten(1))
+
+    step = last(fit(Pixels(), objectives.NoisyCrossEntropy(), digits, NOISE, PLAIN, tmp_path))
+    assert step.loss.isfinite()
