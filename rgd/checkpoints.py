@@ -1,6 +1,6 @@
 """Weights and training states as safetensors files, with what they are and where they come from in the metadata.
 
-A file appears whole or not at all, carries a digest of its tensors, and never runs code when it is read.
+A file appears whole or not at all, carries a digest of its content, and never runs code when it is read.
 """
 
 from __future__ import annotations
@@ -35,16 +35,18 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises:
         SaveError: if it cannot be written; a file that was there before is untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(partial, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         reason = f"{error.strerror or error}"
         if error.errno in _NO_SPACE:
             free = shutil.disk_usage(path.parent).free
@@ -52,8 +54,8 @@ def write_atomic(path: Path, content: bytes) -> None:
         raise SaveError(error.errno, f"could not save {path}: {reason}. What was saved before is untouched") from error
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: Mapping[str, Tensor], description: str) -> str:
+    digest = hashlib.sha256(description.encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
@@ -68,7 +70,8 @@ def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str
         SaveError: if the file cannot be written.
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    record = {"rgd": json.dumps(dict(metadata)), "sha256": _digest(tensors)}
+    description = json.dumps(dict(metadata))
+    record = {"rgd": description, "sha256": _digest(tensors, description)}
     write_atomic(Path(path), safetensors.torch.save(tensors, metadata=record))
 
 
@@ -101,10 +104,10 @@ def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(Path(path), framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-            expected = file.metadata().get("sha256")
+            record = file.metadata()
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): delete it and make it again") from error
-    if expected != _digest(tensors):
+    if record.get("sha256") != _digest(tensors, record["rgd"]):
         raise CheckpointError(f"{path} is damaged: its content does not match its digest. Delete it and make it again")
     return tensors, metadata
 

@@ -40,10 +40,18 @@ def spectrum(gradient: Tensor) -> Tensor:
     H // 2 (the corners) go to the last. Natural images fall off with f; adversarial noise is flat, so that its
     energy grows with the number of frequencies in a ring.
 
+    A gradient of zero has no spectrum and does not count.
+
     Args:
-        gradient: (B, C, H, W) with H = W.
+        gradient: (B, C, H, W).
+
+    Raises:
+        ValueError: unless H = W.
     """
     side = gradient.shape[-1]
+    if gradient.shape[-2] != side:
+        raise ValueError(f"a spectrum in cycles per image needs square images, not {tuple(gradient.shape[-2:])}")
+    gradient = gradient[gradient.flatten(1).any(dim=1)]
     energy = torch.fft.fft2(gradient.double()).abs().square().sum(dim=1)
     energy = energy / energy.sum(dim=(1, 2), keepdim=True)
     frequency = torch.fft.fftfreq(side, 1 / side, dtype=torch.float64, device=gradient.device)

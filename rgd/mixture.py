@@ -62,6 +62,8 @@ class Mixture:
         """log_joint with the components of other classes than y taken out, and the class's weight divided out."""
         if y is None:
             return log_joint
+        if y.min() < 0 or y.max() >= self.num_classes:
+            raise ValueError(f"this mixture's classes are 0 to {self.num_classes - 1}, not {y.unique().tolist()}")
         member = self.labels.to(y.device) == y[:, None]
         weight = torch.where(member, self.log_weights.to(log_joint), -math.inf).logsumexp(1, keepdim=True)
         return torch.where(member, log_joint, -math.inf) - weight
@@ -145,10 +147,13 @@ def mixture(
         ValueError: for shapes that do not fit, weights or variances that are not positive, a class without component.
     """
     means = torch.as_tensor(means)
+    means = means if means.is_floating_point() else means.float()
     K, D = len(means), math.prod(means.shape[1:])
     covariance = torch.as_tensor(covariances, dtype=means.dtype)
     axes = None
     if covariance.shape == (K, D, D):
+        if not torch.allclose(covariance, covariance.mT):
+            raise ValueError("a covariance matrix is symmetric")
         variances, axes = torch.linalg.eigh(covariance)
     elif covariance.shape in ((), (K,), (K, D)):
         variances = covariance.reshape(-1, 1).expand(K, D) if covariance.ndim < 2 else covariance

@@ -104,7 +104,7 @@ NetworkConfig = UNetConfig | EncoderConfig | JudgeConfig
 def build(config: NetworkConfig, seed: int = 0) -> UNet | EncoderUNet | Judge:
     """The network that a configuration describes, with fresh weights that the seed decides."""
     with torch.random.fork_rng(devices=[]):  # layers draw their weights from the global state: lend them another
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # and not torch.manual_seed, which would seed the GPUs too
         if isinstance(config, UNetConfig):
             return UNet(config)
         return EncoderUNet(config) if isinstance(config, EncoderConfig) else Judge(config)

@@ -69,5 +69,6 @@ def processes() -> Processes:
         from accelerate import Accelerator
     except ImportError as error:
         raise ImportError("several processes need accelerate: pip install 'rgd[parallel]'") from error
-    accelerator = Accelerator()
+    # Without the hint, each of several processes on CPUs would take itself for the only one.
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
     return Processes(accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator)

@@ -7,6 +7,7 @@ Every table follows from `alpha_bar`, in float64, and is cast where it is used.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -37,6 +38,8 @@ class Schedule:
         if not (bool((alpha_bar > 0).all() and (alpha_bar < 1).all()) and bool((alpha_bar.diff() < 0).all())):
             raise ValueError("alpha_bar must decrease strictly and stay inside (0, 1)")
         timesteps = torch.arange(len(alpha_bar)) if self.timesteps is None else self.timesteps
+        if len(timesteps) != len(alpha_bar):
+            raise ValueError(f"{len(alpha_bar)} values of alpha_bar need as many timesteps, not {len(timesteps)}")
         object.__setattr__(self, "alpha_bar", alpha_bar)
         object.__setattr__(self, "timesteps", torch.as_tensor(timesteps, dtype=torch.int64).cpu())
 
@@ -131,7 +134,8 @@ class Schedule:
         """The same process seen at fewer times; alpha_bar at the kept times is unchanged.
 
         Args:
-            steps: None keeps all; an integer n keeps n evenly spaced times, the first and last among them;
+            steps: None keeps all; an integer n keeps n evenly spaced times, the first and last among them (1 keeps
+                the last, where sampling starts);
                 a sequence gives a count for each of equally long sections; "ddim25" strides evenly from t = 0
                 (the DDIM paper's choice).
 
@@ -145,7 +149,13 @@ class Schedule:
 
 
 def _kept_times(T: int, steps: int | str | Sequence[int]) -> list[int]:
+    if steps == 1:
+        return [T - 1]
     if isinstance(steps, str):
+        if not re.fullmatch(r"ddim\d+|\d+(,\d+)*", steps):
+            raise ValueError(
+                f"steps are a number, counts such as '10,15,25', or a stride such as 'ddim25', not {steps!r}"
+            )
         if steps.startswith("ddim"):
             count = int(steps[len("ddim") :])
             strided = (range(0, T, stride) for stride in range(1, T + 1))

@@ -23,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 from rgd import checkpoints
 from rgd.data import Dataset, batch_indices
 from rgd.errors import CheckpointError, DataError, TrainingDiverged
-from rgd.networks import UNetConfig
+from rgd.networks import NetworkConfig, UNetConfig
 from rgd.noise import generator
 from rgd.objectives import Loss, Objective, unwrap
 from rgd.processes import Processes, processes
@@ -124,7 +124,7 @@ class _Run:
     """The mutable state of one training run, and its way to disk and back."""
 
     def __init__(self, network: nn.Module, training: Training, group: Processes) -> None:
-        self.wrapped = group.wrap(network.train())
+        self.wrapped = group.wrap(network)
         self.network = unwrap(self.wrapped)
         self.training, self.group = training, group
         parameters = [p for p in self.network.parameters() if p.requires_grad]
@@ -136,7 +136,7 @@ class _Run:
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=half)
         # Only dropout consults the global random state; where there is some, each step seeds a fork of it.
         self.dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.network.modules())
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.saved_at = 0, 0.0, 0
 
     def _average(self, averaged: Any, current: Any, count: Tensor | int) -> None:
         n = int(count)
@@ -182,13 +182,18 @@ def _states(folder: Path) -> tuple[Path, Path]:
 
 def _save(run: _Run, folder: Path, identity: dict[str, Any]) -> None:
     newest, previous = _states(folder)
+    state = run.state()
+    broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+    if broken:
+        raise _diverged(f"{broken[0]} became NaN or infinite by step {run.step}", run, folder)
     if run.group.rank == 0:
         # The older state is kept until the newer one is whole, and beyond: it is what a damaged one falls back to.
         partial = folder / "state.new.safetensors"
-        checkpoints.write(partial, run.state(), {"identity": identity, "step": run.step, "seconds": run.seconds})
+        checkpoints.write(partial, state, {"identity": identity, "step": run.step, "seconds": run.seconds})
         if newest.exists():
             newest.replace(previous)
         partial.replace(newest)
+    run.saved_at = run.step
 
 
 def _resume(run: _Run, folder: Path, identity: dict[str, Any]) -> None:
@@ -210,7 +215,7 @@ def _resume(run: _Run, folder: Path, identity: dict[str, Any]) -> None:
                 "folder (or delete this one)"
             )
         run.restore(tensors, path)
-        run.step, run.seconds = metadata["step"], metadata["seconds"]
+        run.step, run.seconds, run.saved_at = metadata["step"], metadata["seconds"], metadata["step"]
         return
     if damage:
         raise CheckpointError(f"no training state in {folder} can be read: {'; '.join(damage)}")
@@ -223,7 +228,8 @@ def identity_of(
     alpha_bar = schedule.alpha_bar
     return {
         "network": repr(getattr(network, "config", type(network).__name__)),
-        "objective": re.sub(r" at 0x[0-9a-f]+", "", repr(objective)),  # a function's address changes with the process
+        # A function's address changes with the process.
+        "objective": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(objective)),
         "data": data.digest,
         "schedule": f"T={schedule.T}, alpha_bar from {alpha_bar[0]:.6g} to {alpha_bar[-1]:.6g}",
         **{f"training.{k}": repr(v) for k, v in asdict(training).items() if k != "save_every"},
@@ -273,7 +279,7 @@ def fit(
         _resume(run, folder, identity)
     data = data.to(group.device)
     check_every = 1 if group.device.type == "cpu" else 20  # on a GPU, looking at the loss means waiting for it
-    consistent, saved_at = True, run.step
+    consistent = True
     if run.step >= training.steps:
         yield _report(run, [], 0.0)
     try:
@@ -282,7 +288,7 @@ def fit(
             losses = _gradients(run, objective, data, schedule, slots)
             last = run.step + 1 == training.steps
             if run.step % check_every == 0 or last or (run.step + 1) % training.save_every == 0:
-                _check_finite(losses, run, folder, saved_at)
+                _check_finite(losses, run, folder)
             consistent = False
             lr = _update(run)
             run.step += 1
@@ -290,12 +296,11 @@ def fit(
             consistent = True
             if folder is not None and (last or run.step % training.save_every == 0):
                 _save(run, folder, identity)
-                saved_at = run.step
             yield _report(run, losses, lr)
     except TrainingDiverged:
         raise
     except BaseException:  # Ctrl-C, or the caller's own break: keep what was done, unless caught in mid-update
-        if folder is not None and consistent and run.step > saved_at:
+        if folder is not None and consistent and run.step > run.saved_at:
             _save(run, folder, identity)
         raise
 
@@ -303,7 +308,7 @@ def fit(
 def _check_fits(network: nn.Module, data: Dataset) -> None:
     """Whether the images and labels are those the network was configured for, as far as it says."""
     config = getattr(network, "config", None)
-    if config is None:
+    if not isinstance(config, NetworkConfig):
         return
     expected = (config.in_channels, config.image_size, config.image_size)
     if data.shape != expected:
@@ -319,6 +324,7 @@ def _gradients(run: _Run, objective: Objective, data: Dataset, schedule: Schedul
     size = training.batch_size // slots
     batch = batch_indices(len(data), training.batch_size, training.seed, run.step)
     losses = []
+    run.wrapped.train()  # the caller may have looked at the network in evaluation mode
     for micro in range(training.accumulate):
         slot = micro * group.count + group.rank
         random = generator(training.seed, "step", run.step, slot, device=group.device)
@@ -355,16 +361,19 @@ def _update(run: _Run) -> float:
     return lr
 
 
-def _check_finite(losses: list[Loss], run: _Run, folder: Path | None, saved_at: int) -> None:
+def _check_finite(losses: list[Loss], run: _Run, folder: Path | None) -> None:
     values = [float(loss.value.detach()) for loss in losses]
-    if all(map(math.isfinite, values)):
-        return
-    kept = (
-        f"the last good state is {_states(folder)[0]}, of step {saved_at}" if folder and saved_at else "none was saved"
-    )
-    raise TrainingDiverged(
-        f"the loss was {values} at step {run.step + 1} (lr {run.training.lr_at(run.step):.2e}); {kept}. Lower the "
-        "learning rate, clip the gradient (clip=1.0), or use a wider precision (bf16 or fp32)"
+    if not all(map(math.isfinite, values)):
+        raise _diverged(f"the loss was {values} at step {run.step + 1}", run, folder)
+
+
+def _diverged(what: str, run: _Run, folder: Path | None) -> TrainingDiverged:
+    kept = "none was saved"
+    if folder is not None and run.saved_at:
+        kept = f"the last good state is {_states(folder)[0]}, of step {run.saved_at}"
+    return TrainingDiverged(
+        f"{what} (lr {run.training.lr_at(run.step):.2e}); {kept}. Lower the learning rate, clip the gradient "
+        "(clip=1.0), or use a wider precision (bf16 or fp32)"
     )
 
 

@@ -53,7 +53,7 @@ def pgd(request: pytest.FixtureRequest) -> Any:
 
 @dataclass
 class Linear:
-    """Binary: logits -s / 2 and s / 2, where s = w . x + b. Its margin for the true class is all there is to know about it."""
+    """Binary: logits -s / 2 and s / 2, where s = w . x + b, which is the margin."""
 
     w: Tensor
     b: float = 0.0
@@ -68,7 +68,9 @@ class Linear:
         return (2 * y - 1) * self(xt, y).diff(dim=1)[:, 0]
 
 
-def linear_problem(seed: int = 0, images: int = 24, margin: float | None = None) -> tuple[Linear, Tensor, Tensor, Tensor]:
+def linear_problem(
+    seed: int = 0, images: int = 24, margin: float | None = None
+) -> tuple[Linear, Tensor, Tensor, Tensor]:
     """A linear model and images of which it gets about half right, or all, each by `margin`."""
     random = torch.Generator().manual_seed(seed)
     model = Linear(torch.randn(1, 2, 4, 3, generator=random, dtype=torch.float64), 0.1)
@@ -248,6 +250,21 @@ def test_what_is_misclassified_never_moves(pgd: Any, norm: str, random_start: bo
     assert (stopped & ~wrong).any(), "the attack fooled no image, so that this shows nothing"
     assert moved(before, xt)[~wrong].any()
     assert torch.equal(attack(network, xt, t, y, torch.Generator().manual_seed(0)), before)
+
+
+def test_what_was_misclassified_once_is_left_for_good(pgd: Any) -> None:
+    """Also by a classifier that thinks better of it, as one with dropout does."""
+    model, xt, t, y = linear_problem(margin=1.0)
+    doubted = torch.arange(len(xt)) % 2 == 0
+    calls = [0]
+
+    def fickle(xt: Tensor, t: Tensor) -> Tensor:
+        calls[0] += 1
+        logits = model(xt, t)
+        return torch.where(doubted[:, None], -logits, logits) if calls[0] == 1 else logits
+
+    attacked = pgd(attacks.L2(0.01), steps=3)(fickle, xt, t, y)
+    assert torch.equal(moved(attacked, xt), ~doubted)
 
 
 @norms

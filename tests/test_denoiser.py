@@ -90,9 +90,11 @@ def test_the_fixed_variances(variance: Any, table: str, truth: tuple[Tensor, ...
     torch.testing.assert_close(log_variance, getattr(Q, table)[T].reshape(-1, 1, 1, 1).expand_as(xt))
 
 
-def test_a_network_in_half_precision_answers_in_that_of_xt(truth: tuple[Tensor, ...]) -> None:
+@pytest.mark.parametrize("predicts", ["eps", "x0", "v"])
+def test_a_network_in_half_precision_answers_in_that_of_xt(predicts: Any, truth: tuple[Tensor, ...]) -> None:
     _, eps, xt = truth
-    prediction = NetworkDenoiser(Says(eps.bfloat16()), Q)(xt.float(), T)
+    network = Says(torch.cat([eps, eps.tanh()], dim=1).bfloat16())
+    prediction = NetworkDenoiser(network, Q, predicts, variance="learned")(xt.float(), T)
     assert {prediction.x0.dtype, prediction.eps.dtype, prediction.fraction.dtype} == {torch.float32}
 
 

@@ -1,4 +1,4 @@
-"""Parity with the reference implementation (OpenAI's guided-diffusion, and the paper's attack), from its recorded output.
+"""Parity with the reference implementation (guided-diffusion, and the paper's attack), from its recorded output.
 
 `tests/golden` holds a tiny set. The same tests run on every folder named in `RGD_GOLDEN` (separated as in PATH), and
 read every option from the folder's own `config.json`.

@@ -1,0 +1,170 @@
+"""The demo: whole, on very little training; stopped and resumed; its report; and the command line around it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rgd import checkpoints, demo
+from rgd import data as datasets
+
+
+def rgd(*arguments: object, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rgd.cli", *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=280)
+    assert not check or done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo of a few training steps."""
+    cwd = tmp_path_factory.mktemp("demo")
+    rgd("demo", "--effort", 0.02, cwd=cwd)
+    return cwd / "runs" / "demo-digits"
+
+
+@pytest.mark.slow
+def test_demo_writes_a_report_and_the_numbers_behind_it(folder: Path) -> None:
+    results = json.loads((folder / "results.json").read_text())
+    assert {cell["guidance"] for cell in results["guidance"]} == {"none", "vanilla", "robust"}
+    for cell in results["guidance"]:
+        for name in ("accuracy", "fd_judge", "precision", "recall"):
+            assert cell[name]["low"] <= cell[name]["value"] <= cell[name]["high"]
+    assert {"date", "device", "commit"} <= set(results["provenance"])
+    page = (folder / "report.html").read_text()
+    assert page.count("<img") == page.count('src="data:image/png;base64,') == 6
+    assert all(len(alt) > 20 for alt in re.findall(r'alt="([^"]*)"', page))
+    # Nothing is fetched: the only address in it is that of the paper, to be followed by hand.
+    assert set(re.findall(r'(?:href|src)="(http[^"]+)"', page)) == {"https://arxiv.org/abs/2208.08664"}
+    accuracy = results["walk"]["robust"]["judge"]["value"]
+    assert f"{accuracy:.2f} (" in page
+
+
+@pytest.mark.slow
+def test_demo_run_again_does_nothing_twice(folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+    results = json.loads((folder / "results.json").read_text())
+    rgd("demo", "--effort", 0.02, cwd=folder.parent.parent)
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+    again = json.loads((folder / "results.json").read_text())
+    for key in ("guidance", "walk", "gradients", "accuracy_by_t", "robust_minus_vanilla"):
+        assert again[key] == results[key]
+
+
+@pytest.mark.slow
+def test_demo_stopped_by_ctrl_c_goes_on_to_the_same_numbers(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rgd.cli", "demo", "--effort", "0.02"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    mine = tmp_path / "runs" / "demo-digits"
+    deadline = time.monotonic() + 120
+    while not (mine / "denoiser" / "log.jsonl").exists():  # in the midst of training the denoiser
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "goes on from here" in stderr
+    rgd("demo", "--effort", 0.02, cwd=tmp_path)
+    expected = json.loads((folder / "results.json").read_text())
+    found = json.loads((mine / "results.json").read_text())
+    for cell, other in zip(found["guidance"], expected["guidance"], strict=True):
+        assert cell["accuracy"] == other["accuracy"]
+        assert cell["fd_judge"]["value"] == pytest.approx(other["fd_judge"]["value"], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_demo_of_a_folder_of_images(tmp_path: Path) -> None:
+    digits = datasets.load("digits")
+    for k in (0, 1):
+        (tmp_path / "mine" / str(k)).mkdir(parents=True)
+        for i, image in enumerate(digits.images[digits.labels == k][:40]):
+            picture = Image.fromarray(image[0].numpy()).resize((24, 24))
+            picture.save(tmp_path / "mine" / str(k) / f"{i}.png")
+    path = demo.run(tmp_path / "mine", tmp_path / "out", effort=0.004, progress=False)
+    results = json.loads((path.parent / "results.json").read_text())
+    assert results["classes"] == ["0", "1"]
+    assert results["image_shape"] == [1, 24, 24]
+
+
+@pytest.mark.slow
+def test_commands_on_the_demos_models(folder: Path, tmp_path: Path) -> None:
+    models = {name: folder / name / "model.safetensors" for name in ("denoiser", "vanilla", "robust", "judge")}
+    rgd(
+        "sample",
+        models["denoiser"],
+        "--classifier",
+        models["robust"],
+        "--n",
+        43,
+        "--steps",
+        4,
+        "--scale",
+        2,
+        cwd=tmp_path,
+    )
+    tensors, origin = checkpoints.read(tmp_path / "samples.safetensors")
+    assert tensors["images"].shape == (43, 1, 8, 8)
+    assert tensors["labels"].tolist() == [i % 10 for i in range(43)]
+    assert origin["scale"] == 2
+    assert Image.open(tmp_path / "samples.png").size[0] > 100
+    scored = rgd("evaluate", "samples.safetensors", "--judge", models["judge"], "--metrics", "fd", "accuracy",
+                 "--out", "scores.json", cwd=tmp_path)  # fmt: skip
+    assert "fd_judge" in scored.stdout
+    scores = json.loads((tmp_path / "scores.json").read_text())["scores"]
+    assert 0 <= scores["accuracy"]["low"] <= scores["accuracy"]["high"] <= 1
+    compared = rgd("gradients", models["vanilla"], models["robust"], "--n", 16, cwd=tmp_path)
+    assert (
+        len(re.findall(r"^t = .* vanilla .* cosine to the first \+1\.000", compared.stdout + compared.stderr, re.M))
+        == 5
+    )
+    assert (tmp_path / "gradients.png").exists()
+    assert '"recipe": "digits/robust"' in rgd("info", models["robust"], cwd=tmp_path).stdout
+    assert "torch" in json.loads(rgd("info", cwd=tmp_path).stdout)
+
+
+@pytest.mark.slow
+def test_command_errors_say_what_to_do_without_a_traceback(folder: Path, tmp_path: Path) -> None:
+    judge, denoiser = (folder / name / "model.safetensors" for name in ("judge", "denoiser"))
+    for arguments, expected in {
+        ("demo", "--data", "mnsit"): "mnist",
+        ("sample", judge): "where a denoiser is needed",
+        ("sample", denoiser, "--classifier", judge): "where a time-dependent classifier is needed",
+        ("sample", denoiser, "--labels", 11): "labels run from 0 to 9",
+        ("sample", tmp_path / "no.safetensors"): "there is no file",
+        ("train", tmp_path / "no.py"): "there is no recipe",
+    }.items():
+        done = rgd(*arguments, cwd=tmp_path, check=False)
+        assert done.returncode == 1, arguments
+        assert expected in done.stderr, (arguments, done.stderr[-500:])
+        assert "Traceback" not in done.stderr
+
+
+def test_plan_refuses_what_it_cannot_do() -> None:
+    digits = datasets.load("digits")
+    with pytest.raises(ValueError, match="effort"):
+        demo.plan(digits, effort=0)
+    wide = datasets.Dataset(torch.zeros(4, 1, 8, 12, dtype=torch.uint8), torch.arange(4), tuple("abcd"), "wide")
+    with pytest.raises(ValueError, match="8 x 12"):
+        demo.plan(wide)
+
+
+def test_walk_of_length_zero_goes_nowhere_and_of_length_one_goes_one_far() -> None:
+    from rgd import gradients, mixture, schedule
+
+    world = mixture(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), 0.1, schedule.linear())
+    x, t, y = torch.tensor([[0.3, 0.5]]), torch.tensor([0]), torch.tensor([0])
+    assert torch.equal(gradients.ascend(world.classifier, x, t, y, 0.0), x)
+    moved = gradients.ascend(world.classifier, x, t, y, 1.0)
+    np.testing.assert_allclose(moved - x, [[-1.0, 0.0]], atol=1e-5)  # straight to class 0: means differ along x alone
