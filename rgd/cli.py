@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 import tyro
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from rgd import checkpoints, plots, recipes, samplers
 from rgd import data as datasets

@@ -14,12 +14,13 @@ from torch import Tensor
 
 COLOURS = {
     "none": "#7f7f7f",
+    "clean": "#cc79a7",
     "vanilla": "#d55e00",
     "robust": "#0072b2",
     "oracle": "#000000",
     "classifier-free": "#009e73",
 }
-MARKERS = {"none": "D", "vanilla": "s", "robust": "o", "oracle": "^", "classifier-free": "v"}
+MARKERS = {"none": "D", "clean": "x", "vanilla": "s", "robust": "o", "oracle": "^", "classifier-free": "v"}
 
 STYLE: Any = {
     "figure.dpi": 110,
@@ -111,7 +112,7 @@ def curves(
     kind that decides the colour; a second series of the same kind is dashed."""
     seen: set[str] = set()
     for name, points in series.items():
-        kind = name.split()[0]
+        kind = name.split(",")[0].split()[0]
         values, low, high = np.array(points, dtype=float).T
         colour = COLOURS.get(kind, "#56b4e9")
         ax.plot(x, values, color=colour, label=name, marker=MARKERS.get(kind, "."), markersize=4,

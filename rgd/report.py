@@ -16,7 +16,7 @@ from torch import Tensor
 from rgd import plots
 from rgd.checkpoints import write_atomic
 
-KINDS = ("vanilla", "robust")
+KINDS = ("clean", "vanilla", "robust")
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,11 @@ def write(folder: Path, results: dict[str, Any], pictures: Pictures) -> Path:
     shown = {
         "samples": _shown(
             figures["samples"],
-            "Generated images without guidance, with vanilla and with robust guidance, a column for each class.",
-            "Two images for each class and guidance, from the same noise in every row of a pair. Each classifier is "
-            f"shown at the scale at which its {n} samples are nearest to the training images: vanilla "
-            f"{best['vanilla']:g}, robust {best['robust']:g}. The unguided model was asked for nothing.",
+            "Generated images without guidance and with each of three guides, a column for each class.",
+            "Two images for each class and guidance, from the same noise. Each classifier is "
+            f"shown at the scale at which its {n} samples are nearest to the training images: "
+            f"{', '.join(f'{kind} {scale:g}' for kind, scale in best.items())}. The unguided model was asked for "
+            "nothing.",
         ),
         "gradients": _shown(
             figures["gradients"],
@@ -92,9 +93,9 @@ def write(folder: Path, results: dict[str, Any], pictures: Pictures) -> Path:
         ),
         "walk": _shown(
             figures["walk"],
-            "Test images, and the same after a walk along the vanilla and along the robust gradient.",
+            "Test images, and the same after a walk along each classifier's gradient.",
             f"Each image moved a distance of {walk:g} (L2, pixels in [-1, 1]) towards another class, named above. "
-            "The same distance, along two gradients.",
+            "The same distance, along three gradients.",
         ),
         "scales": _shown(
             figures["scales"],
@@ -106,7 +107,7 @@ def write(folder: Path, results: dict[str, Any], pictures: Pictures) -> Path:
             figures["noise"],
             "Accuracy clean and under attack, the cosine between the gradients, and their spectra.",
             "Left: accuracy on noised test images, and under the attack that the robust classifier trained against. "
-            "Middle: the cosine between the two gradients, where unrelated directions would lie around zero. Right: "
+            "Middle: the cosine between each gradient and the robust one, zero for unrelated directions. Right: "
             f"the energy of each gradient by spatial frequency, at t = {results['gradients'][1]['t']}.",
         ),
         "training": _shown(
@@ -118,7 +119,7 @@ def write(folder: Path, results: dict[str, Any], pictures: Pictures) -> Path:
     )
     environment.filters["estimate"] = estimate_text
     page = environment.get_template("report.html.j2").render(
-        results=results, figures=shown, best=best, differences=results["robust_minus_vanilla"], cell=_cell(results)
+        results=results, figures=shown, best=best, cell=_cell(results)
     )
     path = folder / "report.html"
     write_atomic(path, page.encode())
@@ -137,9 +138,9 @@ def _cell(results: dict[str, Any]) -> Any:
 def samples_figure(pictures: Pictures, best: dict[str, float], classes: list[str]) -> Figure:
     """Two images of each class for every guidance, from the same noise."""
     K = min(len(classes), 10)
-    chosen = torch.cat([(pictures.labels == k).nonzero()[:2, 0] for k in range(K)]).reshape(K, -1).T.flatten()
+    chosen = torch.stack([(pictures.labels == k).nonzero()[:2, 0] for k in range(K)], dim=1).flatten()
     rows = {"unguided": ("none", 0.0)} | {kind: (kind, best[kind]) for kind in KINDS}
-    fig, axes = plots.figure(3, 1, 0.75 * K + 0.4, 4.9 * K / 10 + 0.5)
+    fig, axes = plots.figure(len(rows), 1, 0.75 * K + 0.4, len(rows) * (0.16 * K + 0.25))
     for ax, (name, cell) in zip(axes[:, 0], rows.items()):
         plots.show_image(ax, plots.tile(pictures.images[cell][chosen], K))
         ax.set_title(name, fontsize=11, color=plots.COLOURS[cell[0]], loc="left", fontweight="bold")
@@ -180,21 +181,20 @@ def scales_figure(results: dict[str, Any]) -> Figure:
 
 def noise_figure(results: dict[str, Any]) -> Figure:
     """Accuracy by t, the cosine between the gradients by t, and their spectra."""
-    fig, axes = plots.figure(1, 3, 10.0, 3.1)
+    fig, axes = plots.figure(1, 3, 11.0, 3.4)
     rows = results["accuracy_by_t"]
     t = [row["t"] for row in rows["vanilla"]]
-    series = {f"{k} {how}": [_point(r[how_key]) for r in rows[k]]
-              for k in KINDS for how, how_key in (("clean", "clean"), ("attacked", "robust"))}  # fmt: skip
+    series = {
+        f"{kind}{label}": [_point(row[how]) for row in rows[kind]]
+        for kind in KINDS
+        for how, label in (("clean", ""), ("robust", ", attacked"))
+    }
     plots.curves(axes[0, 0], t, series, "t", "accuracy")
     compared = results["gradients"]
     t = [row["t"] for row in compared]
-    ax = axes[0, 1]
-    value, low, high = zip(*(_point(row["cosine"]) for row in compared))
-    ax.plot(t, value, color="black", marker="o", markersize=4)
-    ax.fill_between(t, low, high, color="black", alpha=0.15, linewidth=0)
-    ax.axhline(0, color="black", linewidth=0.8)
-    ax.set_xlabel("t")
-    ax.set_ylabel("cosine, vanilla to robust")
+    series = {kind: [_point(row[kind]["cosine"]) for row in compared] for kind in KINDS if kind != "robust"}
+    plots.curves(axes[0, 1], t, series, "t", "cosine to the robust gradient")
+    axes[0, 1].axhline(0, color="black", linewidth=0.8)
     for kind in KINDS:
         spectrum = compared[1][kind]["spectrum"]
         axes[0, 2].plot(spectrum, color=plots.COLOURS[kind], marker=plots.MARKERS[kind], markersize=4, label=kind)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from rgd.denoiser import Denoiser, Prediction
 from rgd.noise import NoiseStream

@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_demo_writes_a_report_and_the_numbers_behind_it(folder: Path) -> None:
     results = json.loads((folder / "results.json").read_text())
-    assert {cell["guidance"] for cell in results["guidance"]} == {"none", "vanilla", "robust"}
+    assert {cell["guidance"] for cell in results["guidance"]} == {"none", "clean", "vanilla", "robust"}
     for cell in results["guidance"]:
         for name in ("accuracy", "fd_judge", "precision", "recall"):
             assert cell[name]["low"] <= cell[name]["value"] <= cell[name]["high"]
@@ -58,7 +58,7 @@ def test_demo_run_again_does_nothing_twice(folder: Path) -> None:
     rgd("demo", "--effort", 0.02, cwd=folder.parent.parent)
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
     again = json.loads((folder / "results.json").read_text())
-    for key in ("guidance", "walk", "gradients", "accuracy_by_t", "robust_minus_vanilla"):
+    for key in ("guidance", "walk", "gradients", "accuracy_by_t", "robust_minus"):
         assert again[key] == results[key]
 
 
