@@ -60,7 +60,7 @@ class Plan:
     scales: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
     samples: int = 400
     steps: int = 20
-    probes: int = 300
+    probes: int = 200
     walk: float = 3.0
     levels: tuple[int, ...] = LEVELS
 
@@ -109,13 +109,17 @@ def plan(data: Dataset, effort: float = 1.0, seed: int = 0) -> Plan:
     # The paper's radius for colour images. In grey ones the classes are further apart, pixel for pixel.
     attack = PGD(L2(0.5 if channels == 3 else 1.0), steps=7)
     batch = 64 if small else 128
-    guide_training = Training(steps(500, 1000), batch, lr=1e-3, seed=seed, save_every=100)
+    guide_training = Training(steps(400, 1000), batch, lr=1e-3, seed=seed, save_every=100)
     recipes: dict[str, tuple[Any, Any, Training]] = {
-        "judge": (judge, CleanCrossEntropy(takes_time=False), Training(steps(300, 1000), batch, lr=1e-3, seed=seed + 1)),
+        "judge": (
+            judge,
+            CleanCrossEntropy(takes_time=False),
+            Training(steps(300, 1000), batch, lr=1e-3, seed=seed + 1),
+        ),
         "denoiser": (
             unet,
             Denoising(),
-            Training(steps(1200, 1500), batch, lr=1e-3, ema=0.995, warmup=50, clip=1.0, seed=seed, save_every=100),
+            Training(steps(1000, 1500), batch, lr=1e-3, ema=0.995, warmup=50, clip=1.0, seed=seed, save_every=100),
         ),
         "clean": (encoder, CleanCrossEntropy(), guide_training),
         "vanilla": (encoder, NoisyCrossEntropy(), guide_training),
