@@ -22,11 +22,12 @@ comma := ,
 demo: .venv/.installed-base  ## train, guide and measure on real digits; writes a report (DATA=mnist for larger images)
 	$(BIN)/rgd demo $(if $(DATA),--data $(DATA))
 
-test: .venv/.installed-test  ## lint, types, and the whole suite
+test: .venv/.installed-test  ## lint, types, the whole suite, and every notebook
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+	RGD_PROFILE=ci $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
 
 fix: .venv/.installed-test  ## format, and mend what the linter can mend
 	$(BIN)/ruff check --fix .

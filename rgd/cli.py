@@ -48,11 +48,7 @@ def demo(
         seed: of everything.
         size: side of the images, for a folder.
     """
-    try:
-        path = demonstration.run(data, out, effort=effort, seed=seed, size=size)
-    except KeyboardInterrupt:
-        print("\nStopped. What was done is kept; the same command goes on from here.", file=sys.stderr)
-        raise SystemExit(130) from None
+    path = demonstration.run(data, out, effort=effort, seed=seed, size=size)
     results = json.loads((path.parent / "results.json").read_text())
     for cell in results["guidance"]:
         scores = (scoring.Estimate(**cell[name]) for name in ("accuracy", "fd_judge"))
@@ -256,6 +252,9 @@ def main() -> None:
     commands = {f.__name__: f for f in (demo, train, sample, gradients, evaluate, info)}
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="rgd", description="Robust classifier guidance.")
+    except KeyboardInterrupt:
+        print("\nStopped. What was done is kept; the same command goes on from here.", file=sys.stderr)
+        raise SystemExit(130) from None
     except (RgdError, FileNotFoundError, ConnectionError, ValueError) as error:
         print(f"rgd: {error}", file=sys.stderr)
         raise SystemExit(1) from error

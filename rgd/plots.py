@@ -3,6 +3,7 @@ colour-blind). Every function returns a matplotlib Figure and shows nothing."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,15 @@ STYLE: Any = {
 }
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows by itself, with no window and no global state behind it."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=110)
+        return buffer.getvalue()
+
+
 def use_style() -> None:
     """Make the book's style the default of this session."""
     mpl.rcParams.update(STYLE)
@@ -44,7 +54,7 @@ def use_style() -> None:
 def figure(rows: int = 1, columns: int = 1, width: float = 7.0, height: float = 3.0) -> tuple[Figure, np.ndarray]:
     """A figure in the book's style that belongs to no window, with its axes in an array (rows, columns)."""
     with mpl.rc_context(STYLE):
-        fig = Figure(figsize=(width, height), layout="constrained")
+        fig = ShownFigure(figsize=(width, height), layout="constrained")
         return fig, fig.subplots(rows, columns, squeeze=False)
 
 
@@ -70,7 +80,7 @@ def image_grid(images: Tensor, columns: int = 10, title: str = "", size: float =
     rows = -(-len(images) // columns)
     fig, axes = figure(1, 1, columns * size, rows * size + (0.3 if title else 0))
     show_image(axes[0, 0], tile(images, columns))
-    axes[0, 0].set_title(title)
+    axes[0, 0].set_title(title, fontsize=10)
     return fig
 
 

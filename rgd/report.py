@@ -64,6 +64,7 @@ def best_scales(results: dict[str, Any]) -> dict[str, float]:
 
 def write(folder: Path, results: dict[str, Any], pictures: Pictures) -> Path:
     """Write `report.html`, and its first figure as `samples.png`, into the folder; the report's path."""
+    plots.use_style()
     best = best_scales(results)
     figures = {
         "samples": samples_figure(pictures, best, results["classes"]),
