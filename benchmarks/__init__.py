@@ -1,0 +1,1 @@
+"""Speed beside other libraries, measured on the reader's machine."""
