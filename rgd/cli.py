@@ -37,7 +37,12 @@ SAMPLERS: dict[str, Any] = {
 
 
 def demo(
-    data: str = "digits", out: Path | None = None, effort: float = 1.0, seed: int = 0, size: int | None = None
+    data: str = "digits",
+    out: Path | None = None,
+    effort: float = 1.0,
+    samples: int = 400,
+    seed: int = 0,
+    size: int | None = None,
 ) -> None:
     """Train, guide and measure on one data set, and write a report. Stop it with Ctrl-C; the same command goes on.
 
@@ -45,10 +50,11 @@ def demo(
         data: digits, mnist, fashion-mnist, cifar10, or a folder of class folders.
         out: where everything is kept; default runs/demo-NAME.
         effort: multiplies the training steps.
+        samples: images drawn for each guidance and scale.
         seed: of everything.
         size: side of the images, for a folder.
     """
-    path = demonstration.run(data, out, effort=effort, seed=seed, size=size)
+    path = demonstration.run(data, out, effort=effort, seed=seed, samples=samples, size=size)
     results = json.loads((path.parent / "results.json").read_text())
     for cell in results["guidance"]:
         scores = (scoring.Estimate(**cell[name]) for name in ("accuracy", "fd_judge"))

@@ -65,7 +65,7 @@ class Plan:
     levels: tuple[int, ...] = LEVELS
 
 
-def plan(data: Dataset, effort: float = 1.0, seed: int = 0) -> Plan:
+def plan(data: Dataset, effort: float = 1.0, seed: int = 0, samples: int = 400) -> Plan:
     """A plan that fits the size of the images; `effort` multiplies the training steps.
 
     Raises:
@@ -128,6 +128,8 @@ def plan(data: Dataset, effort: float = 1.0, seed: int = 0) -> Plan:
     return Plan(
         {name: Recipe(f"{data.name}/{name}", data.name, *parts) for name, parts in recipes.items()},
         attack,
+        samples=samples,
+        probes=min(200, samples),
         walk=3.0 if small else 6.0,
     )
 
@@ -171,6 +173,7 @@ def run(
     *,
     effort: float = 1.0,
     seed: int = 0,
+    samples: int = 400,
     progress: bool = True,
     size: int | None = None,
 ) -> Path:
@@ -181,6 +184,7 @@ def run(
         folder: where everything is kept; default `runs/demo-NAME`.
         effort: multiplies the training steps.
         seed: of everything.
+        samples: images drawn for each guidance and scale.
         progress: whether to show progress bars.
         size: of the images of a folder.
 
@@ -188,7 +192,7 @@ def run(
         RgdError, ValueError, FileNotFoundError: with what was wrong and what to do.
     """
     training_data, test_data = (datasets.load(name, split, size=size) for split in ("train", "test"))
-    todo = plan(training_data, effort, seed)
+    todo = plan(training_data, effort, seed, samples)
     folder = Path("runs") / f"demo-{training_data.name}" if folder is None else Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     this = Run(folder, progress)

@@ -30,7 +30,7 @@ def rgd(*arguments: object, cwd: Path, check: bool = True) -> subprocess.Complet
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A demo of a few training steps."""
     cwd = tmp_path_factory.mktemp("demo")
-    rgd("demo", "--effort", 0.02, cwd=cwd)
+    rgd("demo", "--effort", 0.02, "--samples", 40, cwd=cwd)
     return cwd / "runs" / "demo-digits"
 
 
@@ -55,7 +55,7 @@ def test_demo_writes_a_report_and_the_numbers_behind_it(folder: Path) -> None:
 def test_demo_run_again_does_nothing_twice(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
     results = json.loads((folder / "results.json").read_text())
-    rgd("demo", "--effort", 0.02, cwd=folder.parent.parent)
+    rgd("demo", "--effort", 0.02, "--samples", 40, cwd=folder.parent.parent)
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
     again = json.loads((folder / "results.json").read_text())
     for key in ("guidance", "walk", "gradients", "accuracy_by_t", "robust_minus"):
@@ -64,7 +64,7 @@ def test_demo_run_again_does_nothing_twice(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_demo_stopped_by_ctrl_c_goes_on_to_the_same_numbers(folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "rgd.cli", "demo", "--effort", "0.02"]
+    command = [sys.executable, "-m", "rgd.cli", "demo", "--effort", "0.02", "--samples", "40"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     mine = tmp_path / "runs" / "demo-digits"
     deadline = time.monotonic() + 120
@@ -76,7 +76,7 @@ def test_demo_stopped_by_ctrl_c_goes_on_to_the_same_numbers(folder: Path, tmp_pa
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "goes on from here" in stderr
-    rgd("demo", "--effort", 0.02, cwd=tmp_path)
+    rgd("demo", "--effort", 0.02, "--samples", 40, cwd=tmp_path)
     expected = json.loads((folder / "results.json").read_text())
     found = json.loads((mine / "results.json").read_text())
     for cell, other in zip(found["guidance"], expected["guidance"], strict=True):
@@ -92,7 +92,7 @@ def test_demo_of_a_folder_of_images(tmp_path: Path) -> None:
         for i, image in enumerate(digits.images[digits.labels == k][:40]):
             picture = Image.fromarray(image[0].numpy()).resize((24, 24))
             picture.save(tmp_path / "mine" / str(k) / f"{i}.png")
-    path = demo.run(tmp_path / "mine", tmp_path / "out", effort=0.004, progress=False)
+    path = demo.run(tmp_path / "mine", tmp_path / "out", effort=0.004, samples=20, progress=False)
     results = json.loads((path.parent / "results.json").read_text())
     assert results["classes"] == ["0", "1"]
     assert results["image_shape"] == [1, 24, 24]
