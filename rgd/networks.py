@@ -192,15 +192,21 @@ class ResBlock(nn.Module):
         return self.skip_connection(x) + h
 
 
+def _pointwise(layer: nn.Module, x: Tensor) -> Tensor:
+    """A Conv1d of width 1 as a matrix product, (B, C, N) to (B, C', N), whose memory runs along the channels."""
+    return F.linear(x.mT, layer.weight[..., 0], layer.bias).mT  # type: ignore[arg-type, index]
+
+
 def attention(qkv: Tensor, heads: int, new_order: bool) -> Tensor:
     """Self-attention over positions: (B, 3C, N) to (B, C, N)."""
     B, channels, N = qkv.shape
+    tokens = qkv.mT  # the fused kernels want memory to run along the channels; `_pointwise` sees to that
     if new_order:
-        q, k, v = qkv.reshape(B, 3, heads, -1, N).unbind(1)
+        q, k, v = tokens.reshape(B, N, 3, heads, -1).transpose(1, 3).unbind(2)
     else:
-        q, k, v = qkv.reshape(B, heads, 3, -1, N).unbind(2)
-    h = F.scaled_dot_product_attention(q.mT, k.mT, v.mT)
-    return h.mT.reshape(B, channels // 3, N)
+        q, k, v = tokens.reshape(B, N, heads, 3, -1).transpose(1, 2).unbind(3)
+    h = F.scaled_dot_product_attention(q, k, v)
+    return h.transpose(1, 2).reshape(B, N, channels // 3).mT
 
 
 class AttentionBlock(nn.Module):
@@ -214,8 +220,8 @@ class AttentionBlock(nn.Module):
         self.proj_out = _zero(nn.Conv1d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.norm(x).flatten(2)
-        return x + self.proj_out(attention(self.qkv(h), self.heads, self.new_order)).reshape(x.shape)
+        qkv = _pointwise(self.qkv, self.norm(x).flatten(2))
+        return x + _pointwise(self.proj_out, attention(qkv, self.heads, self.new_order)).reshape(x.shape)
 
 
 class AttentionPool(nn.Module):
@@ -231,7 +237,7 @@ class AttentionPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(2)
         x = torch.cat([x.mean(2, keepdim=True), x], dim=2) + self.positional_embedding.to(x.dtype)
-        return self.c_proj(attention(self.qkv_proj(x), self.heads, new_order=True)[:, :, :1])[:, :, 0]
+        return self.c_proj(attention(_pointwise(self.qkv_proj, x), self.heads, new_order=True)[:, :, :1])[:, :, 0]
 
 
 class Stage(nn.Sequential):

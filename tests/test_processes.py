@@ -34,7 +34,7 @@ TINY: dict[str, Any] = dict(
 CLASSIFIER = EncoderConfig(**TINY, out_channels=4, pool="attention")
 UNET = UNetConfig(**TINY, out_channels=2, num_classes=4, null_label=True)
 NOISE = schedule.linear(20)
-SETTINGS = Training(steps=4, batch_size=8, lr=1e-3, ema=0.5, clip=1.0, flip=True, save_every=2)
+SETTINGS = Training(steps=4, batch_size=8, lr=1e-3, ema=0.5, clip=1.0, flip=True, save_every=2, precision="fp32")
 COUNTS = (1, 2, 5)
 
 

@@ -380,7 +380,7 @@ def test_weights_that_are_no_numbers_never_replace_a_good_state(digits: Dataset,
 
 # The optimiser ------------------------------------------------------------------------------------------------------
 
-PLAIN = Training(steps=5, batch_size=8, lr=1e-2, anneal=False, weight_decay=0.0)
+PLAIN = Training(steps=5, batch_size=8, lr=1e-2, anneal=False, weight_decay=0.0, precision="fp32")
 QUIET = replace(CONFIG, dropout=0.0)
 
 
@@ -611,9 +611,17 @@ def test_the_judge_resumes_with_its_running_statistics(digits: Dataset, tmp_path
 # Precision ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("native", [False, True])
+def test_automatic_precision_is_what_the_cpu_computes_in(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    with training.autocast(torch.device("cpu")):
+        assert torch.is_autocast_enabled("cpu") is native
+
+
 def test_precisions(digits: Dataset) -> None:
     cpu = torch.device("cpu")
-    with training.autocast(cpu):
+    with training.autocast(cpu, "fp32"):
         assert not torch.is_autocast_enabled("cpu")
     with training.autocast(cpu, "bf16"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
