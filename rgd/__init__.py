@@ -4,15 +4,24 @@ The gradient decides: a denoiser is steered by grad_xt log p(y | xt, t), and wha
 the classifier was trained. The modules in the order in which data flows through them:
 
 `data`, `schedule`, `networks`, `denoiser`, `objectives`, `training`, `attacks`, `guidance`, `samplers`, `gradients`,
-`metrics`, `plots`; beside them `mixture` (the oracle), `checkpoints`, `recipes`, `demo` and `cli`.
+`metrics`, `plots`; beside them `mixture` (the oracle), `checkpoints`, `zoo`, `recipes`, `demo` and `cli`.
 """
 
 from importlib.metadata import PackageNotFoundError, version
 
-from rgd import checkpoints, data, errors, gradients, metrics, objectives, schedule
-from rgd.attacks import L2, PGD, Linf, fgsm, pgd
+from rgd import checkpoints, data, errors, gradients, metrics, objectives, schedule, zoo
+from rgd.attacks import L2, PGD, GrowingRadius, Linf, fgsm, pgd
 from rgd.denoiser import Denoiser, NetworkDenoiser, Prediction
-from rgd.guidance import autoguidance, classifier_free, grad_log_prob, guide, unconditional
+from rgd.guidance import (
+    autoguidance,
+    classifier_free,
+    grad_log_prob,
+    grad_log_prob_at_x0,
+    grad_log_prob_of_x0,
+    guide,
+    smooth,
+    unconditional,
+)
 from rgd.mixture import Mixture, mixture
 from rgd.networks import EncoderConfig, EncoderUNet, Judge, JudgeConfig, UNet, UNetConfig, build
 from rgd.noise import NoiseStream, generator, noise
@@ -32,6 +41,7 @@ __all__ = [
     "Denoiser",
     "EncoderConfig",
     "EncoderUNet",
+    "GrowingRadius",
     "Judge",
     "JudgeConfig",
     "Linf",
@@ -58,6 +68,8 @@ __all__ = [
     "fit",
     "generator",
     "grad_log_prob",
+    "grad_log_prob_at_x0",
+    "grad_log_prob_of_x0",
     "gradients",
     "guide",
     "heun",
@@ -69,5 +81,7 @@ __all__ = [
     "profile",
     "sample",
     "schedule",
+    "smooth",
     "unconditional",
+    "zoo",
 ]

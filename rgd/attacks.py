@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from rgd.schedule import Schedule
 
 Classifier = Callable[[Tensor, Tensor], Tensor]
 """(xt (B, C, H, W), t (B,)) -> logits (B, K)."""
@@ -43,6 +45,23 @@ def _check_radius(radius: float | Callable[[Tensor], Tensor]) -> None:
 
 def _per_image(norm: Tensor, like: Tensor) -> Tensor:
     return norm.reshape(-1, *[1] * (like.ndim - 1))
+
+
+@dataclass(frozen=True)
+class GrowingRadius:
+    """A radius that grows with the noise: `least` where there is none, `most` where there is nothing else.
+
+    radius(t) = least + (most - least) sqrt(1 - alpha_bar_t), in [-1, 1] units. The paper's radius is constant: against
+    the noise it is large near t = 0 and tiny elsewhere.
+    """
+
+    schedule: Schedule = field(repr=False)
+    least: float
+    most: float
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """Radii (B,) for times t (B,)."""
+        return self.least + (self.most - self.least) * self.schedule.at("sigma", t, t.float())
 
 
 @dataclass(frozen=True)

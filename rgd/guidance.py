@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rgd.attacks import Classifier
-from rgd.denoiser import Denoiser, Prediction
+from rgd.denoiser import Denoiser, NetworkDenoiser, Prediction
 from rgd.schedule import Schedule
 
 Gradient = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -39,6 +39,70 @@ def grad_log_prob(classifier: Classifier) -> Gradient:
             return torch.autograd.grad(log_prob.gather(1, y[:, None]).sum(), xt)[0]
 
     return gradient
+
+
+def grad_log_prob_of_x0(classifier: Classifier, denoise: Denoiser) -> Gradient:
+    """grad_xt log p(y | x0_hat(xt)) for a classifier that never saw noise, differentiated through the denoiser.
+
+    Each call costs a forward and a backward pass through both. The classifier is asked at t = 0. The denoiser's x0
+    is taken before it is cut to the pixel range, where the derivative would be zero (as on every black pixel).
+    """
+    open_ended = replace(denoise, clip=False) if isinstance(denoise, NetworkDenoiser) else denoise
+
+    def of_x0(xt: Tensor, t: Tensor) -> Tensor:
+        return classifier(open_ended(xt, t).x0, torch.zeros_like(t))
+
+    return grad_log_prob(of_x0)
+
+
+def grad_log_prob_at_x0(classifier: Classifier, denoise: Denoiser, tau: tuple[float, float] = (1.0, 0.5)) -> Gradient:
+    """EluCD's gradient (arXiv:2310.11311): at the detached x0_hat(xt), so that the denoiser is not differentiated.
+
+    grad log [exp(tau_1 f_y) / sum_k exp(tau_2 f_k)], where a tau_2 below tau_1 flattens the marginal term, times
+    sin(pi t / T), which is small at both ends of the process.
+    """
+
+    def gradient(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        with torch.no_grad():
+            x0 = denoise(xt, t).x0
+        with torch.enable_grad():
+            x0 = x0.requires_grad_()
+            logits = classifier(x0, torch.zeros_like(t))
+            joint = tau[0] * logits.gather(1, y[:, None])[:, 0] - (tau[1] * logits).logsumexp(dim=1)
+            (at_x0,) = torch.autograd.grad(joint.sum(), x0)
+        return _per_image((math.pi * (t + 0.5) / denoise.schedule.T).sin().to(xt), xt) * at_x0
+
+    return gradient
+
+
+class Smoothed:
+    """A gradient averaged over the steps of a trajectory, with weight `decay` on the past; made by `smooth`."""
+
+    def __init__(self, gradient: Gradient, decay: float) -> None:
+        self.gradient, self.decay = gradient, decay
+        self._mean: Tensor | None = None
+        self._t = -1
+
+    def __call__(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        now, gradient = int(t[0]), self.gradient(xt, t, y)
+        # Sampling goes down in t: a rise, or a batch of another shape, is the start of a new trajectory.
+        if self._mean is None or self._mean.shape != gradient.shape or now > self._t:
+            self._mean = gradient
+        else:
+            self._mean = torch.lerp(gradient, self._mean, self.decay)
+        self._t = now
+        return self._mean
+
+
+def smooth(gradient: Gradient, decay: float = 0.9) -> Smoothed:
+    """The exponential average of a gradient over the steps of sampling, which steadies that of a classifier of x0.
+
+    Raises:
+        ValueError: unless 0 <= decay < 1.
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"the weight of the past lies in [0, 1), not {decay}")
+    return Smoothed(gradient, decay)
 
 
 @dataclass(frozen=True)

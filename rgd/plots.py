@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from rgd.metrics import Estimate
+
 COLOURS = {
     "none": "#7f7f7f",
     "clean": "#cc79a7",
@@ -114,16 +116,16 @@ def picture_table(
 def curves(
     ax: Axes,
     x: Sequence[float],
-    series: Mapping[str, Sequence[tuple[float, float, float]]],
+    series: Mapping[str, Sequence[Estimate]],
     xlabel: str,
     ylabel: str,
 ) -> None:
-    """Lines with bands: `series` gives for each name its (value, low, high) at each x. The name's first word is the
-    kind that decides the colour; a second series of the same kind is dashed."""
+    """Lines with bands: `series` gives for each name an estimate at each x, whose interval is the band. The name's
+    first word is the kind that decides the colour; a second series of the same kind is dashed."""
     seen: set[str] = set()
     for name, points in series.items():
         kind = name.split(",")[0].split()[0]
-        values, low, high = np.array(points, dtype=float).T
+        values, low, high = np.array([(point.value, point.low, point.high) for point in points]).T
         colour = COLOURS.get(kind, "#56b4e9")
         ax.plot(x, values, color=colour, label=name, marker=MARKERS.get(kind, "."), markersize=4,
                 linestyle="--" if kind in seen else "-")  # fmt: skip

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rgd import plots
 from rgd.checkpoints import write_atomic
+from rgd.metrics import Estimate
 
 KINDS = ("clean", "vanilla", "robust")
 
@@ -175,7 +176,7 @@ def scales_figure(results: dict[str, Any]) -> Figure:
     }
     for ax, (name, label) in zip(axes.flat, names.items()):
         x = [0.0] + [c["scale"] for c in by_kind["vanilla"]]
-        series = {kind: [_point(c[name]) for c in [unguided, *cells]] for kind, cells in by_kind.items()}
+        series = {kind: [Estimate(**c[name]) for c in [unguided, *cells]] for kind, cells in by_kind.items()}
         plots.curves(ax, x, series, "guidance scale", label)
     return fig
 
@@ -186,14 +187,14 @@ def noise_figure(results: dict[str, Any]) -> Figure:
     rows = results["accuracy_by_t"]
     t = [row["t"] for row in rows["vanilla"]]
     series = {
-        f"{kind}{label}": [_point(row[how]) for row in rows[kind]]
+        f"{kind}{label}": [Estimate(**row[how]) for row in rows[kind]]
         for kind in KINDS
         for how, label in (("clean", ""), ("robust", ", attacked"))
     }
     plots.curves(axes[0, 0], t, series, "t", "accuracy")
     compared = results["gradients"]
     t = [row["t"] for row in compared]
-    series = {kind: [_point(row[kind]["cosine"]) for row in compared] for kind in KINDS if kind != "robust"}
+    series = {kind: [Estimate(**row[kind]["cosine"]) for row in compared] for kind in KINDS if kind != "robust"}
     plots.curves(axes[0, 1], t, series, "t", "cosine to the robust gradient")
     axes[0, 1].axhline(0, color="black", linewidth=0.8)
     for kind in KINDS:
@@ -214,7 +215,3 @@ def training_figure(logs: dict[str, list[dict[str, float]]]) -> Figure:
         ax.set_xlabel("step")
     axes[0, 0].set_ylabel("loss")
     return fig
-
-
-def _point(estimate: dict[str, Any]) -> tuple[float, float, float]:
-    return estimate["value"], estimate["low"], estimate["high"]

@@ -13,8 +13,18 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rgd import samplers, schedule
-from rgd.denoiser import Denoiser, Prediction
-from rgd.guidance import GuidanceRecord, autoguidance, classifier_free, grad_log_prob, guide, unconditional
+from rgd.denoiser import Denoiser, NetworkDenoiser, Prediction
+from rgd.guidance import (
+    GuidanceRecord,
+    autoguidance,
+    classifier_free,
+    grad_log_prob,
+    grad_log_prob_at_x0,
+    grad_log_prob_of_x0,
+    guide,
+    smooth,
+    unconditional,
+)
 from rgd.mixture import mixture
 from rgd.samplers import ddpm
 
@@ -301,3 +311,54 @@ def test_intervals_that_are_none(interval: tuple[float, float]) -> None:
 def test_forms_that_are_none() -> None:
     with pytest.raises(ValueError, match="form"):
         guide(MIX, GRADIENT, form="both")  # type: ignore[arg-type]
+
+
+# --- a classifier of the x0 estimate ---------------------------------------------------------------------------------
+
+# One Gaussian's x0 estimate is linear in xt, with the slope below, and so is a linear classifier.
+VARIANCE = 0.6
+BLOB = mixture(torch.zeros(1, 2, dtype=torch.float64), VARIANCE, Q)
+SLOPE = Q.signal[T] * VARIANCE / (Q.alpha_bar[T] * VARIANCE + 1 - Q.alpha_bar[T])
+W = normal(3, 2, seed=5)
+
+
+def linear(x0: Tensor, t: Tensor) -> Tensor:
+    assert (t == 0).all(), "a classifier that never saw noise is asked at t = 0"
+    return x0 @ W.T
+
+
+def test_gradient_of_the_x0_estimate_is_the_chain_rule() -> None:
+    p = (SLOPE[:, None] * XT @ W.T).softmax(1)
+    expected = SLOPE[:, None] * (W[Y] - p @ W)
+    torch.testing.assert_close(grad_log_prob_of_x0(linear, BLOB)(XT, T, Y), expected, **EXACT)
+
+
+def test_gradient_at_the_x0_estimate_ignores_the_denoiser() -> None:
+    flattened = (0.3 * SLOPE[:, None] * XT @ W.T).softmax(1)
+    expected = (math.pi * (T + 0.5) / 1000).sin()[:, None] * (2.0 * W[Y] - 0.3 * flattened @ W)
+    torch.testing.assert_close(grad_log_prob_at_x0(linear, BLOB, (2.0, 0.3))(XT, T, Y), expected, **EXACT)
+
+
+def test_x0_beyond_the_pixel_range_still_has_a_gradient() -> None:
+    class Zero(nn.Module):
+        def forward(self, xt: Tensor, t: Tensor) -> Tensor:
+            return torch.zeros_like(xt)
+
+    far = torch.full((1, 1, 4, 4), 9.0)
+    denoise, t, y = NetworkDenoiser(Zero(), Q), torch.tensor([10]), torch.tensor([0])
+    assert denoise(far, t).x0.eq(1).all()
+    assert grad_log_prob_of_x0(lambda x, t: x.flatten(1)[:, :2], denoise)(far, t, y).any()
+
+
+def test_smoothing_averages_over_a_trajectory_and_forgets_the_last_one() -> None:
+    values = iter([1.0, 3.0, 0.0, 8.0, 2.0, 5.0])
+    smoothed = smooth(lambda xt, t, y: torch.full_like(xt, next(values)), 0.75)
+    found = [float(smoothed(torch.zeros(n, 1), torch.full((n,), t), None)[0])  # type: ignore[arg-type]
+             for t, n in ((900, 2), (600, 2), (300, 2), (900, 2), (600, 3), (300, 3))]  # fmt: skip
+    assert found == [1.0, 1.5, 1.125, 8.0, 2.0, 2.75]
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.0, math.nan])
+def test_decays_that_are_none(wrong: float) -> None:
+    with pytest.raises(ValueError, match="weight of the past"):
+        smooth(GRADIENT, wrong)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import rgd
-from tools import fill
+from tools import fill, notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -24,7 +24,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Data flows this way, and so do imports.
 ORDER = [
     "errors", "noise", "schedule", "data", "networks", "denoiser", "attacks", "guidance", "mixture", "processes",
-    "objectives", "checkpoints", "training", "samplers", "gradients", "metrics", "plots", "profiles", "recipes",
+    "objectives", "checkpoints", "zoo", "training", "samplers", "gradients", "metrics", "plots", "profiles", "recipes",
     "report", "demo", "cli",
 ]  # fmt: skip
 
@@ -140,6 +140,12 @@ def test_notebook_cells_are_short_and_explained(notebook: tuple[Path, dict[str, 
     assert 70 <= words / len(cells) <= 200
 
 
+def test_notebook_code_is_not_wider_than_the_page(notebook: tuple[Path, dict[str, Any]]) -> None:
+    _, content = notebook
+    lines = [line for cell in code_cells(content)[1:] for line in "".join(cell["source"]).splitlines()]
+    assert [line for line in lines if len(line) > 92] == []
+
+
 def test_notebook_outputs_are_there_in_order_and_small(notebook: tuple[Path, dict[str, Any]]) -> None:
     path, content = notebook
     counts = [cell.get("execution_count") for cell in code_cells(content)]
@@ -175,3 +181,4 @@ def test_notebook_declares_its_cost(notebook: tuple[Path, dict[str, Any]]) -> No
         assert measured[profile]["seconds"] > 0
         assert measured[profile]["megabytes"] > 0
     assert measured["ci"]["seconds"] <= 60
+    assert notebooks.cost(measured) in "".join(content["cells"][0]["source"])

@@ -1,0 +1,15 @@
+"""The class-conditional DDPM of MNIST, with a null label on a tenth of the images for classifier-free guidance."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from rgd.objectives import Denoising
+from rgd.recipes import read
+
+unconditional = read(Path(__file__).with_name("mnist_ddpm.py"))
+recipe = replace(
+    unconditional,
+    name="mnist/conditional",
+    network=replace(unconditional.network, num_classes=10, null_label=True),
+    objective=Denoising(conditional=True, label_dropout=0.1),
+)

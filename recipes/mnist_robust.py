@@ -1,0 +1,14 @@
+"""The robust classifier of MNIST, within the paper's radius: the vanilla one's recipe under PGD-7."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from rgd.attacks import L2, PGD
+from rgd.objectives import RobustCrossEntropy
+from rgd.recipes import read
+
+recipe = replace(
+    read(Path(__file__).with_name("mnist_vanilla.py")),
+    name="mnist/robust",
+    objective=RobustCrossEntropy(PGD(L2(0.5), steps=7)),
+)

@@ -1,0 +1,12 @@
+"""The robust classifier of MNIST within a radius that grows with the noise, from 0.5 at t = 0 to about 2."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from rgd.attacks import L2, PGD, GrowingRadius
+from rgd.objectives import RobustCrossEntropy
+from rgd.recipes import read
+
+vanilla = read(Path(__file__).with_name("mnist_vanilla.py"))
+radius = GrowingRadius(vanilla.make_schedule(), least=0.5, most=2.0)
+recipe = replace(vanilla, name="mnist/robust_growing", objective=RobustCrossEntropy(PGD(L2(radius), steps=7)))

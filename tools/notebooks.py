@@ -1,0 +1,91 @@
+"""Run the chapters from a fresh kernel, and write into them their outputs and what they cost.
+
+`python -m tools.notebooks` runs every chapter under the profile `cpu`, whose outputs are the committed ones. Under
+`--profile ci` only the cost is kept. Chapters that run to their end are saved at once, so that nothing is lost when a
+later one fails.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import nbformat
+import tyro
+from nbclient import NotebookClient
+from tqdm import tqdm
+
+from rgd.processes import best_device
+from rgd.profiles import Name
+from rgd.recipes import device_name
+
+ROOT = Path(__file__).resolve().parent.parent
+COST = re.compile(r"(<!-- cost -->).*?(<!-- /cost -->)", re.DOTALL)
+PEAK = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+
+
+def execute(notebook: Any, folder: Path, profile: str) -> dict[str, Any]:
+    """Run a notebook in place and return what it took. Stops at the first cell that fails, with its traceback."""
+    os.environ["RGD_PROFILE"] = profile
+    began = time.perf_counter()
+    with tqdm(total=len(notebook.cells), unit="cell") as bar:
+        client = NotebookClient(
+            notebook,
+            timeout=3600,
+            record_timing=False,
+            resources={"metadata": {"path": str(folder)}},
+            on_cell_complete=lambda cell, cell_index: bar.update(),
+        )
+        notebook.cells.append(nbformat.v4.new_code_cell(PEAK))  # asks the kernel for the most memory it ever held
+        client.execute()
+    peak = notebook.cells.pop()
+    notebook.metadata["language_info"] = {"name": "python"}
+    return {
+        "seconds": round(time.perf_counter() - began),
+        "megabytes": int(peak.outputs[0].text) // 1024,
+        "device": device_name(best_device()),
+    }
+
+
+def cost(measured: dict[str, dict[str, Any]]) -> str:
+    """What a chapter costs, in a sentence for its first cell."""
+    parts = []
+    for profile, found in sorted(measured.items()):
+        seconds = found["seconds"]
+        took = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds} seconds"
+        parts.append(f"{took} and {found['megabytes'] / 1000:.1f} GB under profile `{profile}` ({found['device']})")
+    return f"*This chapter takes {', '.join(parts)}.*"
+
+
+def write_cost(notebook: Any) -> None:
+    """Put the sentence of `cost` between the marks in the notebook's first cell."""
+    first = notebook.cells[0]
+    first.source = COST.sub(lambda m: f"{m[1]}{cost(notebook.metadata['rgd']['measured'])}{m[2]}", first.source)
+
+
+def main(
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
+    profile: Name = "cpu",
+) -> None:
+    """Run chapters.
+
+    Args:
+        files: notebooks; default all.
+        profile: how much they do.
+    """
+    for path in files or sorted((ROOT / "notebooks").glob("*.ipynb")):
+        print(path.name)
+        notebook = nbformat.read(path, 4)
+        found = execute(notebook, path.parent, profile)
+        kept = nbformat.read(path, 4) if profile == "ci" else notebook
+        kept.metadata.setdefault("rgd", {}).setdefault("measured", {})[profile] = found
+        write_cost(kept)
+        nbformat.write(kept, path)
+        print(f"{path.name}: {found}")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

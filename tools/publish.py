@@ -1,0 +1,137 @@
+"""Publish trained models: half-precision files in `weights/`, their hashes in `rgd/zoo.json`, and what is known of them
+in `results/models.json`, from which the model cards are written.
+
+`python -m tools.publish mnist/judge mnist/robust` takes `runs/NAME/model.safetensors`, which `rgd train` wrote. Each
+model is measured on held-out images twice, as trained and as rounded to half precision; the rounded one is published
+only if its answers are the same within the tolerance below.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from torch import Tensor
+from tqdm import tqdm
+
+from rgd import checkpoints, metrics
+from rgd import data as datasets
+from rgd.checkpoints import Model
+from rgd.data import Dataset
+from rgd.networks import Judge, UNet
+from rgd.noise import noise
+from rgd.objectives import PAPER_ATTACK
+from rgd.processes import best_device
+from rgd.recipes import provenance
+
+ROOT = Path(__file__).resolve().parent.parent
+LEVELS = (0, 50, 100, 200, 300, 400, 600, 800)
+SAME = 1e-3  # the largest share of changed verdicts, and relative change of a denoiser's error
+
+
+def answers(model: Model, test: Dataset) -> Tensor:
+    """What must not change when weights are rounded: verdicts (classifiers), or squared errors by level (denoisers)."""
+    x0, y = test.x0().to(best_device()), test.labels.to(best_device())
+    eps = noise(x0.shape, seed=0).to(x0)
+    rows = []
+    with torch.inference_mode():
+        for level in (0,) if model.schedule is None else LEVELS:
+            t = torch.full_like(y, level)
+            parts = []
+            for i in torch.arange(len(y), device=y.device).split(500):
+                if isinstance(model.network, Judge):
+                    parts.append(model.network(x0[i]).argmax(1))
+                    continue
+                assert model.schedule is not None
+                xt = model.schedule.q_sample(x0[i], t[i], eps[i])
+                if isinstance(model.network, UNet):
+                    labels = y[i] if model.network.config.num_classes else None
+                    output = model.use()(xt, t[i], labels)  # type: ignore[call-arg, operator]
+                    parts.append((output.eps - eps[i]).square().flatten(1).mean(1))
+                else:
+                    parts.append(model.network(xt, t[i]).argmax(1))
+            rows.append(torch.cat(parts))
+    return torch.stack(rows).cpu()
+
+
+def change(model: Model, before: Tensor, after: Tensor) -> float:
+    """The share of verdicts that differ, or the largest relative change of a level's error."""
+    if isinstance(model.network, UNet):
+        return float((after.mean(1) / before.mean(1) - 1).abs().max())
+    return float((before != after).double().mean())
+
+
+def measure(model: Model, test: Dataset, found: Tensor) -> dict[str, Any]:
+    """What the card says of the model's quality, on held-out images."""
+    if isinstance(model.network, UNet):
+        return {"squared_error": {level: float(row.mean()) for level, row in zip(LEVELS, found)}}
+    right = (found == test.labels).sum(1).tolist()
+    if isinstance(model.network, Judge):
+        return {"accuracy": metrics.proportion(right[0], len(test)).to_json()}
+    assert model.schedule is not None
+    few, device = test.take(500), best_device()
+    attacked = metrics.accuracy_by_t(
+        model.network, few.x0().to(device), few.labels.to(device), model.schedule, LEVELS, attack=PAPER_ATTACK
+    )
+    return {
+        "accuracy": {level: metrics.proportion(n, len(test)).to_json() for level, n in zip(LEVELS, right)},
+        "accuracy_attacked": {row["t"]: row["robust"].to_json() for row in attacked},
+    }
+
+
+def publish(name: str, source: Path) -> dict[str, Any]:
+    """Write one model's file and return its record."""
+    model = checkpoints.load(source, best_device())
+    if (model.provenance["commit"] or "+").endswith("+"):
+        print(f"{name} was trained from a tree with changes that no commit holds: its card will say so")
+    test = datasets.load(model.provenance["data"], "test")
+    exact = answers(model, test)
+    target = ROOT / "weights" / f"{name}.safetensors"
+    model.save(target, torch.float16)
+    changed = change(model, exact, answers(checkpoints.load(target, best_device()), test))
+    if changed > SAME:
+        model.save(target)
+    kinds = {"UNet": "denoiser", "EncoderUNet": "classifier", "Judge": "judge"}
+    return {
+        "kind": kinds[type(model.network).__name__],
+        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "bytes": target.stat().st_size,
+        "parameters": sum(p.numel() for p in model.network.parameters()),
+        "precision": "float32" if changed > SAME else "float16",
+        "changed_by_rounding": changed,
+        "test_images": len(test),
+        **measure(model, test, exact),
+        "made": model.provenance,
+    }
+
+
+def main(
+    names: Annotated[tuple[str, ...], tyro.conf.Positional],
+    runs: Path = Path("runs"),
+) -> None:
+    """Publish models.
+
+    Args:
+        names: such as mnist/robust; the recipe's name.
+        runs: where `rgd train` put them.
+    """
+    registry, records = ROOT / "rgd" / "zoo.json", ROOT / "results" / "models.json"
+    known = json.loads(registry.read_text())
+    cards = json.loads(records.read_text())["models"] if records.exists() else {}
+    for name in tqdm(names, "publishing", unit="model"):
+        cards[name] = publish(name, runs / name / "model.safetensors")
+        known[name] = {"sha256": cards[name]["sha256"]}
+        registry.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n")
+        record = {"models": dict(sorted(cards.items())), "provenance": provenance()}
+        records.write_text(json.dumps(record, indent=1) + "\n")
+        print(
+            f"{name}: {cards[name]['bytes'] / 1e6:.1f} MB, changed by rounding {cards[name]['changed_by_rounding']:.1e}"
+        )
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
