@@ -63,6 +63,16 @@ def _digest(tensors: Mapping[str, Tensor], description: str) -> str:
     return digest.hexdigest()
 
 
+def content_key(value: object) -> str:
+    """A short hash of a JSON value: the name of a file that is to be computed once for it."""
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def weights_digest(network: nn.Module) -> str:
+    """A short hash of a network's weights."""
+    return _digest({name: tensor.cpu() for name, tensor in network.state_dict().items()}, "")[:16]
+
+
 def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Save tensors and JSON metadata, atomically.
 

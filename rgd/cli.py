@@ -13,7 +13,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from rgd import checkpoints, plots, recipes, samplers
+from rgd import checkpoints, comparison, plots, recipes, samplers
 from rgd import data as datasets
 from rgd import demo as demonstration
 from rgd import gradients as analysis
@@ -210,26 +210,33 @@ def gradients(
 
 
 def evaluate(
-    samples: File,
+    what: File,
     judge: Path | None = None,
     inception: bool = False,
     reference: str = "digits",
     metrics: tuple[str, ...] | None = None,
     halves: int = 30,
+    quick: bool = False,
     out: Path | None = None,
 ) -> None:
-    """Score a file of samples against the training images of a data set; each number with its 95 % interval.
+    """Score a file of samples against the training images of a data set; each number with its 95 % interval. Or run a
+    comparison of ways to guide, such as recipes/compare_mnist.py; stop it with Ctrl-C, and the same command goes on.
 
     Args:
-        samples: what `rgd sample` wrote.
+        what: a file that `rgd sample` wrote, or a Python file that defines `comparison`. The rest but the last two
+            options is for samples.
         judge: a model file of an independent judge, for accuracy and for the features of distances.
         inception: measure distances in Inception's features; its weights are downloaded, or named by RGD_INCEPTION.
         reference: a data set or folder.
         metrics: of fd, kid, isc, precision, recall, accuracy; default all that can be had.
         halves: of the jackknife.
-        out: a JSON file for the numbers and their origin.
+        quick: the file's `quick` comparison in place of the whole one.
+        out: a JSON file for the numbers and their origin; of a comparison, default runs/NAME/results.json.
     """
-    tensors, origin = checkpoints.read(samples)
+    if what.suffix == ".py":
+        _compare(what, quick, out)
+        return
+    tensors, origin = checkpoints.read(what)
     critic = None if judge is None else _network(judge, Judge, "a judge")[0]
     scores = scoring.evaluate(
         tensors["images"], datasets.load(reference), judge=critic, labels=tensors["labels"] if critic else None,
@@ -241,6 +248,18 @@ def evaluate(
         record = {"samples": origin, "reference": reference, **recipes.provenance()}
         record["scores"] = {name: score.to_json() for name, score in scores.items()}
         checkpoints.write_atomic(out, json.dumps(record, indent=1).encode())
+
+
+def _compare(file: Path, quick: bool, out: Path | None) -> None:
+    plan = recipes.read_named(file, "quick" if quick else "comparison", comparison.Comparison)
+    folder = Path("runs") / (file.stem + ("_quick" if quick else ""))
+    out = folder / "results.json" if out is None else out
+    results = comparison.run(plan, folder, out)
+    if processes().rank == 0:
+        for cell in results["headline"]:
+            distance, accuracy = (str(scoring.Estimate(**cell[name])) for name in ("fd", "accuracy"))
+            print(f"{cell['name']:>40} {cell['scale']:5g}   FD-judge {distance:<22} judge accuracy {accuracy}")
+        print(f"\nThe results are {out}")
 
 
 def info(file: Annotated[Path | None, tyro.conf.Positional] = None) -> None:

@@ -8,7 +8,6 @@ gradients, samples with each guidance over a few scales from the same noise, sco
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -157,8 +156,7 @@ class Run:
 
     def cached(self, kind: str, key: object, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """Arrays computed once for a key; whatever they depend on must be in the key."""
-        digest = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
-        path = self.folder / kind / f"{digest}.safetensors"
+        path = self.folder / kind / f"{checkpoints.content_key(key)}.safetensors"
         if path.exists():
             tensors, _ = checkpoints.read(path)
         else:
@@ -204,7 +202,7 @@ def run(
     device = best_device()
     judge, denoise = models["judge"].use().to(device), models["denoiser"].use()
     networks = {kind: models[kind].use().to(device) for kind in CLASSIFIERS}
-    ids = {part: _weights_digest(model.network) for part, model in models.items()}
+    ids = {part: checkpoints.weights_digest(model.network) for part, model in models.items()}
 
     with this.stage("probe classifiers"):
         probes = test_data.take(todo.probes)
@@ -279,13 +277,6 @@ def run(
         logs={part: _log(folder / part) for part in todo.recipes},
     )
     return report.write(folder, plain, pictures)
-
-
-def _weights_digest(network: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for tensor in network.state_dict().values():
-        digest.update(tensor.cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _log(folder: Path) -> list[dict[str, float]]:

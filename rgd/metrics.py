@@ -31,6 +31,8 @@ from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
+from rgd import data as datasets
+from rgd import zoo
 from rgd.data import Dataset
 from rgd.errors import CheckpointError
 from rgd.noise import generator, noise
@@ -105,7 +107,8 @@ class Features:
     """What a network sees in N images, on the CPU in float64: `features` (N, F) and `logits` (N, K).
 
     Made by `extract`. `source` names the network, `shape` is an image's (C, H, W), `labels` (N,) the classes asked
-    for, if known. ValueError for fewer than two images, values that are not finite, and labels that do not fit.
+    for, if known; `spatial` (N, S) are features that still know where in the image they were seen, where the network
+    offers them. ValueError for fewer than two images, values that are not finite, and labels that do not fit.
     """
 
     features: Tensor
@@ -113,6 +116,7 @@ class Features:
     source: str
     shape: tuple[int, ...]
     labels: Tensor | None = None
+    spatial: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2 or self.logits.ndim != 2:
@@ -129,8 +133,9 @@ class Features:
 
     def __getitem__(self, index: Tensor) -> Features:
         """Those of the images with these indices."""
-        labels = None if self.labels is None else self.labels[index]
-        return replace(self, features=self.features[index], logits=self.logits[index], labels=labels)
+        optional = {name: getattr(self, name) for name in ("labels", "spatial")}
+        chosen: Any = {name: None if value is None else value[index] for name, value in optional.items()}
+        return replace(self, features=self.features[index], logits=self.logits[index], **chosen)
 
 
 def extract(
@@ -155,13 +160,13 @@ def extract(
                 rows.append([tensor.cpu().double() for tensor in seen])
     finally:
         network.train(training)
-    features, logits = (torch.cat(column) for column in zip(*rows))
+    features, logits, *spatial = (torch.cat(column) for column in zip(*rows))
     digest = hashlib.sha256()  # of the weights, so that features of two networks are never compared
     for tensor in network.state_dict().values():
         digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
     source = f"{'inception' if inception else 'judge'} {digest.hexdigest()[:8]}"
     labels = None if labels is None else labels.cpu()
-    return Features(features, logits, source, tuple(pixels.shape[1:]), labels)
+    return Features(features, logits, source, tuple(pixels.shape[1:]), labels, *spatial)
 
 
 def quantise(images: Tensor | Dataset) -> Tensor:
@@ -229,7 +234,7 @@ def register_judge(name: str, judge: nn.Module) -> None:
             return False
 
         def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-            seen = dict(zip(self.get_provided_features_list(), _see(self.judge, images)))
+            seen = dict(zip(self.get_provided_features_list(), _see(self.judge, images)[:2]))
             return tuple(seen[layer].double() for layer in self.features_list)
 
     register_feature_extractor(name, JudgeExtractor)
@@ -239,10 +244,16 @@ def register_judge(name: str, judge: nn.Module) -> None:
 Score = Callable[[Features], float]
 
 
-def _fd(reference: Features) -> Score:
-    target = fid_features_to_statistics(reference.features)
-    stats = fid_features_to_statistics
-    return lambda samples: fid_statistics_to_metric(stats(samples.features), target, False)[KEY_METRIC_FID]
+def _fd(reference: Features, which: str = "features") -> Score:
+    def statistics(seen: Features) -> Any:
+        return fid_features_to_statistics(getattr(seen, which))
+
+    target = statistics(reference)
+    return lambda samples: fid_statistics_to_metric(statistics(samples), target, False)[KEY_METRIC_FID]
+
+
+def _sfd(reference: Features) -> Score:
+    return _fd(reference, "spatial")
 
 
 def _kid(reference: Features) -> Score:
@@ -291,6 +302,7 @@ def _accuracy(_: Features) -> Score:
 # name -> (metric, fewest samples whose halves still give a number, range)
 _SPECS: dict[str, tuple[Callable[[Features], Score], int, tuple[float, float]]] = {
     "fd": (_fd, 4, (0.0, math.inf)),
+    "sfd": (_sfd, 4, (0.0, math.inf)),
     "kid": (_kid, 4, FREE),  # the estimator is unbiased, so it may be negative
     "isc": (_isc, 4 * ISC_SPLITS, (1.0, math.inf)),  # and at most the number of classes
     "precision": (_precision, 4, SHARE),
@@ -303,7 +315,10 @@ METRICS = tuple(_SPECS)
 def estimate(
     metric: str, samples: Features, reference: Features | None = None, *, halves: int = 30, seed: int = 0
 ) -> Estimate:
-    """One of `METRICS`: fd, kid, isc, precision, recall, or accuracy (against `samples.labels`).
+    """One of `METRICS`: fd, sfd, kid, isc, precision, recall, or accuracy (against `samples.labels`).
+
+    sfd is the Frechet distance of spatial features (as sFID is FID's, arXiv:2103.03841), which sees what is in the
+    wrong place.
 
     isc and accuracy need no reference. `halves` and `seed` as in `jackknife`; time grows with `halves`: on a CPU a
     half of 1000 samples takes kid seconds, and Inception's 2048 features take fd many. `method` warns where samples
@@ -347,7 +362,7 @@ def paired_difference(
 
 def evaluate(
     samples: Tensor,
-    reference: Dataset | Tensor | Features,
+    reference: Dataset | Tensor | Features | str,
     *,
     judge: nn.Module | None = None,
     labels: Tensor | None = None,
@@ -357,17 +372,28 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 256,
 ) -> dict[str, Estimate]:
-    """Score `samples`, float (N, C, H, W) in [-1, 1], against `reference` images or features of them.
+    """Score `samples`, float (N, C, H, W) in [-1, 1], against `reference` images or features of them, or the training
+    images of a data set that is named.
 
     Features are Inception's if `inception=load_inception()` is given, and the Frechet distance is then `fid`; else
-    they are the judge's and it is `fd_judge`. `accuracy` is how often `judge`, which must not have guided the
-    sampling, finds the class asked for: `labels` (N,). `metrics` defaults to all of `METRICS`, accuracy only with
-    labels. ValueError, with the reason, for what cannot be scored.
+    they are the judge's (of a named set, by default the published judge) and it is `fd_judge`. `accuracy` is how
+    often `judge`, which must not have guided the sampling, finds the class asked for: `labels` (N,). `metrics`
+    defaults to all that can be had of `METRICS`. ValueError, with the reason, for what cannot be scored.
     """
+    if isinstance(reference, str):
+        if judge is None and f"{reference}/judge" in zoo.names():
+            published = zoo.load(f"{reference}/judge")
+            assert isinstance(published, nn.Module)
+            judge = published
+        reference = datasets.load(reference)
     network = inception if inception is not None else judge
     if network is None:
         raise ValueError("nothing sees the images: pass judge=..., or inception=load_inception()")
-    names = [m for m in METRICS if m != "accuracy" or labels is not None] if metrics is None else metrics
+    names = METRICS if metrics is None else metrics
+    if metrics is None:
+        spatial = inception is None and hasattr(judge, "spatial")
+        lacking = {"accuracy": labels is None, "sfd": not spatial}
+        names = [m for m in METRICS if not lacking.get(m)]
     if "accuracy" in names and (judge is None or labels is None):
         raise ValueError("accuracy needs judge=... and labels=..., the classes the samples were asked for")
     if samples.shape[-3:] != tuple(reference.shape[-3:]):  # before a network fails on it less clearly
@@ -381,7 +407,8 @@ def evaluate(
         if name == "accuracy" and judge is not None and network is not judge:
             results[name] = estimate(name, extract(samples, judge, labels=labels, **options))
         else:
-            key = ("fd_judge" if inception is None else "fid") if name == "fd" else name
+            distances = {"fd": "fd_judge", "sfd": "sfd_judge"} if inception is None else {"fd": "fid"}
+            key = distances.get(name, name)
             results[key] = estimate(name, seen, reference, halves=halves, seed=seed)
     return results
 
@@ -439,6 +466,8 @@ def _check(metric: str, samples: Features, reference: Features | None) -> str:
         raise ValueError("accuracy needs the labels the samples were asked for: extract(..., labels=...)")
     if metric == "isc" and n // ISC_SPLITS < classes:
         notes.append(f"biased low: {ISC_SPLITS} splits of {n // ISC_SPLITS} samples for {classes} classes")
+    if metric == "sfd" and samples.spatial is None:
+        raise ValueError(f"sfd needs spatial features, which {samples.source} does not give: leave it out")
     if metric not in ("isc", "accuracy"):
         if reference is None or len(reference) <= NEIGHBOURS:
             raise ValueError(f"{metric} needs a reference of more than {NEIGHBOURS} images: pass its features")
@@ -448,16 +477,19 @@ def _check(metric: str, samples: Features, reference: Features | None) -> str:
                 f"{reference.source}: extract both with one network, from images of one shape"
             )
         n = min(n, len(reference))
-        if metric == "fd" and n <= dim:
+        if metric == "sfd" and samples.spatial is not None:
+            dim = samples.spatial.shape[1]
+        if metric in ("fd", "sfd") and n <= dim:
             notes.append(f"biased up: the covariance of {n} samples in {dim} dimensions is singular")
         if metric == "kid" and n < KID_SIZE:
             notes.append(f"subsets of {n}, not {KID_SIZE}")
     return "; ".join(notes)
 
 
-def _see(judge: Any, images: Tensor) -> tuple[Tensor, Tensor]:
+def _see(judge: Any, images: Tensor) -> list[Tensor]:
+    """Features, logits and, where the judge offers them, spatial features."""
     x0 = images / 127.5 - 1
-    return judge.features(x0), judge(x0)
+    return [judge.features(x0), judge(x0), *([judge.spatial(x0)] if hasattr(judge, "spatial") else [])]
 
 
 def _device(network: object, images: Tensor) -> torch.device:

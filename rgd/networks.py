@@ -434,5 +434,10 @@ class Judge(nn.Module):
         """The (B, features) representation in which distances are measured."""
         return self.body(x0)
 
+    def spatial(self, x0: Tensor) -> Tensor:
+        """Seven channels of the last convolution's output at every place, (B, 7 (H/4) (W/4)): as many as sFID takes."""
+        flatten = [type(layer) for layer in self.body].index(nn.Flatten)
+        return self.body[:flatten](x0)[:, :7].flatten(1)
+
     def forward(self, x0: Tensor) -> Tensor:
         return self.head(self.body(x0))

@@ -14,7 +14,7 @@ import runpy
 import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -60,18 +60,30 @@ class Recipe:
         return (schedules.linear if self.schedule == "linear" else schedules.cosine)(self.T)
 
 
+T = TypeVar("T")
+
+
 def read(path: Path | str) -> Recipe:
     """The recipe in a Python file. The file is run: read it first if it is not yours.
 
     Raises:
         RgdError: if there is no such file, or no recipe in it.
     """
+    return read_named(path, "recipe", Recipe)
+
+
+def read_named(path: Path | str, name: str, kind: type[T]) -> T:
+    """What a Python file of the folder recipes/ defines by a name.
+
+    Raises:
+        RgdError: if there is no such file, or nothing of that name and kind in it.
+    """
     if not Path(path).is_file():
         raise RgdError(f"there is no recipe {path}; those of the project are in the folder recipes/")
-    recipe = runpy.run_path(str(path)).get("recipe")
-    if not isinstance(recipe, Recipe):
-        raise RgdError(f"{path} does not define `recipe = Recipe(...)`")
-    return recipe
+    found = runpy.run_path(str(path)).get(name)
+    if not isinstance(found, kind):
+        raise RgdError(f"{path} does not define `{name} = {kind.__name__}(...)`")
+    return found
 
 
 def commit() -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import count
 from urllib.error import URLError
 
@@ -16,10 +17,11 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
 from torch_fidelity.defaults import DEFAULTS
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 
-from rgd import metrics
-from rgd.data import Dataset
+from rgd import metrics, zoo
+from rgd.data import Dataset, load
 from rgd.errors import CheckpointError
 from rgd.metrics import (
     METRICS,
@@ -35,6 +37,7 @@ from rgd.metrics import (
     quantise,
     register_judge,
 )
+from rgd.networks import JudgeConfig, build
 from rgd.schedule import linear
 
 SHAPE, CLASSES, WIDTH = (1, 6, 6), 3, 8
@@ -87,7 +90,7 @@ def dataset(images: Tensor) -> Dataset:
 
 def seen(features: Tensor, logits: Tensor | None = None, labels: Tensor | None = None) -> Features:
     logits = torch.zeros(len(features), CLASSES) if logits is None else logits
-    return Features(features.double(), logits.double(), "made up", SHAPE, labels)
+    return Features(features.double(), logits.double(), "made up", SHAPE, labels, features.double().flip(1))
 
 
 def normal(n: int, seed: int, dim: int = 4, shift: float = 0.0) -> Tensor:
@@ -223,6 +226,38 @@ def test_everything_agrees_with_torch_fidelity(sizes: tuple[int, int]) -> None:
     assert 0 < theirs["recall"] < 1
     assert f"subsets of {min(sizes)}, not 1000" in ours["kid"].method
     assert all(p.requires_grad for p in judge.parameters())  # torch-fidelity froze its copy, not ours
+
+
+def test_spatial_distance_is_the_frechet_distance_of_spatial_features() -> None:
+    network = build(JudgeConfig(image_size=8, in_channels=1, out_channels=10), seed=3).eval()
+    images = [torch.rand(90, 1, 8, 8, generator=gen(k)) * 2 - 1 for k in (1, 2)]
+    a, b = (extract(x, network) for x in images)
+    with torch.no_grad():
+        # Seven channels at each of 2 x 2 places, which the rest of the judge sees too.
+        stages = network.body[:14](quantise(images[0]) / 127.5 - 1)
+    assert stages.shape == (90, 64, 2, 2)
+    assert torch.equal(a.spatial, stages[:, :7].reshape(90, 28).double())
+    theirs = fid_statistics_to_metric(*(fid_features_to_statistics(x.spatial) for x in (a, b)), False)
+    found = estimate("sfd", a, b, halves=2)
+    assert found.value == pytest.approx(theirs[torch_fidelity.KEY_METRIC_FID])
+    assert a[torch.arange(5)].spatial.shape == (5, 28)
+    scores = evaluate(images[0], images[1], judge=network, halves=2)
+    assert scores["sfd_judge"].value == pytest.approx(theirs[torch_fidelity.KEY_METRIC_FID])
+    with pytest.raises(ValueError, match="spatial features"):
+        estimate("sfd", replace(a, spatial=None), b)
+
+
+def test_a_named_reference_brings_its_data_and_its_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = build(JudgeConfig(image_size=8, in_channels=1, out_channels=10), seed=3).eval()
+    monkeypatch.setattr(zoo, "names", lambda: ("digits/judge",))
+    monkeypatch.setattr(zoo, "load", {"digits/judge": network}.__getitem__)
+    digits = load("digits")
+    found = evaluate(digits.x0()[:60], "digits", labels=digits.labels[:60], halves=2, metrics=["accuracy", "fd"])
+    assert found == evaluate(digits.x0()[:60], digits, judge=network, labels=digits.labels[:60], halves=2,
+                             metrics=["accuracy", "fd"])  # fmt: skip
+    monkeypatch.setattr(zoo, "names", lambda: ())
+    with pytest.raises(ValueError, match="nothing sees the images"):
+        evaluate(digits.x0()[:60], "digits")
 
 
 def test_kid_of_more_than_a_thousand_takes_random_subsets(monkeypatch: pytest.MonkeyPatch) -> None:

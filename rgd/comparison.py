@@ -1,0 +1,344 @@
+"""Which guidance is best, by how much, and how sure is that?
+
+A `Comparison` names ways to guide and the scales to try. `run` first sweeps: every way at every scale, on one seed.
+Then each way's best scale (least FD-judge) is drawn anew, with more samples and on other seeds, so that the choice of
+the scale flatters nobody; these are the headline numbers, and `pairs` are subtracted sample by sample. Every cell is
+kept under a hash of all that it depends on: a run that was stopped goes on, and a changed model is computed anew.
+Under `accelerate launch` the processes share the sampling.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rgd import checkpoints, metrics, zoo
+from rgd import data as datasets
+from rgd.checkpoints import Model, content_key, write_atomic
+from rgd.denoiser import Denoiser
+from rgd.errors import CheckpointError
+from rgd.guidance import (
+    Gradient,
+    autoguidance,
+    classifier_free,
+    grad_log_prob,
+    grad_log_prob_at_x0,
+    grad_log_prob_of_x0,
+    guide,
+    smooth,
+)
+from rgd.metrics import Estimate, Features
+from rgd.networks import Judge
+from rgd.noise import noise
+from rgd.processes import processes
+from rgd.recipes import provenance
+from rgd.samplers import dpm_solver, sample
+from rgd.training import autocast
+
+Kind = Literal["none", "classifier", "through x0", "at x0", "classifier-free", "autoguidance"]
+SWEEP = ("fd", "sfd", "precision", "recall", "accuracy")
+HEADLINE = (*SWEEP, "kid")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One way to guide.
+
+    Attributes:
+        name: in tables and figures; no two entries share one.
+        denoiser: a model's name, see `find`.
+        kind: "classifier" by the gradient of a time-dependent classifier; "through x0" by a classifier of clean
+            images, differentiated through the denoiser and smoothed; "at x0" by EluCD's detached gradient;
+            "classifier-free"; "autoguidance" away from a worse denoiser; "none".
+        guide: the model that guides: a classifier, or the worse denoiser.
+        scales: to try.
+        interval: of t, where guidance acts.
+    """
+
+    name: str
+    denoiser: str
+    kind: Kind = "none"
+    guide: str | None = None
+    scales: tuple[float, ...] = (0.0,)
+    interval: tuple[float, float] = (0, math.inf)
+
+    def build(self, model: Callable[[str], Any], scale: float) -> Denoiser:
+        """The guided denoiser; `model` gives what a name stands for."""
+        denoise, other = model(self.denoiser), None if self.guide is None else model(self.guide)
+        if self.kind == "none":
+            return denoise
+        if self.kind == "classifier-free":
+            return classifier_free(denoise, scale, self.interval)
+        if other is None:
+            raise ValueError(f"{self.name}: guidance of the kind {self.kind!r} needs a model that guides")
+        if self.kind == "autoguidance":
+            return autoguidance(denoise, other, scale, self.interval)
+        gradient: Gradient
+        if self.kind == "classifier":
+            gradient = grad_log_prob(other)
+        elif self.kind == "through x0":
+            gradient = smooth(grad_log_prob_of_x0(other, denoise))
+        else:
+            gradient = grad_log_prob_at_x0(other, denoise)
+        return guide(denoise, gradient, scale, self.interval)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Ways to guide, and how to compare them.
+
+    Attributes:
+        data: the data set whose training images are the reference.
+        judge: a model's name; it must not guide.
+        entries: the ways.
+        pairs: (a, b) by name: a minus b is reported, each at its best scale.
+        samples, seed: of the sweep.
+        headline_samples, headline_seeds: of the headline numbers; the seeds must not include the sweep's.
+        steps: of DPM-Solver++(2M).
+        reference: how many training images distances are measured to, the first ones.
+        batch_size: images at a time.
+    """
+
+    data: str
+    judge: str
+    entries: tuple[Entry, ...]
+    pairs: tuple[tuple[str, str], ...] = ()
+    samples: int = 2000
+    seed: int = 0
+    headline_samples: int = 10_000
+    headline_seeds: tuple[int, ...] = (1, 2, 3)
+    steps: int = 20
+    reference: int = 10_000
+    batch_size: int = 250
+
+    def __post_init__(self) -> None:
+        names = [entry.name for entry in self.entries]
+        unknown = {name for pair in self.pairs for name in pair} - set(names)
+        if len(set(names)) < len(names) or unknown:
+            raise ValueError(f"entries need names of their own, and pairs must name them; wrong: {unknown or names}")
+        if self.seed in self.headline_seeds:
+            raise ValueError("the seed that chooses the scale must not be among those that are reported")
+
+
+def find(name: str, runs: Path | str = "runs") -> Model:
+    """A model by name: as made by `rgd train` in `runs/NAME`, else as published.
+
+    Raises:
+        CheckpointError: if it is neither.
+    """
+    made = Path(runs) / name / "model.safetensors"
+    if made.exists():
+        return checkpoints.load(made, processes().device)
+    if name in zoo.names():
+        return zoo.model(name)
+    raise CheckpointError(
+        f"{name} is not published, and there is no {made}: make it with rgd train recipes/{name.replace('/', '_')}.py"
+    )
+
+
+class _Bench:
+    """One comparison at work: its models, its cache, its processes."""
+
+    def __init__(self, comparison: Comparison, folder: Path, runs: Path | str, progress: bool) -> None:
+        self.comparison, self.folder, self.progress = comparison, folder, progress
+        names = {comparison.judge}
+        for entry in comparison.entries:
+            names |= {name for name in (entry.denoiser, entry.guide) if name is not None}
+        self.models = {name: find(name, runs) for name in sorted(names)}
+        self.digests = {name: checkpoints.weights_digest(model.network) for name, model in self.models.items()}
+        self.data = datasets.load(comparison.data)
+        judge = self.models[comparison.judge].network
+        if not isinstance(judge, Judge):
+            raise CheckpointError(f"{comparison.judge} holds a {type(judge).__name__}, where a judge is needed")
+        self.judge = judge
+        self.reference = metrics.extract(self.data.take(comparison.reference), judge)
+        self.begun = time.perf_counter()
+
+    def build(self, entry: Entry, scale: float) -> Denoiser:
+        return entry.build(lambda name: self.models[name].use(), scale)
+
+    def key(self, entry: Entry, scale: float, seed: int, n: int) -> dict[str, Any]:
+        """All that the samples of a cell depend on."""
+        plan = self.comparison
+        return {
+            "kind": entry.kind, "scale": scale, "interval": [str(end) for end in entry.interval], "n": n, "seed": seed,
+            "denoiser": self.digests[entry.denoiser], "guide": entry.guide and self.digests[entry.guide],
+            "sampler": "dpm_solver", "steps": plan.steps, "judge": self.digests[plan.judge],
+            "classes": len(self.data.classes), "shape": self.data.shape,
+        }  # fmt: skip
+
+    def seen(self, entry: Entry, scale: float, seed: int, n: int) -> tuple[Features, float]:
+        """What the judge sees in a cell's samples, and how many images a second were drawn."""
+        group, plan = processes(), self.comparison
+        path = self.folder / "samples" / f"{content_key(self.key(entry, scale, seed, n))}.safetensors"
+        labels = torch.arange(n) % len(self.data.classes)
+        group.wait()  # until nobody is writing what all are about to look for
+        if not path.exists():
+            began = time.perf_counter()
+            with autocast(group.device):
+                images = sample(
+                    self.build(entry, scale), (n, *self.data.shape), labels, sampler=dpm_solver, steps=plan.steps,
+                    seed=seed, batch_size=plan.batch_size,
+                    progress=f"{entry.name} x{scale:g}, seed {seed}" if self.progress else False,
+                )  # fmt: skip
+            speed = n / (time.perf_counter() - began)
+            if group.rank == 0:
+                found = metrics.extract(images, self.judge, labels=labels)
+                kept: dict[str, Tensor] = {"features": found.features, "logits": found.logits}
+                if found.spatial is not None:
+                    kept["spatial"] = found.spatial
+                kept = {name: tensor.float() for name, tensor in kept.items()}
+                kept["first"] = metrics.quantise(images[:100])
+                checkpoints.write(path, kept, {"images_per_second": speed, **provenance()})
+            group.wait()
+        tensors, metadata = checkpoints.read(path)
+        first = tensors.pop("first")
+        double = {name: tensor.double() for name, tensor in tensors.items()}
+        seen = Features(source=self.reference.source, shape=tuple(first.shape[1:]), labels=labels, **double)
+        return seen, metadata["images_per_second"]
+
+    def shared(self, kind: str, key: object, compute: Callable[[], Any]) -> Any:
+        """A JSON value computed once, by the first process, and read by all."""
+        path = self.folder / kind / f"{content_key(key)}.json"
+        if processes().rank == 0 and not path.exists():
+            write_atomic(path, json.dumps(compute(), default=Estimate.to_json).encode())
+        processes().wait()
+        return json.loads(path.read_text())
+
+    def score(self, entry: Entry, scale: float, seed: int, n: int, names: tuple[str, ...]) -> dict[str, Any]:
+        """A cell of the results: samples are drawn and scored if that has not been done."""
+        plan = self.comparison
+        seen, speed = self.seen(entry, scale, seed, n)
+        key = [self.key(entry, scale, seed, n), names, self.data.digest, plan.reference]
+        scores = self.shared(
+            "scores", key, lambda: {name: metrics.estimate(name, seen, self.reference) for name in names}
+        )
+        return {"name": entry.name, "scale": scale, "seed": seed, "samples": n, "images_per_second": speed, **scores}
+
+    def difference(self, a: tuple[Entry, float], b: tuple[Entry, float], seed: int, n: int) -> dict[str, Any]:
+        """a minus b, sample by sample."""
+        keys = [self.key(entry, scale, seed, n) for entry, scale in (a, b)]
+
+        def compute() -> dict[str, Any]:
+            first, second = (self.seen(entry, scale, seed, n)[0] for entry, scale in (a, b))
+            return {name: metrics.paired_difference(name, first, second, self.reference) for name in SWEEP}
+
+        return self.shared("differences", [keys, SWEEP, self.data.digest, self.comparison.reference], compute)
+
+    def forecast(self) -> str:
+        """What remains to be done, and about how long it will take, from a few timed calls of each way to guide."""
+        plan, rows = self.comparison, 64
+        missing = seconds = 0.0
+        x, y = noise((rows, *self.data.shape)).to(processes().device), torch.arange(rows) % len(self.data.classes)
+        for entry in plan.entries:
+            cells = [(scale, plan.seed, plan.samples) for scale in entry.scales]
+            left = [c for c in cells if not self._has(entry, *c)]
+            images = sum(n for _, _, n in left) + plan.headline_samples * len(plan.headline_seeds)
+            guided, t = self.build(entry, entry.scales[-1]), torch.full((rows,), 300, device=x.device)
+            took = math.inf
+            for _ in range(2):
+                began = time.perf_counter()
+                with torch.no_grad(), autocast(processes().device):
+                    float(guided(x, t, y.to(x.device)).eps.sum())
+                took = min(took, time.perf_counter() - began)
+            missing += len(left)
+            seconds += images / rows * took * plan.steps / processes().count
+        return (
+            f"{len(plan.entries)} ways to guide; {missing:.0f} cells of the sweep and "
+            f"{len(plan.entries) * len(plan.headline_seeds)} of {plan.headline_samples} samples: about "
+            f"{seconds / 3600:.1f} hours of sampling at most. What is done is kept: stop with Ctrl-C, and the same "
+            "command goes on."
+        )
+
+    def _has(self, entry: Entry, scale: float, seed: int, n: int) -> bool:
+        return (self.folder / "samples" / f"{content_key(self.key(entry, scale, seed, n))}.safetensors").exists()
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    """An entry for JSON, which knows no infinity."""
+    return asdict(entry) | {"interval": [None if math.isinf(end) else end for end in entry.interval]}
+
+
+def combine(parts: list[dict[str, Any]]) -> Estimate:
+    """The mean of estimates from independent seeds, as JSON, with the interval that their own intervals give it."""
+    value = sum(part["value"] for part in parts) / len(parts)
+    error = math.sqrt(sum(((part["high"] - part["low"]) / 2) ** 2 for part in parts)) / len(parts)
+    n = sum(part["n"] for part in parts)
+    return Estimate(value, value - error, value + error, n, f"mean over {len(parts)} seeds; {parts[0]['method']}")
+
+
+def best_scales(sweep: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """For each entry the scale of least FD-judge."""
+    best: dict[str, Mapping[str, Any]] = {}
+    for cell in sweep:
+        if cell["name"] not in best or cell["fd"]["value"] < best[cell["name"]]["fd"]["value"]:
+            best[cell["name"]] = cell
+    return {name: cell["scale"] for name, cell in best.items()}
+
+
+def run(
+    comparison: Comparison,
+    folder: Path | str,
+    out: Path | str,
+    *,
+    runs: Path | str = "runs",
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Run a comparison, or what is left of it, and write its results.
+
+    Args:
+        folder: where cells are kept.
+        out: the JSON file of the results.
+        runs: where `rgd train` put models that are not published.
+
+    Raises:
+        CheckpointError: if a model cannot be had.
+    """
+    bench = _Bench(comparison, Path(folder), runs, progress)
+    if progress and processes().rank == 0:
+        print(bench.forecast())
+    plan = comparison
+    sweep = [
+        bench.score(entry, scale, plan.seed, plan.samples, SWEEP) for entry in plan.entries for scale in entry.scales
+    ]
+    best, entries = best_scales(sweep), {entry.name: entry for entry in plan.entries}
+    headline = []
+    for entry in plan.entries:
+        cells = [
+            bench.score(entry, best[entry.name], seed, plan.headline_samples, HEADLINE) for seed in plan.headline_seeds
+        ]
+        means = {name: combine([cell[name] for cell in cells]).to_json() for name in HEADLINE}
+        headline.append({"name": entry.name, "scale": best[entry.name], **means, "seeds": cells})
+    differences = []
+    for a, b in plan.pairs:
+        ends = ((entries[a], best[a]), (entries[b], best[b]))
+        parts = [bench.difference(*ends, seed, plan.headline_samples) for seed in plan.headline_seeds]
+        means = {name: combine([part[name] for part in parts]).to_json() for name in SWEEP}
+        differences.append({"a": a, "b": b, **means, "seeds": parts})
+    real = metrics.extract(
+        datasets.load(plan.data, "test"), bench.judge, labels=datasets.load(plan.data, "test").labels
+    )
+    results = {
+        "data": plan.data,
+        "plan": {**asdict(plan), "entries": [_plain(entry) for entry in plan.entries]},
+        "weights": bench.digests,
+        "real": bench.shared(
+            "scores", ["real", bench.digests[plan.judge], bench.data.digest, plan.reference],
+            lambda: {name: metrics.estimate(name, real, bench.reference) for name in SWEEP},
+        ),
+        "sweep": sweep,
+        "headline": headline,
+        "differences": differences,
+        "provenance": provenance(),
+    }  # fmt: skip
+    if processes().rank == 0:
+        write_atomic(Path(out), json.dumps(results, indent=1).encode())
+    return results

@@ -1,0 +1,313 @@
+"""Comparisons: what is computed once is kept, what changes is computed anew, no scale is chosen on what is told."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rgd import checkpoints, cli, comparison, guidance, metrics, recipes, zoo
+from rgd.checkpoints import Model
+from rgd.comparison import Comparison, Entry, best_scales, combine, find, run
+from rgd.data import load
+from rgd.errors import CheckpointError
+from rgd.mixture import mixture
+from rgd.networks import EncoderConfig, JudgeConfig, UNetConfig, build
+from rgd.noise import noise
+from rgd.processes import best_device
+from rgd.samplers import dpm_solver, sample
+from rgd.schedule import linear
+from rgd.training import autocast
+
+SHAPE: dict[str, Any] = dict(
+    image_size=8, in_channels=1, model_channels=8, num_res_blocks=1, attention_resolutions=(), channel_mult=(1,)
+)
+PLAN = Comparison(
+    data="digits",
+    judge="t/judge",
+    entries=(
+        Entry("plain", "t/ddpm"),
+        Entry("a", "t/ddpm", "classifier", "t/a", (1.0, 50.0)),
+        Entry("b", "t/ddpm", "classifier", "t/b", (1.0, 50.0), (100, 600)),
+        Entry("free", "t/conditional", "classifier-free", None, (2.0,)),
+    ),
+    pairs=(("a", "b"), ("a", "a")),
+    samples=20,
+    headline_samples=30,
+    headline_seeds=(4, 7),
+    steps=3,
+    reference=100,
+    batch_size=16,
+)
+
+
+def awake(config: Any, seed: int) -> Any:
+    """A network whose last layers are not zero, so that it says something."""
+    network = build(config, seed).eval()
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=random))
+    return network
+
+
+def put(runs: Path, name: str, config: Any, seed: int) -> None:
+    denoising = {"predicts": "eps", "variance": "large"} if isinstance(config, UNetConfig) else {}
+    schedule = None if isinstance(config, JudgeConfig) else linear()
+    Model(awake(config, seed), schedule, denoising, tuple("0123456789")).save(runs / name / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    put(folder, "t/ddpm", UNetConfig(**SHAPE, out_channels=1), 1)
+    put(folder, "t/conditional", UNetConfig(**SHAPE, out_channels=1, num_classes=10, null_label=True), 2)
+    put(folder, "t/a", EncoderConfig(**SHAPE, out_channels=10), 3)
+    put(folder, "t/b", EncoderConfig(**SHAPE, out_channels=10), 4)
+    put(folder, "t/judge", JudgeConfig(image_size=8, in_channels=1, out_channels=10, width=4, features=6), 5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("cells")
+    results = run(PLAN, folder, folder / "out.json", runs=runs, progress=False)
+    return folder, results
+
+
+def test_every_cell_is_there_and_the_file_says_the_same(done: tuple[Path, dict[str, Any]]) -> None:
+    folder, results = done
+    cells = [(cell["name"], cell["scale"]) for cell in results["sweep"]]
+    assert cells == [("plain", 0.0), ("a", 1.0), ("a", 50.0), ("b", 1.0), ("b", 50.0), ("free", 2.0)]
+    assert {(cell["seed"], cell["samples"]) for cell in results["sweep"]} == {(0, 20)}
+    assert [cell["name"] for cell in results["headline"]] == ["plain", "a", "b", "free"]
+    assert [(c["seed"], c["samples"]) for c in results["headline"][1]["seeds"]] == [(4, 30), (7, 30)]
+
+    def no_constant(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    written = json.loads((folder / "out.json").read_text(), parse_constant=no_constant)
+    assert written == json.loads(json.dumps(results))
+    assert {"date", "commit", "device"} <= set(written["provenance"])
+
+
+def test_a_cell_is_what_sampling_and_scoring_by_hand_give(done: tuple[Path, dict[str, Any]], runs: Path) -> None:
+    _, results = done
+    models = {name: checkpoints.load(runs / name / "model.safetensors").use() for name in ("t/ddpm", "t/a", "t/judge")}
+    guided = guidance.guide(models["t/ddpm"], guidance.grad_log_prob(models["t/a"]), 50.0)  # type: ignore[arg-type]
+    labels = torch.arange(20) % 10
+    with autocast(best_device()):
+        images = sample(
+            guided, (20, 1, 8, 8), labels, sampler=dpm_solver, steps=3, seed=0, batch_size=16, progress=False
+        )
+    seen = metrics.extract(images, models["t/judge"], labels=labels)  # type: ignore[arg-type]
+    reference = metrics.extract(load("digits").take(100), models["t/judge"])  # type: ignore[arg-type]
+    for name in comparison.SWEEP:
+        expected = metrics.estimate(name, seen, reference).value
+        assert results["sweep"][2][name]["value"] == pytest.approx(expected, rel=1e-5), name
+
+
+def test_the_reported_scale_is_the_best_of_the_sweep_and_its_seeds_are_others(
+    done: tuple[Path, dict[str, Any]],
+) -> None:
+    _, results = done
+    distances = {cell["scale"]: cell["fd"]["value"] for cell in results["sweep"] if cell["name"] == "a"}
+    assert results["headline"][1]["scale"] == min(distances, key=distances.__getitem__)
+    assert all(cell["seed"] != PLAN.seed for entry in results["headline"] for cell in entry["seeds"])
+    with pytest.raises(ValueError, match="seed"):
+        replace(PLAN, seed=4)
+
+
+def test_differences_are_paired(done: tuple[Path, dict[str, Any]]) -> None:
+    _, results = done
+    a, b = (next(h for h in results["headline"] if h["name"] == name) for name in "ab")
+    other, itself = results["differences"]
+    for name in comparison.SWEEP:
+        assert itself[name]["value"] == itself[name]["high"] == 0
+        assert other[name]["value"] == pytest.approx(a[name]["value"] - b[name]["value"], abs=1e-6)
+
+
+def test_a_finished_run_draws_nothing_again(
+    done: tuple[Path, dict[str, Any]], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, results = done
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("sampled again")
+
+    monkeypatch.setattr(comparison, "sample", forbidden)
+    again = run(PLAN, folder, folder / "again.json", runs=runs, progress=False)
+    assert [again[key] for key in ("sweep", "headline", "differences", "real")] == [
+        results[key] for key in ("sweep", "headline", "differences", "real")
+    ]
+
+
+def test_a_run_that_was_stopped_goes_on_and_ends_the_same(
+    done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def interrupted(*args: Any, **options: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return sample(*args, **options)
+
+    monkeypatch.setattr(comparison, "sample", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(PLAN, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    assert not (tmp_path / "out.json").exists()
+    found = run(PLAN, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    cells = 6 + 4 * 2
+    assert calls == cells + 1  # each once, and the interrupted one twice
+    for mine, theirs in zip(found["sweep"], done[1]["sweep"]):
+        assert {**mine, "images_per_second": 0} == {**theirs, "images_per_second": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "drawn"),
+    [
+        ({"steps": 4}, 6 + 8),
+        ({"headline_seeds": (4, 8)}, 4),
+        ({"entries": (*PLAN.entries, Entry("c", "t/ddpm", "classifier", "t/b", (1.0,)))}, 1 + 2),
+        ({"entries": (*PLAN.entries[:2], replace(PLAN.entries[2], interval=(0, 600)), PLAN.entries[3])}, 2 + 2),
+        ({"batch_size": 5}, 0),
+        ({"reference": 90}, 0),
+    ],
+)
+def test_what_changes_is_drawn_anew(
+    change: dict[str, Any], drawn: int, done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    folder, results = done
+    calls = 0
+
+    def counted(*args: Any, **options: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return sample(*args, **options)
+
+    monkeypatch.setattr(comparison, "sample", counted)
+    found = run(replace(PLAN, **change), folder, tmp_path / "out.json", runs=runs, progress=False)
+    # A scale may win that did not win before, and then has headline numbers of its own.
+    moved = sum(
+        len(replace(PLAN, **change).headline_seeds)
+        for before, after in zip(results["headline"], found["headline"])
+        if before["scale"] != after["scale"]
+    )
+    assert drawn <= calls <= drawn + moved
+
+
+def test_a_retrained_model_is_not_taken_for_the_old_one(runs: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "runs"
+    for name in ("t/ddpm", "t/a", "t/judge"):
+        (mine / name).mkdir(parents=True)
+        (mine / name / "model.safetensors").write_bytes((runs / name / "model.safetensors").read_bytes())
+    plan = replace(PLAN, entries=PLAN.entries[:2], pairs=(), headline_seeds=(1,))
+    before = run(plan, tmp_path / "cells", tmp_path / "out.json", runs=mine, progress=False)
+    put(mine, "t/a", EncoderConfig(**SHAPE, out_channels=10), 9)
+    after = run(plan, tmp_path / "cells", tmp_path / "out.json", runs=mine, progress=False)
+    assert before["sweep"][0] == after["sweep"][0]
+    assert before["sweep"][2]["fd"] != after["sweep"][2]["fd"]
+    assert before["weights"]["t/a"] != after["weights"]["t/a"]
+
+
+def test_every_kind_is_the_guidance_of_its_name() -> None:
+    means = torch.tensor([[[[1.0, 0.0]]], [[[-1.0, 0.5]]]])
+    strong, weak = mixture(means, 0.3, linear()), mixture(means, 0.9, linear())
+    xt, t, y = noise((4, 1, 1, 2)), torch.tensor([5, 100, 300, 500]), torch.tensor([0, 1, 0, 1])
+
+    def model(name: str) -> Any:
+        return {"strong": strong, "weak": weak, "classifier": strong.logits}[name]
+
+    expected = {
+        "none": strong,
+        "classifier": guidance.guide(strong, guidance.grad_log_prob(strong.logits), 3.0),
+        "through x0": guidance.guide(strong, guidance.grad_log_prob_of_x0(strong.logits, strong), 3.0),
+        "at x0": guidance.guide(strong, guidance.grad_log_prob_at_x0(strong.logits, strong), 3.0),
+        "classifier-free": guidance.classifier_free(strong, 3.0),
+        "autoguidance": guidance.autoguidance(strong, weak, 3.0),
+    }
+    answers = []
+    for kind, denoise in expected.items():
+        other = {"autoguidance": "weak", "none": None, "classifier-free": None}.get(kind, "classifier")
+        entry = Entry(kind, "strong", kind, other)  # type: ignore[arg-type]
+        torch.testing.assert_close(entry.build(model, 3.0)(xt, t, y).eps, denoise(xt, t, y).eps)
+        answers.append(denoise(xt, t, y).eps)
+        if kind != "none":
+            outside = replace(entry, interval=(600, math.inf)).build(model, 3.0)(xt, t, y)
+            torch.testing.assert_close(outside.eps, strong(xt, t, y).eps)
+    distances = torch.cdist(torch.stack(answers).flatten(1), torch.stack(answers).flatten(1))
+    assert (distances + 9 * torch.eye(6)).min() > 0.05  # or some of the six would be no test
+    with pytest.raises(ValueError, match="needs a model"):
+        Entry("x", "strong", "classifier").build(model, 1.0)
+
+
+def test_combined_seeds_are_as_sure_as_independent_means() -> None:
+    parts = [{"value": v, "low": v - e, "high": v + e, "n": 50, "method": "m"} for v, e in ((1.0, 0.3), (2.0, 0.4))]
+    found = combine(parts)
+    assert (found.value, found.n) == (1.5, 100)
+    assert found.high - found.value == pytest.approx(0.25)
+    assert found.value - found.low == pytest.approx(0.25)
+
+
+def test_the_best_scale_is_the_nearest() -> None:
+    cells = [{"name": n, "scale": s, "fd": {"value": v}} for n, s, v in
+             (("a", 1.0, 3.0), ("a", 2.0, 1.0), ("b", 1.0, 0.5), ("a", 4.0, 2.0))]  # fmt: skip
+    assert best_scales(cells) == {"a": 2.0, "b": 1.0}
+
+
+def test_plans_that_contradict_themselves() -> None:
+    with pytest.raises(ValueError, match="names of their own"):
+        replace(PLAN, entries=(*PLAN.entries, PLAN.entries[0]))
+    with pytest.raises(ValueError, match="nobody"):
+        replace(PLAN, pairs=(("a", "nobody"),))
+
+
+def test_models_that_cannot_be_had(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"rgd train recipes/t_none\.py"):
+        find("t/none", runs)
+    with pytest.raises(CheckpointError, match="a judge is needed"):
+        run(replace(PLAN, judge="t/a"), tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+
+
+def test_published_models_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(zoo, "names", lambda: ("t/published",))
+    monkeypatch.setattr(zoo, "model", lambda name, device=None: f"the published {name}")
+    assert find("t/published", tmp_path) == "the published t/published"
+
+
+def test_the_command_runs_a_file(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runs").symlink_to(runs, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "compare_t.py").write_text(
+        "from rgd.comparison import Comparison, Entry\n"
+        "quick = Comparison('digits', 't/judge', (Entry('plain', 't/ddpm'),), samples=20, headline_samples=20,\n"
+        "                   headline_seeds=(1,), steps=2, reference=50)\n"
+    )
+    cli.evaluate(Path("compare_t.py"), quick=True, out=Path("found.json"))
+    assert json.loads(Path("found.json").read_text())["headline"][0]["name"] == "plain"
+    said = capsys.readouterr().out
+    assert "plain" in said
+    assert "hours of sampling" in said
+    with pytest.raises(Exception, match="does not define `comparison"):
+        cli.evaluate(Path("compare_t.py"))
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent.parent / "recipes").glob("compare_*.py")))
+@pytest.mark.parametrize("which", ["comparison", "quick"])
+def test_the_projects_comparisons_name_models_that_have_recipes(path: Path, which: str) -> None:
+    plan = recipes.read_named(path, which, Comparison)
+    names = {plan.judge} | {n for e in plan.entries for n in (e.denoiser, e.guide) if n is not None}
+    for name in names:
+        recipe = recipes.read(path.with_name(f"{name.replace('/', '_')}.py"))
+        assert (recipe.name, recipe.data) == (name, plan.data)
+    assert not {plan.judge} & {entry.guide for entry in plan.entries}
