@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,14 @@ def _digest(tensors: Mapping[str, Tensor], description: str) -> str:
 def content_key(value: object) -> str:
     """A short hash of a JSON value: the name of a file that is to be computed once for it."""
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def cached(folder: Path, key: object, compute: Callable[[], Any], default: Callable[[Any], Any] | None = None) -> Any:
+    """A JSON value computed once for a key, which must name all that it depends on, and kept in a folder."""
+    path = folder / f"{content_key(key)}.json"
+    if not path.exists():
+        write_atomic(path, json.dumps(compute(), default=default).encode())
+    return json.loads(path.read_text())
 
 
 def weights_digest(network: nn.Module) -> str:

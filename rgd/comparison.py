@@ -207,11 +207,10 @@ class _Bench:
 
     def shared(self, kind: str, key: object, compute: Callable[[], Any]) -> Any:
         """A JSON value computed once, by the first process, and read by all."""
-        path = self.folder / kind / f"{content_key(key)}.json"
-        if processes().rank == 0 and not path.exists():
-            write_atomic(path, json.dumps(compute(), default=Estimate.to_json).encode())
+        if processes().rank == 0:
+            checkpoints.cached(self.folder / kind, key, compute, Estimate.to_json)
         processes().wait()
-        return json.loads(path.read_text())
+        return checkpoints.cached(self.folder / kind, key, compute, Estimate.to_json)
 
     def score(self, entry: Entry, scale: float, seed: int, n: int, names: tuple[str, ...]) -> dict[str, Any]:
         """A cell of the results: samples are drawn and scored if that has not been done."""

@@ -320,20 +320,12 @@ def compare_gradients(
         for kind in CLASSIFIERS:
             gradient = grad_log_prob(networks[kind])(xt, t, y)
             row[kind] = {
-                "cosine": _mean(gradients.cosine(networks[kind], networks["robust"], xt, t, y)),
-                "norm": _mean(gradient.flatten(1).norm(dim=1)),
+                "cosine": metrics.mean(gradients.cosine(networks[kind], networks["robust"], xt, t, y)),
+                "norm": metrics.mean(gradient.flatten(1).norm(dim=1)),
                 "spectrum": gradients.spectrum(gradient).tolist(),
             }
         rows.append(row)
     return rows
-
-
-def _mean(values: Tensor) -> metrics.Estimate:
-    """A mean with its normal 95 % interval; values that are not numbers (a gradient of zero) are left out."""
-    values = values[values.isfinite()].double().cpu()
-    error = 1.96 * float(values.std()) / len(values) ** 0.5
-    value = float(values.mean())
-    return metrics.Estimate(value, value - error, value + error, len(values), "mean, normal")
 
 
 def walk(

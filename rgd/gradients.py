@@ -33,6 +33,16 @@ def relative_error(classifier: Classifier, truth: Classifier, xt: Tensor, t: Ten
     return (gradient - exact).norm(dim=1) / exact.norm(dim=1)
 
 
+def steadiness(
+    classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor, length: float, generator: torch.Generator
+) -> Tensor:
+    """The cosine between the gradients at xt and at a random point `length` away (L2, in [-1, 1] units), (B,)."""
+    change = torch.randn(xt.shape, generator=generator, device=generator.device).to(xt)
+    change = length * change / change.flatten(1).norm(dim=1).reshape(-1, *[1] * (xt.ndim - 1))
+    here, there = (grad_log_prob(classifier)(x, t, y).flatten(1) for x in (xt, xt + change))
+    return (here * there).sum(1) / (here.norm(dim=1) * there.norm(dim=1))
+
+
 def spectrum(gradient: Tensor) -> Tensor:
     """The share of a gradient's energy at each spatial frequency, averaged over images: (H // 2 + 1,), sum 1.
 

@@ -74,6 +74,35 @@ def proportion(successes: int, n: int) -> Estimate:
     return Estimate(successes / n, float(interval.low), float(interval.high), int(n), "Wilson")
 
 
+def mean(values: Tensor) -> Estimate:
+    """The mean of independent values (N,) with its normal interval. Values that are not numbers (the cosine of a
+    gradient of zero) do not count; ValueError where fewer than two are left."""
+    values = values.detach().flatten().double().cpu()
+    counted = values[values.isfinite()]
+    if len(counted) < 2:
+        raise ValueError(f"of {len(values)} values {len(counted)} are numbers: a mean needs at least 2")
+    value, error = float(counted.mean()), 1.96 * float(counted.std()) / math.sqrt(len(counted))
+    return Estimate(value, value - error, value + error, len(counted), "mean, normal")
+
+
+def calibration_error(logits: Tensor, y: Tensor, bins: int = 15, *, halves: int = 30) -> Estimate:
+    """The expected calibration error (Guo et al., arXiv:1706.04599) of logits (N, K) for labels (N,): how far
+    confidence and accuracy lie apart, averaged over bins of equal width in confidence, weighted by what is in them.
+
+    It is biased up, by about the square root of bins / N: a perfectly calibrated classifier does not reach zero.
+    """
+    _check_labels(y, len(logits), logits.shape[1])
+    confidence, verdict = logits.detach().double().cpu().softmax(dim=1).max(dim=1)
+    gap = confidence - (verdict == y.cpu()).double()
+    bin_of = (confidence * bins).long().clamp_max(bins - 1)
+
+    def error(index: Tensor) -> float:
+        sums = torch.zeros(bins, dtype=torch.float64).index_add(0, bin_of[index], gap[index])
+        return float(sums.abs().sum()) / len(index)
+
+    return jackknife(error, len(gap), halves=halves, bounds=SHARE)
+
+
 def jackknife(
     statistic: Callable[[Tensor], float],
     n: int,

@@ -1,0 +1,144 @@
+"""What are the gradients of trained classifiers like, noise level by noise level?
+
+A `Study` names classifiers, and for some of them a twin: the same recipe with another seed. `run` measures on held-out
+images how often each is right, clean and attacked, and how well it knows that; how long its gradient is, whether
+training again gives the same one, whether it stays the same nearby, what its spectrum is; and whether a judge can read
+where it leads.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from rgd import checkpoints, gradients, metrics
+from rgd import data as datasets
+from rgd.attacks import PGD
+from rgd.comparison import find
+from rgd.data import Dataset
+from rgd.guidance import grad_log_prob
+from rgd.metrics import Estimate
+from rgd.noise import generator, noise
+from rgd.objectives import PAPER_ATTACK
+from rgd.processes import processes
+from rgd.recipes import provenance
+
+
+@dataclass(frozen=True)
+class Study:
+    """What to measure, and on what.
+
+    Attributes:
+        data: the data set; its held-out images are used.
+        judge, denoiser: models' names, see `rgd.comparison.find`.
+        classifiers: pairs of a name and the name of its twin, or None.
+        levels: times t.
+        images: how many, the first ones.
+        attack: on xt.
+        change: L2 distance at which a gradient is asked again.
+        move: L2 length of a walk uphill towards another class.
+    """
+
+    data: str
+    judge: str
+    denoiser: str
+    classifiers: tuple[tuple[str, str | None], ...]
+    levels: tuple[int, ...] = (0, 25, 50, 100, 200, 300, 400, 600)
+    images: int = 1000
+    attack: PGD = PAPER_ATTACK
+    change: float = 0.5
+    move: float = 6.0
+
+
+def measure(study: Study, name: str, twin: str | None, test: Dataset, runs: Path | str) -> list[dict[str, Any]]:
+    """One classifier, a row for each level."""
+    device = processes().device
+    model = find(name, runs)
+    classifier: Any = model.network.to(device)
+    other: Any = None if twin is None else find(twin, runs).network.to(device)
+    judge: Any = find(study.judge, runs).network.to(device)
+    denoise: Any = find(study.denoiser, runs).use()
+    assert model.schedule is not None
+    x0, y = test.x0().to(device), test.labels.to(device)
+    eps = noise(x0.shape, seed=0).to(device)
+    K = len(test.classes)
+    target = (y + torch.randint(1, K, y.shape, generator=generator(0, "target")).to(device)) % K
+    accuracies = metrics.accuracy_by_t(classifier, x0, y, model.schedule, study.levels, attack=study.attack)
+    rows = []
+    for accuracy in accuracies:
+        t = torch.full_like(y, accuracy["t"])
+        xt = model.schedule.q_sample(x0, t, eps)
+        random = generator(0, "change", accuracy["t"])
+        found: dict[str, list[Tensor]] = {}
+        for i in torch.arange(len(y), device=device).split(250):
+            where = xt[i], t[i], y[i]
+            walked = gradients.ascend(classifier, xt[i], t[i], target[i], study.move)
+            with torch.no_grad():
+                logits = classifier(xt[i], t[i])
+                read = judge(denoise(walked, t[i]).x0).argmax(1) == target[i]
+                before = judge(denoise(xt[i], t[i]).x0).argmax(1) == target[i]
+            parts = {
+                "logits": logits,
+                "gradient": grad_log_prob(classifier)(*where),
+                "steady": gradients.steadiness(classifier, *where, study.change, random),
+                "read": read,
+                "before": before,
+            }
+            if other is not None:
+                parts["twins"] = gradients.cosine(classifier, other, *where)
+            for key, value in parts.items():
+                found.setdefault(key, []).append(value)
+        whole = {key: torch.cat(values) for key, values in found.items()}
+        row: dict[str, Any] = {
+            "t": accuracy["t"],
+            "accuracy": accuracy["clean"],
+            "accuracy_attacked": accuracy["robust"],
+            "calibration_error": metrics.calibration_error(whole["logits"], y),
+            "norm": metrics.mean(whole["gradient"].flatten(1).norm(dim=1)),
+            "steadiness": metrics.mean(whole["steady"]),
+            "spectrum": gradients.spectrum(whole["gradient"]).tolist(),
+            "read_by_judge": metrics.proportion(int(whole["read"].sum()), len(y)),
+            "read_without_walk": metrics.proportion(int(whole["before"].sum()), len(y)),
+        }
+        if other is not None:
+            row["cosine_of_twins"] = metrics.mean(whole["twins"])
+        rows.append(row)
+    return rows
+
+
+def run(
+    study: Study, folder: Path | str, out: Path | str, *, runs: Path | str = "runs", progress: bool = True
+) -> dict[str, Any]:
+    """Run a study, or what is left of it, and write its results.
+
+    Args:
+        folder: where each classifier's rows are kept.
+        out: the JSON file of the results.
+        runs: where `rgd train` put models that are not published.
+
+    Raises:
+        CheckpointError: if a model cannot be had.
+    """
+    test = datasets.load(study.data, "test").take(study.images)
+
+    def digest(name: str | None) -> str | None:
+        return name and checkpoints.weights_digest(find(name, runs).network)
+
+    settings = {**asdict(study), "attack": repr(study.attack), "classifiers": None}
+    rows = {}
+    for name, twin in tqdm(study.classifiers, "classifiers", unit="classifier", disable=not progress):
+        key = [settings, [digest(n) for n in (name, twin, study.judge, study.denoiser)], test.digest]
+        rows[name] = checkpoints.cached(
+            Path(folder), key, partial(measure, study, name, twin, test, runs), Estimate.to_json
+        )
+    plan = {**settings, "classifiers": study.classifiers}
+    results = {"data": study.data, "plan": plan, "classifiers": rows, "provenance": provenance()}
+    checkpoints.write_atomic(Path(out), json.dumps(results, indent=1).encode())
+    return results
