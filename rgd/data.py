@@ -44,8 +44,8 @@ Tree = dict[str, list[Path]]  # class name -> image files, both sorted by name
 class Dataset:
     """Images held as bytes, with their labels.
 
-    `images` is uint8 (N, C, H, W) with N >= 1 and C 1 or 3; `labels` is int64 (N,), indices into `classes`.
-    Raises DataError where they do not fit together.
+    `images` is uint8 (N, C, H, W) with N >= 1 and C 1 or 3, or float32 in units of x0 for what is no photograph (draws
+    from a mixture); `labels` is int64 (N,), indices into `classes`. Raises DataError where they do not fit together.
     """
 
     images: torch.Tensor = field(repr=False)
@@ -55,8 +55,9 @@ class Dataset:
 
     def __post_init__(self) -> None:
         x, y, k = self.images, self.labels, len(self.classes)
-        if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[1] not in (1, 3) or x.numel() == 0:
-            raise DataError(f"images must be uint8 (N, 1 or 3, H, W), not {x.dtype} {tuple(x.shape)}")
+        known = x.dtype in (torch.uint8, torch.float32)
+        if not known or x.ndim != 4 or x.shape[1] not in (1, 3) or x.numel() == 0:
+            raise DataError(f"images must be uint8 or float32 (N, 1 or 3, H, W), not {x.dtype} {tuple(x.shape)}")
         if y.dtype != torch.int64 or y.shape != x.shape[:1]:
             raise DataError(f"labels must be int64 ({len(x)},), not {y.dtype} {tuple(y.shape)}")
         if y.min() < 0 or y.max() >= k:
@@ -82,7 +83,7 @@ class Dataset:
     def x0(self, index: torch.Tensor | slice | None = None) -> torch.Tensor:
         """All images, or those at `index`, as float32 (B, C, H, W) in [-1, 1]."""
         images = self.images if index is None else self.images[index]
-        return images.to(torch.float32) / 127.5 - 1
+        return images.to(torch.float32) / 127.5 - 1 if images.dtype == torch.uint8 else images
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same dataset on another device."""
@@ -147,8 +148,10 @@ def save(dataset: Dataset, path: Location) -> None:
     """Write `dataset` as an `.npz`: images uint8 (N, H, W, C), labels int64 (N,), classes (K,) names.
 
     `load(name, split)` finds it as `{name}-{split}.npz` in the cache folder. The file appears whole or not at
-    all. Raises SaveError where it cannot be written.
+    all. Raises SaveError where it cannot be written, DataError for images that are not bytes.
     """
+    if dataset.images.dtype != torch.uint8:
+        raise DataError(f"{dataset.name} holds no bytes but {dataset.images.dtype}, which an .npz of images does not")
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     images, labels = dataset.images.movedim(1, -1).cpu().numpy(), dataset.labels.cpu().numpy()
@@ -207,6 +210,8 @@ def _read(path: Path, name: str) -> Dataset:
             with np.load(file, allow_pickle=False) as archive:
                 arrays = dict(archive)
             images, labels = arrays["images"], arrays["labels"]
+            if images.dtype != np.uint8:
+                raise DataError(f"images must be uint8 (N, H, W, C), not {images.dtype}")
             # 9999, because a damaged label must not ask for 10**18 names
             default = KNOWN[name][1] if name in KNOWN else range(min(int(labels.max()), 9999) + 1)
             dataset = _from_numpy(images, labels, tuple(map(str, arrays.get("classes", default))), name)

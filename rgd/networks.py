@@ -7,6 +7,7 @@ on (H/2, W/2) for CPUs, and a null label for classifier-free guidance.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -441,3 +442,23 @@ class Judge(nn.Module):
 
     def forward(self, x0: Tensor) -> Tensor:
         return self.head(self.body(x0))
+
+
+class MLP(nn.Module):
+    """(xt, t) -> logits for points of few dimensions, such as draws from a mixture in the plane.
+
+    Args:
+        dim: entries of one point, whatever its shape.
+        classes: outputs.
+        width: of the three hidden layers and of the embedding of t.
+    """
+
+    def __init__(self, dim: int, classes: int, width: int = 128) -> None:
+        super().__init__()
+        self.width = width
+        widths = (dim + width, width, width, width)
+        hidden = [layer for a, b in itertools.pairwise(widths) for layer in (nn.Linear(a, b), nn.SiLU())]
+        self.body = nn.Sequential(*hidden, nn.Linear(width, classes))
+
+    def forward(self, xt: Tensor, t: Tensor) -> Tensor:
+        return self.body(torch.cat([xt.flatten(1), time_embedding(t, self.width).to(xt.dtype)], dim=1))

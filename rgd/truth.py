@@ -1,0 +1,239 @@
+"""Is a robust gradient nearer to the truth, or only easier to read? Where the data are a mixture, the truth is known.
+
+A `World` is a labelled mixture and a network for its classifiers. `run` trains classifiers on draws from it, vanilla
+and robust within several radii, on few draws and on many, and holds their gradients against the exact one; and it
+guides the exact denoiser by each gradient, so that what differs from exact conditional samples is the classifier's
+fault alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from sklearn.covariance import LedoitWolf
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from rgd import checkpoints, gradients, metrics
+from rgd import data as datasets
+from rgd import schedule as schedules
+from rgd.attacks import L2, PGD, GrowingRadius
+from rgd.data import Dataset
+from rgd.guidance import grad_log_prob, guide, unconditional
+from rgd.metrics import Estimate
+from rgd.mixture import Mixture, mixture
+from rgd.networks import MLP, EncoderConfig, build
+from rgd.noise import generator
+from rgd.objectives import NoisyCrossEntropy, Objective, RobustCrossEntropy
+from rgd.recipes import provenance
+from rgd.samplers import ddim, sample
+from rgd.schedule import Schedule
+from rgd.training import Training, fit
+
+
+@dataclass(frozen=True)
+class World:
+    """A mixture whose every gradient is a formula, and a network to learn them.
+
+    Attributes:
+        mixture: of float32 points of shape (C, H, W).
+        network: a seed -> a fresh classifier.
+        walk: L2 length of a walk from one class towards another.
+    """
+
+    mixture: Mixture
+    network: Callable[[int], nn.Module]
+    walk: float
+
+
+def plane(schedule: Schedule) -> World:
+    """Three classes of two Gaussians each in the plane, on a circle, so that no straight line parts them."""
+    angle = torch.arange(6) * torch.pi / 3
+    means = 1.2 * torch.stack([angle.cos(), angle.sin()], dim=1).reshape(6, 1, 1, 2)
+
+    def network(seed: int) -> nn.Module:
+        return _seeded(seed, lambda: MLP(2, 3))
+
+    return World(mixture(means, 0.08, schedule, torch.arange(6) % 3), network, 1.2)
+
+
+def sphere(schedule: Schedule, dim: int = 64) -> World:
+    """Five classes of two round Gaussians each around random points of a sphere in `dim` dimensions."""
+    means = torch.randn(10, dim, generator=generator(0, "sphere"))
+    means = (3 * means / means.norm(dim=1, keepdim=True)).reshape(10, 1, 1, dim)
+
+    def network(seed: int) -> nn.Module:
+        return _seeded(seed, lambda: MLP(dim, 5, width=256))
+
+    return World(mixture(means, 0.2, schedule, torch.arange(10) % 5), network, 3.0)
+
+
+def digits(schedule: Schedule) -> World:
+    """scikit-learn's digits as a mixture: two Gaussians for each class, with full covariances (Ledoit and Wolf's)."""
+    real = datasets.load("digits")
+    means, covariances, labels, weights = [], [], [], []
+    for k in range(10):
+        x = real.x0(real.labels == k).flatten(1).numpy()
+        cluster = KMeans(2, n_init=10, random_state=0).fit_predict(x)
+        for part in (x[cluster == c] for c in (0, 1)):
+            means.append(part.mean(axis=0))
+            covariances.append(LedoitWolf().fit(part).covariance_)
+            labels.append(k)
+            weights.append(len(part))
+    world = mixture(
+        torch.from_numpy(np.stack(means)).float().reshape(-1, 1, 8, 8),
+        torch.from_numpy(np.stack(covariances)).float(),
+        schedule,
+        torch.tensor(labels),
+        torch.tensor(weights),
+    )
+    config = EncoderConfig(
+        image_size=8, in_channels=1, out_channels=10, model_channels=32, channel_mult=(1, 2), num_res_blocks=1,
+        attention_resolutions=(2,), num_head_channels=32, use_scale_shift_norm=True, pool="attention",
+    )  # fmt: skip
+    return World(world, lambda seed: build(config, seed), 3.0)
+
+
+WORLDS: dict[str, Callable[[Schedule], World]] = {f.__name__: f for f in (plane, sphere, digits)}
+
+
+def _seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return make()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What to train, and where to look.
+
+    Attributes:
+        worlds: of `WORLDS`.
+        radii: of robust training, L2; 0 is vanilla, and "growing" a `GrowingRadius` up to the largest.
+        draws: sizes of the training set.
+        seeds: of training.
+        steps: of training.
+        levels: times t.
+        points: at each level.
+        samples: guided by each classifier, at scale 1.
+    """
+
+    worlds: tuple[str, ...] = tuple(WORLDS)
+    radii: tuple[float | str, ...] = (0.0, 0.25, 0.5, 1.0, 2.0, "growing")
+    draws: tuple[int, ...] = (1500, 100_000)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    steps: int = 1000
+    levels: tuple[int, ...] = (0, 25, 50, 100, 200, 300, 400, 600)
+    points: int = 1000
+    samples: int = 1000
+
+
+def objective(radius: float | str, schedule: Schedule, largest: float) -> Objective:
+    """Cross-entropy on noised points, attacked within a radius or not."""
+    if radius == 0:
+        return NoisyCrossEntropy()
+    within = GrowingRadius(schedule, 0.0, largest) if radius == "growing" else radius
+    assert not isinstance(within, str)
+    return RobustCrossEntropy(PGD(L2(within), steps=7))
+
+
+def energy_distance(a: Tensor, b: Tensor) -> float:
+    """2 E|X - Y| - E|X - X'| - E|Y - Y'| between samples (N, D) and (M, D): zero only if they come from one law."""
+    n, m = len(a), len(b)
+    within = torch.cdist(a, a).sum() / (n * (n - 1)) + torch.cdist(b, b).sum() / (m * (m - 1))
+    return float(2 * torch.cdist(a, b).mean() - within)
+
+
+def score(world: World, classifier: Any, experiment: Experiment) -> dict[str, Any]:
+    """One classifier against the truth: by level, and by what it guides."""
+    truth, rows = world.mixture, []
+    K = truth.num_classes
+    for level in experiment.levels:
+        random = generator(0, "points", level)
+        x0, y = truth.sample(experiment.points, random)
+        t = torch.full_like(y, level)
+        xt = truth.schedule.q_sample(x0, t, torch.randn(x0.shape, generator=random))
+        other = (y + torch.randint(1, K, y.shape, generator=random)) % K
+        with torch.no_grad():
+            verdict, bayes = classifier(xt, t).argmax(1), truth.logits(xt, t).argmax(1)
+        row: dict[str, Any] = {
+            "t": level,
+            "accuracy": metrics.proportion(int((verdict == y).sum()), len(y)),
+            "bayes_accuracy": metrics.proportion(int((bayes == y).sum()), len(y)),
+        }
+        for name, label in (("own", y), ("other", other)):
+            where = classifier, truth.classifier, xt, t, label
+            row[f"cosine_{name}"] = metrics.mean(gradients.cosine(*where))
+            error = gradients.relative_error(*where)
+            row[f"error_{name}"] = float(error[error.isfinite()].median())
+            lengths = [
+                grad_log_prob(c)(xt, t, label).flatten(1).norm(dim=1).mean() for c in (classifier, truth.classifier)
+            ]
+            row[f"length_{name}"] = float(lengths[0] / lengths[1])
+        rows.append(row)
+    x0, y = truth.sample(experiment.points, generator(0, "walks"))
+    target = (y + 1) % K
+    walked = gradients.ascend(classifier, x0, torch.zeros_like(y), target, world.walk)
+    convinced = truth.logits(walked, torch.zeros_like(y)).argmax(1) == target
+    wanted = torch.arange(experiment.samples) % K
+    guided = guide(unconditional(truth), grad_log_prob(classifier), 1.0)
+    drawn = sample(guided, (len(wanted), *truth.means.shape[1:]), wanted, sampler=ddim, steps=50, progress=False)
+    exact, _ = truth.sample(len(wanted), generator(0, "exact"), wanted)
+    right = truth.logits(drawn, torch.zeros_like(wanted)).argmax(1) == wanted
+    distances = [energy_distance(drawn[wanted == k].flatten(1), exact[wanted == k].flatten(1)) for k in range(K)]
+    return {
+        "levels": rows,
+        "walks_read_by_bayes": metrics.proportion(int(convinced.sum()), len(y)),
+        "guided_right": metrics.proportion(int(right.sum()), len(wanted)),
+        "guided_energy_distance": sum(distances) / K,
+    }
+
+
+def train_and_score(name: str, radius: float | str, draws: int, seed: int, experiment: Experiment) -> dict[str, Any]:
+    """Train one classifier in a world and hold it against the truth."""
+    schedule = schedules.linear(1000)
+    world = WORLDS[name](schedule)
+    x0, y = world.mixture.sample(draws, generator(seed, "draws"))
+    data = Dataset(x0, y, tuple(map(str, range(world.mixture.num_classes))), f"{name}-{draws}")
+    network = world.network(seed)
+    largest = max(r for r in experiment.radii if not isinstance(r, str))
+    training = Training(experiment.steps, batch_size=128, lr=1e-3, warmup=20, seed=seed, precision="fp32")
+    seconds = 0.0
+    for step in fit(network, objective(radius, schedule, largest), data, schedule, training):
+        seconds = step.seconds
+    return {**score(world, network.eval().requires_grad_(False), experiment), "training_seconds": seconds}
+
+
+def run(experiment: Experiment, folder: Path | str, out: Path | str, progress: bool = True) -> dict[str, Any]:
+    """Run an experiment, or what is left of it, and write its results.
+
+    Args:
+        folder: where each classifier's scores are kept.
+        out: the JSON file of the results.
+    """
+    settings = json.loads(json.dumps(asdict(replace(experiment, worlds=(), radii=(), draws=(), seeds=()))))
+    largest = max(r for r in experiment.radii if not isinstance(r, str))
+    cells = [
+        (world, radius, draws, seed)
+        for world in experiment.worlds
+        for draws in experiment.draws
+        for seed in experiment.seeds
+        for radius in experiment.radii
+    ]
+    rows = []
+    for world, radius, draws, seed in tqdm(cells, "classifiers", unit="classifier", disable=not progress):
+        cell = {"world": world, "radius": radius, "draws": draws, "seed": seed}
+        key = [cell, settings, largest if radius == "growing" else None]
+        compute = partial(train_and_score, world, radius, draws, seed, experiment)
+        rows.append({**cell, **checkpoints.cached(Path(folder), key, compute, Estimate.to_json)})
+    results = {"plan": asdict(experiment), "classifiers": rows, "provenance": provenance()}
+    checkpoints.write_atomic(Path(out), json.dumps(results, indent=1).encode())
+    return results
