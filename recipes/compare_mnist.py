@@ -27,7 +27,7 @@ def ways(title: str, denoiser: str, scales: tuple[float, ...]) -> tuple[Entry, .
 
 
 UNCONDITIONAL, CONDITIONAL = "unconditional", "conditional"
-comparison = Comparison(
+experiment = Comparison(
     data="mnist",
     judge="mnist/judge",
     entries=(
@@ -54,8 +54,8 @@ comparison = Comparison(
 
 # Small and complete: every way, at two of its scales.
 quick = replace(
-    comparison,
-    entries=tuple(replace(entry, scales=entry.scales[1:4:2] or entry.scales) for entry in comparison.entries),
+    experiment,
+    entries=tuple(replace(entry, scales=entry.scales[1:4:2] or entry.scales) for entry in experiment.entries),
     samples=100,
     headline_samples=200,
     headline_seeds=(1, 2),

@@ -22,5 +22,5 @@ recipe = Recipe(
         pool="attention",
     ),
     objective=NoisyCrossEntropy(),
-    training=Training(steps=4000, lr=1e-3, warmup=100, save_every=500),
+    training=Training(steps=3000, lr=1e-3, warmup=100, save_every=500),
 )

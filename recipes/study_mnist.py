@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rgd.study import Study
 
-study = Study(
+experiment = Study(
     data="mnist",
     judge="mnist/judge",
     denoiser="mnist/ddpm",
@@ -19,5 +19,5 @@ study = Study(
 )
 # Small and complete, with published models alone.
 quick = replace(
-    study, classifiers=tuple((name, None) for name, _ in study.classifiers), levels=(0, 100, 300), images=100
+    experiment, classifiers=tuple((name, None) for name, _ in experiment.classifiers), levels=(0, 100, 300), images=100
 )

@@ -13,7 +13,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from rgd import checkpoints, comparison, plots, recipes, samplers
+from rgd import checkpoints, comparison, plots, recipes, samplers, study, truth
 from rgd import data as datasets
 from rgd import demo as demonstration
 from rgd import gradients as analysis
@@ -219,22 +219,22 @@ def evaluate(
     quick: bool = False,
     out: Path | None = None,
 ) -> None:
-    """Score a file of samples against the training images of a data set; each number with its 95 % interval. Or run a
-    comparison of ways to guide, such as recipes/compare_mnist.py; stop it with Ctrl-C, and the same command goes on.
+    """Score a file of samples against the training images of a data set; each number with its 95 % interval. Or run
+    an experiment, such as recipes/compare_mnist.py; stop it with Ctrl-C, and the same command goes on.
 
     Args:
-        what: a file that `rgd sample` wrote, or a Python file that defines `comparison`. The rest but the last two
-            options is for samples.
+        what: a file that `rgd sample` wrote, or a Python file that defines `experiment`, for which all options but the
+            last two are without meaning.
         judge: a model file of an independent judge, for accuracy and for the features of distances.
         inception: measure distances in Inception's features; its weights are downloaded, or named by RGD_INCEPTION.
         reference: a data set or folder.
         metrics: of fd, kid, isc, precision, recall, accuracy; default all that can be had.
         halves: of the jackknife.
-        quick: the file's `quick` comparison in place of the whole one.
-        out: a JSON file for the numbers and their origin; of a comparison, default runs/NAME/results.json.
+        quick: the experiment's small version, `quick` in its file.
+        out: a JSON file for the numbers and their origin; of an experiment, default runs/NAME/results.json.
     """
     if what.suffix == ".py":
-        _compare(what, quick, out)
+        _run_experiment(what, quick, out)
         return
     tensors, origin = checkpoints.read(what)
     critic = None if judge is None else _network(judge, Judge, "a judge")[0]
@@ -250,16 +250,24 @@ def evaluate(
         checkpoints.write_atomic(out, json.dumps(record, indent=1).encode())
 
 
-def _compare(file: Path, quick: bool, out: Path | None) -> None:
-    plan = recipes.read_named(file, "quick" if quick else "comparison", comparison.Comparison)
+EXPERIMENTS: dict[type, Any] = {
+    comparison.Comparison: comparison.run,
+    study.Study: study.run,
+    truth.Experiment: truth.run,
+}
+
+
+def _run_experiment(file: Path, quick: bool, out: Path | None) -> None:
+    plan: Any = recipes.read_named(file, "quick" if quick else "experiment", tuple(EXPERIMENTS))
     folder = Path("runs") / (file.stem + ("_quick" if quick else ""))
     out = folder / "results.json" if out is None else out
-    results = comparison.run(plan, folder, out)
-    if processes().rank == 0:
-        for cell in results["headline"]:
-            distance, accuracy = (str(scoring.Estimate(**cell[name])) for name in ("fd", "accuracy"))
-            print(f"{cell['name']:>40} {cell['scale']:5g}   FD-judge {distance:<22} judge accuracy {accuracy}")
-        print(f"\nThe results are {out}")
+    results = EXPERIMENTS[type(plan)](plan, folder, out)
+    if processes().rank > 0:
+        return
+    for cell in results.get("headline", ()):
+        distance, accuracy = (str(scoring.Estimate(**cell[name])) for name in ("fd", "accuracy"))
+        print(f"{cell['name']:>40} {cell['scale']:5g}   FD-judge {distance:<22} judge accuracy {accuracy}")
+    print(f"\nThe results are {out}")
 
 
 def info(file: Annotated[Path | None, tyro.conf.Positional] = None) -> None:

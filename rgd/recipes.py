@@ -72,7 +72,7 @@ def read(path: Path | str) -> Recipe:
     return read_named(path, "recipe", Recipe)
 
 
-def read_named(path: Path | str, name: str, kind: type[T]) -> T:
+def read_named(path: Path | str, name: str, kind: type[T] | tuple[type[T], ...]) -> T:
     """What a Python file of the folder recipes/ defines by a name.
 
     Raises:
@@ -82,7 +82,8 @@ def read_named(path: Path | str, name: str, kind: type[T]) -> T:
         raise RgdError(f"there is no recipe {path}; those of the project are in the folder recipes/")
     found = runpy.run_path(str(path)).get(name)
     if not isinstance(found, kind):
-        raise RgdError(f"{path} does not define `{name} = {kind.__name__}(...)`")
+        kinds = " or ".join(f"{k.__name__}(...)" for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise RgdError(f"{path} does not define `{name} = {kinds}`")
     return found
 
 

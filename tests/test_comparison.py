@@ -298,12 +298,12 @@ def test_the_command_runs_a_file(
     said = capsys.readouterr().out
     assert "plain" in said
     assert "hours of sampling" in said
-    with pytest.raises(Exception, match="does not define `comparison"):
+    with pytest.raises(Exception, match="does not define `experiment"):
         cli.evaluate(Path("compare_t.py"))
 
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parent.parent / "recipes").glob("compare_*.py")))
-@pytest.mark.parametrize("which", ["comparison", "quick"])
+@pytest.mark.parametrize("which", ["experiment", "quick"])
 def test_the_projects_comparisons_name_models_that_have_recipes(path: Path, which: str) -> None:
     plan = recipes.read_named(path, which, Comparison)
     names = {plan.judge} | {n for e in plan.entries for n in (e.denoiser, e.guide) if n is not None}

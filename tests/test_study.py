@@ -1,0 +1,139 @@
+"""Studies of trained classifiers: every number is that of the function it is named after."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.calibration import calibration_curve
+
+from rgd import checkpoints, gradients, metrics, recipes, study
+from rgd.attacks import L2, PGD
+from rgd.checkpoints import Model
+from rgd.data import load
+from rgd.guidance import grad_log_prob
+from rgd.networks import EncoderConfig, JudgeConfig, UNetConfig, build
+from rgd.noise import generator, noise
+from rgd.schedule import linear
+from rgd.study import Study, run
+
+SHAPE: dict[str, Any] = dict(
+    image_size=8, in_channels=1, model_channels=8, num_res_blocks=1, attention_resolutions=(), channel_mult=(1,)
+)
+STUDY = Study(
+    data="digits",
+    judge="t/judge",
+    denoiser="t/ddpm",
+    classifiers=(("t/a", "t/b"), ("t/b", None), ("t/a2", "t/a")),
+    levels=(0, 300),
+    images=40,
+    attack=PGD(L2(0.5), steps=2),
+    move=2.0,
+)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    encoder = EncoderConfig(**SHAPE, out_channels=10)
+    configs: dict[str, tuple[Any, int]] = {
+        "t/ddpm": (UNetConfig(**SHAPE, out_channels=1), 1), "t/a": (encoder, 2), "t/a2": (encoder, 2),
+        "t/b": (encoder, 3), "t/judge": (JudgeConfig(image_size=8, in_channels=1, out_channels=10, width=4), 4),
+    }  # fmt: skip
+    for name, (config, seed) in configs.items():
+        network = build(config, seed).eval()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator(seed)))
+        schedule = None if isinstance(config, JudgeConfig) else linear()
+        denoising = {"predicts": "eps", "variance": "large"} if isinstance(config, UNetConfig) else {}
+        Model(network, schedule, denoising, tuple("0123456789")).save(folder / name / "model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("study")
+    found = run(STUDY, folder, folder / "out.json", runs=runs, progress=False)
+    assert json.loads((folder / "out.json").read_text()) == json.loads(json.dumps(found))
+    return found
+
+
+def test_rows_are_what_the_functions_say(results: dict[str, Any], runs: Path) -> None:
+    a, b = (checkpoints.load(runs / name / "model.safetensors").network for name in ("t/a", "t/b"))
+    test = load("digits", "test").take(40)
+    x0, y, t = test.x0(), test.labels, torch.full((40,), 300)
+    xt = linear().q_sample(x0, t, noise(x0.shape, 0))
+    gradient, row = grad_log_prob(a)(xt, t, y), results["classifiers"]["t/a"][1]
+    assert row["t"] == 300
+    assert row["norm"]["value"] == pytest.approx(float(gradient.flatten(1).norm(dim=1).mean()), rel=1e-5)
+    assert row["spectrum"] == pytest.approx(gradients.spectrum(gradient).tolist(), rel=1e-4)
+    assert row["cosine_of_twins"]["value"] == pytest.approx(float(gradients.cosine(a, b, xt, t, y).mean()), rel=1e-4)
+    with torch.no_grad():
+        right = (a(xt, t).argmax(1) == y).double().mean()
+    assert row["accuracy"]["value"] == pytest.approx(float(right))
+    assert row["accuracy_attacked"]["value"] <= row["accuracy"]["value"]
+
+
+def test_a_twin_with_the_same_weights_has_the_same_gradient(results: dict[str, Any]) -> None:
+    for row in results["classifiers"]["t/a2"]:
+        assert row["cosine_of_twins"]["low"] > 1 - 1e-5
+    assert "cosine_of_twins" not in results["classifiers"]["t/b"][0]
+    assert results["classifiers"]["t/a"][0]["cosine_of_twins"]["high"] < 0.9
+
+
+def test_only_what_is_new_is_measured(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = replace(STUDY, classifiers=(("t/a", None),), levels=(0,), images=10)
+    run(plan, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    measured = []
+    monkeypatch.setattr(study, "measure", lambda plan, name, *rest: measured.append(name) or [])
+    run(replace(plan, classifiers=(("t/a", None), ("t/b", None))), tmp_path, tmp_path / "o", runs=runs, progress=False)
+    assert measured == ["t/b"]
+    run(replace(plan, move=3.0), tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    assert measured == ["t/b", "t/a"]
+
+
+def test_calibration_error_is_that_of_sklearns_bins() -> None:
+    """For two classes, and confidence of at least 1/2, sklearn's reliability curve has the same bins."""
+    random = np.random.default_rng(0)
+    p, y = random.uniform(0.5, 1, 4000), random.uniform(size=4000) < 0.7
+    logits = torch.from_numpy(np.stack([np.log1p(-p), np.log(p)], axis=1))
+    right, said = calibration_curve(y, p, n_bins=20)
+    weights = np.histogram(p, bins=20, range=(0, 1))[0]
+    expected = np.sum(weights[weights > 0] / len(p) * np.abs(right - said))
+    found = metrics.calibration_error(logits, torch.from_numpy(y).long(), bins=20)
+    assert found.value == pytest.approx(expected)
+    assert found.low < expected < found.high
+
+
+def test_a_calibrated_classifier_errs_by_its_bias_alone() -> None:
+    p = torch.rand(4000, generator=generator(0)) * 0.5 + 0.5
+    y = (torch.rand(4000, generator=generator(1)) < p).long()
+    logits = torch.stack([(1 - p).log(), p.log()], dim=1)
+    assert metrics.calibration_error(logits, y).value < (15 / 4000) ** 0.5
+    with pytest.raises(ValueError, match="labels"):
+        metrics.calibration_error(logits, y[:5])
+
+
+def test_a_mean_has_the_normal_interval_and_leaves_out_what_is_no_number() -> None:
+    values = torch.tensor([1.0, 2.0, 4.0, torch.nan, 5.0])
+    found = metrics.mean(values)
+    error = 1.96 * np.std([1, 2, 4, 5], ddof=1) / 2
+    assert (found.value, found.n) == (3.0, 4)
+    assert (found.low, found.high) == pytest.approx((3 - error, 3 + error))
+    with pytest.raises(ValueError, match="at least 2"):
+        metrics.mean(torch.tensor([1.0, torch.nan]))
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent.parent / "recipes").glob("study_*.py")))
+@pytest.mark.parametrize("which", ["experiment", "quick"])
+def test_the_projects_studies_name_models_that_have_recipes(path: Path, which: str) -> None:
+    plan = recipes.read_named(path, which, Study)
+    for name in {plan.judge, plan.denoiser} | {n for pair in plan.classifiers for n in pair if n is not None}:
+        recipe = recipes.read(path.with_name(f"{name.replace('/', '_')}.py"))
+        assert (recipe.name, recipe.data) == (name, plan.data)
