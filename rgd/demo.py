@@ -36,6 +36,7 @@ from rgd.schedule import Schedule
 from rgd.training import Training, autocast
 
 CLASSIFIERS = ("clean", "vanilla", "robust")
+REFERENCE = 10_000  # training images that samples are compared with, the first ones
 LEVELS = (0, 25, 50, 100, 200, 300, 400, 600)
 
 
@@ -228,7 +229,7 @@ def run(
             images[kind, scale] = torch.from_numpy(this.cached("samples", key, draw)["images"])
 
     with this.stage("score"):
-        reference = metrics.extract(training_data, judge)
+        reference = metrics.extract(training_data.take(REFERENCE), judge)
         features = {
             cell: metrics.extract(x, judge, labels=labels)
             for cell, x in tqdm(images.items(), "score", disable=not progress)
@@ -245,13 +246,14 @@ def run(
         ]
         judged = metrics.extract(test_data, judge, labels=test_data.labels)
         judge_accuracy = metrics.estimate("accuracy", judged)
-        real = _score(judged, reference)
+        real = _score(judged[torch.arange(len(judged))[: todo.samples]], reference)  # as many as are drawn
 
     results = {
         "data": training_data.name,
         "classes": list(training_data.classes),
         "image_shape": list(training_data.shape),
         "training_images": len(training_data),
+        "reference_images": len(reference),
         "test_images": len(test_data),
         "plan": {"effort": effort, "seed": seed, "samples": todo.samples, "steps": todo.steps, "probes": len(probes),
                  "walk": todo.walk, "attack": f"PGD-{todo.attack.steps} (L2, radius {todo.attack.threat.radius:g})"},
