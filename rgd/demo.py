@@ -51,7 +51,7 @@ class Plan:
         samples: images drawn for each guidance and scale.
         steps: of the sampler, DPM-Solver++(2M).
         probes: test images on which gradients and accuracy are measured.
-        walk: length of the walk uphill, L2 in [-1, 1] units.
+        walk: length of the walk uphill, as a share of the median distance to the nearest image of another class.
         levels: times t at which accuracy and gradients are measured.
     """
 
@@ -61,7 +61,7 @@ class Plan:
     samples: int = 400
     steps: int = 20
     probes: int = 200
-    walk: float = 3.0
+    walk: float = 0.8
     levels: tuple[int, ...] = LEVELS
 
 
@@ -130,7 +130,6 @@ def plan(data: Dataset, effort: float = 1.0, seed: int = 0, samples: int = 400) 
         attack,
         samples=samples,
         probes=min(200, samples),
-        walk=3.0 if small else 6.0,
     )
 
 
@@ -212,7 +211,8 @@ def run(
             for kind in CLASSIFIERS
         }
         compared = compare_gradients(networks, probes, todo, models["vanilla"].schedule, seed)
-        walks, walk_images = walk(networks, judge, probes, todo, seed)
+        length = todo.walk * distance_to_other_classes(probes, training_data)
+        walks, walk_images = walk(networks, judge, probes, length, seed)
 
     labels = torch.arange(todo.samples) % len(training_data.classes)
     cells = [("none", 0.0), *((kind, scale) for kind in CLASSIFIERS for scale in todo.scales)]
@@ -256,7 +256,8 @@ def run(
         "reference_images": len(reference),
         "test_images": len(test_data),
         "plan": {"effort": effort, "seed": seed, "samples": todo.samples, "steps": todo.steps, "probes": len(probes),
-                 "walk": todo.walk, "attack": f"PGD-{todo.attack.steps} (L2, radius {todo.attack.threat.radius:g})"},
+                 "walk": round(length, 1),
+                 "attack": f"PGD-{todo.attack.steps} (L2, radius {todo.attack.threat.radius:g})"},
         "models": {part: {**model.provenance, "parameters": sum(p.numel() for p in model.network.parameters())}
                    for part, model in models.items()},
         "judge_accuracy": judge_accuracy,
@@ -330,8 +331,19 @@ def compare_gradients(
     return rows
 
 
+def distance_to_other_classes(probes: Dataset, data: Dataset) -> float:
+    """The median, over the probes, of the L2 distance to the nearest image of another class, in [-1, 1] units."""
+    x, y = probes.x0().flatten(1), probes.labels
+    nearest = torch.full((len(y),), torch.inf)
+    for part in torch.arange(len(data)).split(5000):
+        distance = torch.cdist(x, data.x0(part).flatten(1))
+        distance[y[:, None] == data.labels[part]] = torch.inf
+        nearest = nearest.minimum(distance.min(dim=1).values)
+    return float(nearest.median())
+
+
 def walk(
-    networks: dict[str, Any], judge: nn.Module, probes: Dataset, todo: Plan, seed: int
+    networks: dict[str, Any], judge: nn.Module, probes: Dataset, length: float, seed: int
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Walk from each test image uphill towards another class, and ask the judge what it sees.
 
@@ -347,7 +359,7 @@ def walk(
     first = torch.stack([(y == k).nonzero()[0, 0] for k in y.unique()[:10]])
     pictures = {"start": x0[first].cpu(), "target": target[first].cpu()}
     for kind in CLASSIFIERS:
-        moved = gradients.ascend(networks[kind], x0, t, target, todo.walk)
+        moved = gradients.ascend(networks[kind], x0, t, target, length)
         with torch.no_grad():
             seen = {"judge": judge(moved), "itself": networks[kind](moved, t)}
         shares[kind] = {

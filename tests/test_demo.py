@@ -168,3 +168,16 @@ def test_walk_of_length_zero_goes_nowhere_and_of_length_one_goes_one_far() -> No
     assert torch.equal(gradients.ascend(world.classifier, x, t, y, 0.0), x)
     moved = gradients.ascend(world.classifier, x, t, y, 1.0)
     np.testing.assert_allclose(moved - x, [[-1.0, 0.0]], atol=1e-5)  # straight to class 0: means differ along x alone
+
+
+def test_distance_to_other_classes_is_the_median_of_the_nearest() -> None:
+    probes, data = datasets.load("digits", "test").take(7), datasets.load("digits").take(60)
+    nearest = [
+        min(
+            float((a.double() - b.double()).norm())
+            for b, other in zip(data.x0(), data.labels.tolist())
+            if other != label
+        )
+        for a, label in zip(probes.x0(), probes.labels.tolist())
+    ]
+    assert demo.distance_to_other_classes(probes, data) == pytest.approx(sorted(nearest)[3], rel=1e-5)
