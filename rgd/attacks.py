@@ -121,6 +121,12 @@ class Linf:
         return 2 * torch.rand(shape, generator=generator, device=generator.device) - 1
 
 
+def radii(threat: Threat, xt: Tensor, t: Tensor) -> Tensor:
+    """A threat's radius at each time, in the type of xt and shaped to multiply it."""
+    radius = threat.radius
+    return _per_image(radius(t), xt).to(xt) if callable(radius) else torch.full((), radius).to(xt)
+
+
 @dataclass(frozen=True)
 class AttackStep:
     """One step of an attack.
@@ -174,8 +180,7 @@ class PGD:
     ) -> Iterator[AttackStep]:
         """The attack, step by step; it ends when no image may move any more (on a GPU, where asking would mean
         waiting, after K steps)."""
-        radius = self.threat.radius
-        scale = _per_image(radius(t), xt).to(xt) if callable(radius) else torch.full((), radius).to(xt)
+        scale = radii(self.threat, xt, t)
         length = 2.5 / max(self.steps, 1) if self.step is None else self.step
         u = torch.zeros_like(xt)
         # On the CPU only the images that may still move are computed. A GPU computes them all and masks, because

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rgd.attacks import L2, PGD, Classifier
+from rgd.attacks import L2, PGD, Classifier, Threat, radii
 from rgd.denoiser import Predicts, split_output, x0_from
 from rgd.schedule import Schedule
 
@@ -161,6 +161,41 @@ class RobustCrossEntropy:
         xt, t, _ = draw_xt(schedule, x0, generator)
         attacked = self.attack(unwrap(network), xt, t, y, generator)
         return _cross_entropy(network(attacked, t), y, "robust_accuracy")
+
+
+@dataclass
+class FreeCrossEntropy:
+    """Robust training at the price of ordinary training (Shafahi et al., arXiv:1904.12843), on xt.
+
+    Each noised batch is shown `replays` times. The backward pass that trains the weights also says how to change the
+    perturbation, which moves by `step` radii before the next replay and is carried over to the next batch. So there are
+    no passes for the attack alone, and `replays` times fewer images in as many steps.
+
+    It remembers its batch between steps: make a fresh one for each training. A run that is resumed begins with a new
+    batch, and so does not end with the same bits.
+    """
+
+    threat: Threat
+    replays: int = 4
+    step: float = 1.0
+    _batch: tuple[Tensor, Tensor, Tensor] | None = field(default=None, repr=False, compare=False)
+    _u: Tensor | None = field(default=None, repr=False, compare=False)  # the perturbation, in the unit ball
+    _left: int = field(default=0, repr=False, compare=False)
+
+    def __call__(
+        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
+    ) -> Loss:
+        if self._batch is None or self._left == 0:
+            xt, t, _ = draw_xt(schedule, x0, generator)
+            self._batch, self._left = (xt, t, y), self.replays
+        self._left -= 1
+        xt, t, y = self._batch
+        if self._u is None or self._u.shape != xt.shape or self._u.grad is None:
+            u = torch.zeros_like(xt)
+        else:
+            u = self.threat.project(self._u.detach() + self.step * self.threat.direction(self._u.grad))
+        self._u = u.requires_grad_()
+        return _cross_entropy(network(xt + radii(self.threat, xt, t) * self._u, t), y, "robust_accuracy")
 
 
 @dataclass(frozen=True)

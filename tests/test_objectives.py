@@ -320,3 +320,65 @@ def test_any_function_can_be_the_attack() -> None:
     objectives.RobustCrossEntropy(darken)(network, SCHEDULE, x0, y, random)
     assert torch.equal(network.seen[0][0], xt - 1)
     assert torch.equal(network.seen[0][1], t)
+
+
+# Free adversarial training ------------------------------------------------------------------------------------------
+
+
+def replayed(
+    network: nn.Module, objective: objectives.FreeCrossEntropy, steps: int
+) -> list[tuple[Tensor, Tensor, float]]:
+    """What the network was shown at each step, each on images of its own, with the batch's labels and the loss."""
+    seen: list[tuple[Tensor, Tensor, float]] = []
+    hook = network.register_forward_pre_hook(lambda _, inputs: seen.append((inputs[0].detach(), inputs[1], 0.0)))
+    for k in range(steps):
+        random = torch.Generator().manual_seed(k)
+        loss = objective(network, SCHEDULE, torch.rand(8, 3, 2, 2, generator=random), torch.arange(8) % 2, random)
+        loss.value.backward()
+        seen[-1] = (*seen[-1][:2], float(loss.value.detach()))
+    hook.remove()
+    return seen
+
+
+def test_free_training_replays_a_batch_and_takes_one_pass_a_step() -> None:
+    seen = replayed(LinearClassifier(), objectives.FreeCrossEntropy(attacks.L2(0.5), replays=3), 7)
+    assert len(seen) == 7
+    for first, later in ((0, 1), (0, 2), (3, 4), (3, 5)):
+        assert torch.equal(seen[first][1], seen[later][1])
+        assert 0 < (seen[later][0] - seen[first][0]).flatten(1).norm(dim=1).max() <= 1.0 + 1e-5
+    assert not torch.equal(seen[2][1], seen[3][1])
+    assert not torch.equal(seen[5][1], seen[6][1])
+
+
+@pytest.mark.parametrize("threat", [attacks.L2(0.7), attacks.Linf(0.2)])
+def test_free_training_reaches_the_worst_case_of_a_linear_model_at_the_second_replay(threat: Any) -> None:
+    network = LinearClassifier()
+    (start, _, clean), (attacked, _, worst) = replayed(network, objectives.FreeCrossEntropy(threat), 2)
+    y = torch.arange(8) % 2
+    away = (network.w[1 - y] - network.w[y]).detach()
+    move = away / away.norm(dim=1, keepdim=True) if isinstance(threat, attacks.L2) else away.sign()
+    torch.testing.assert_close(attacked.flatten(1), start.flatten(1) + threat.radius * move)
+    logits = network(attacked)
+    assert worst == pytest.approx(float(F.cross_entropy(logits, y)), rel=1e-5)
+    assert worst > clean
+
+
+def test_free_training_stays_in_its_ball_and_carries_the_perturbation_over() -> None:
+    def growing(t: Tensor) -> Tensor:
+        return 0.1 + 0.01 * t
+
+    objective = objectives.FreeCrossEntropy(attacks.L2(growing), replays=2)
+    network = LinearClassifier()
+    replayed(network, objective, 2)
+    before = objective._u.detach().clone()  # type: ignore[union-attr]
+    (shown, t, _), *_ = replayed(network, objective, 1)
+    random = torch.Generator().manual_seed(0)
+    xt, times, _ = objectives.draw_xt(SCHEDULE, torch.rand(8, 3, 2, 2, generator=random), random)
+    assert torch.equal(times, t)
+    u = (shown - xt) / growing(t).reshape(-1, 1, 1, 1)
+    norms = u.flatten(1).norm(dim=1)
+    assert norms.max() <= 1 + 1e-5
+    assert norms.min() > 0.9  # it did not start from zero again
+    assert (u.flatten(1) * before.flatten(1)).sum(1).min() > 0.5
+    assert "FreeCrossEntropy(threat=L2" in repr(objective)
+    assert "tensor" not in repr(objective)

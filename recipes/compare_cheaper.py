@@ -1,0 +1,12 @@
+"""What cheaper robust training buys on MNIST: guidance, with the unconditional DDPM."""
+
+from rgd.comparison import Comparison, Entry
+
+NAMES = ("vanilla", "free", "fgsm", "pgd3", "robust_1")
+experiment = Comparison(
+    data="mnist",
+    judge="mnist/judge",
+    entries=tuple(Entry(name, "mnist/ddpm", "classifier", f"mnist/{name}", (4.0, 8.0, 16.0, 32.0)) for name in NAMES),
+    pairs=tuple((name, "robust_1") for name in NAMES[:-1]),
+    headline_samples=5000,
+)
