@@ -31,7 +31,7 @@ def execute(notebook: Any, folder: Path, profile: str) -> dict[str, Any]:
     """Run a notebook in place and return what it took. Stops at the first cell that fails, with its traceback."""
     os.environ["RGD_PROFILE"] = profile
     began = time.perf_counter()
-    with tqdm(total=len(notebook.cells), unit="cell") as bar:
+    with tqdm(total=sum(cell.cell_type == "code" for cell in notebook.cells) + 1, unit="cell") as bar:
         client = NotebookClient(
             notebook,
             timeout=3600,
