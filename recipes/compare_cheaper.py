@@ -1,5 +1,7 @@
 """What cheaper robust training buys on MNIST: guidance, with the unconditional DDPM."""
 
+from dataclasses import replace
+
 from rgd.comparison import Comparison, Entry
 
 NAMES = ("vanilla", "free", "fgsm", "pgd3", "robust_1")
@@ -9,4 +11,15 @@ experiment = Comparison(
     entries=tuple(Entry(name, "mnist/ddpm", "classifier", f"mnist/{name}", (4.0, 8.0, 16.0, 32.0)) for name in NAMES),
     pairs=tuple((name, "robust_1") for name in NAMES[:-1]),
     headline_samples=5000,
+)
+
+# Small and complete.
+quick = replace(
+    experiment,
+    entries=tuple(replace(entry, scales=(8.0,)) for entry in experiment.entries),
+    samples=100,
+    headline_samples=200,
+    headline_seeds=(1,),
+    steps=10,
+    reference=2000,
 )

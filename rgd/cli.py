@@ -148,7 +148,7 @@ def sample(
     else:
         steered = denoise if config.num_classes is not None else unconditional(denoise)
     shape = (n, config.in_channels, config.image_size, config.image_size)
-    with autocast(processes().device):
+    with autocast(processes().device, network=denoise.network):
         images = samplers.sample(
             steered, shape, y, sampler=SAMPLERS[sampler], steps=steps, seed=seed, batch_size=batch_size
         )

@@ -13,6 +13,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -165,6 +166,9 @@ class _Bench:
     def build(self, entry: Entry, scale: float) -> Denoiser:
         return entry.build(lambda name: self.models[name].use(), scale)
 
+    def autocast(self, entry: Entry) -> AbstractContextManager:
+        return autocast(processes().device, network=self.models[entry.denoiser].network)
+
     def key(self, entry: Entry, scale: float, seed: int, n: int) -> dict[str, Any]:
         """All that the samples of a cell depend on."""
         plan = self.comparison
@@ -183,7 +187,7 @@ class _Bench:
         group.wait()  # until nobody is writing what all are about to look for
         if not path.exists():
             began = time.perf_counter()
-            with autocast(group.device):
+            with self.autocast(entry):
                 images = sample(
                     self.build(entry, scale), (n, *self.data.shape), labels, sampler=dpm_solver, steps=plan.steps,
                     seed=seed, batch_size=plan.batch_size,
@@ -245,7 +249,7 @@ class _Bench:
             took = math.inf
             for _ in range(2):
                 began = time.perf_counter()
-                with torch.no_grad(), autocast(processes().device):
+                with torch.no_grad(), self.autocast(entry):
                     float(guided(x, t, y.to(x.device)).eps.sum())
                 took = min(took, time.perf_counter() - began)
             missing += len(left)

@@ -224,7 +224,8 @@ def run(
             def draw(kind: str = kind, scale: float = scale) -> dict[str, np.ndarray]:
                 denoiser = denoise if kind == "none" else guide(denoise, grad_log_prob(networks[kind]), scale)
                 title = "sample none" if kind == "none" else f"sample {kind} x{scale:g}"
-                return {"images": _sample(denoiser, training_data, labels, todo, seed, title if progress else False)}
+                with autocast(device, network=models["denoiser"].network):
+                    return {"images": _sample(denoiser, training_data, labels, todo, seed, progress and title)}
 
             images[kind, scale] = torch.from_numpy(this.cached("samples", key, draw)["images"])
 
@@ -289,10 +290,9 @@ def _log(folder: Path) -> list[dict[str, float]]:
 
 def _sample(denoise: Any, data: Dataset, labels: Tensor, todo: Plan, seed: int, progress: bool | str) -> np.ndarray:
     shape = (todo.samples, *data.shape)
-    with autocast(best_device()):
-        return sample(
-            denoise, shape, labels, sampler=dpm_solver, steps=todo.steps, seed=seed, progress=progress, batch_size=250
-        ).numpy()
+    return sample(
+        denoise, shape, labels, sampler=dpm_solver, steps=todo.steps, seed=seed, progress=progress, batch_size=250
+    ).numpy()
 
 
 def _score(features: metrics.Features, reference: metrics.Features) -> dict[str, metrics.Estimate]:

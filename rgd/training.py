@@ -45,7 +45,7 @@ class Training:
         accumulate: micro-batches a step, for batches beyond the device's memory.
         clip: largest norm of the gradient, None for no clipping.
         flip: mirror each image left to right with probability 1/2.
-        precision: "auto" is bf16 where the GPU or CPU computes in it, else fp16 on a GPU and fp32 on a CPU.
+        precision: "auto" is the fastest that is safe, see `autocast`.
         seed: of everything random.
         save_every: steps between training states, where there is a folder to keep them.
     """
@@ -102,14 +102,20 @@ class TrainStep:
     network: nn.Module = field(repr=False)
 
 
-def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager:
-    """The mixed-precision context for a device: "auto" is bf16 where that is native, else fp16 on a GPU, fp32 on a CPU.
+def autocast(
+    device: torch.device, precision: Precision = "auto", network: nn.Module | None = None
+) -> AbstractContextManager:
+    """The mixed-precision context for a device.
+
+    "auto" is bf16 on GPUs that have it, fp16 on others. On a CPU it is bf16 where the processor has instructions for it
+    and the network is known to have a million parameters or more, which halves the time; smaller ones lose more to
+    conversions than they gain. All else is fp32.
 
     Raises:
         ValueError: for an unknown precision, or fp16 on a CPU.
     """
     if precision == "auto":
-        precision = _fast_precision(device)
+        precision = _fast_precision(device, network)
     if precision == "fp16" and device.type == "cpu":
         raise ValueError("fp16 needs a GPU; choose bf16 or fp32 on a CPU")
     if precision not in ("fp32", "bf16", "fp16"):
@@ -118,14 +124,13 @@ def autocast(device: torch.device, precision: Precision = "auto") -> AbstractCon
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
-def _fast_precision(device: torch.device) -> Precision:
+def _fast_precision(device: torch.device, network: nn.Module | None) -> Precision:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    # Where a CPU has instructions for bfloat16, training takes half the time; where it has none, emulation is slow.
-    native = device.type == "cpu" and (
-        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # PyTorch has no public question
-    )
-    return "bf16" if native else "fp32"
+    if device.type != "cpu" or network is None or sum(p.numel() for p in network.parameters()) < 1_000_000:
+        return "fp32"
+    # PyTorch has no public question for this; where there are no instructions, bfloat16 is emulated, and slow.
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
 
 
 class _Run:
@@ -139,7 +144,7 @@ class _Run:
         fused = group.device.type in ("cuda", "cpu")
         self.optimizer = torch.optim.AdamW(parameters, lr=training.lr, weight_decay=training.weight_decay, fused=fused)
         self.ema = AveragedModel(self.network, multi_avg_fn=self._average) if training.ema is not None else None
-        self.autocast = autocast(group.device, training.precision)
+        self.autocast = autocast(group.device, training.precision, self.network)
         half = isinstance(self.autocast, torch.autocast) and self.autocast.fast_dtype == torch.float16
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=half)
         # Only dropout consults the global random state; where there is some, each step seeds a fork of it.

@@ -19,10 +19,8 @@ from rgd.errors import CheckpointError
 from rgd.mixture import mixture
 from rgd.networks import EncoderConfig, JudgeConfig, UNetConfig, build
 from rgd.noise import noise
-from rgd.processes import best_device
 from rgd.samplers import dpm_solver, sample
 from rgd.schedule import linear
-from rgd.training import autocast
 
 SHAPE: dict[str, Any] = dict(
     image_size=8, in_channels=1, model_channels=8, num_res_blocks=1, attention_resolutions=(), channel_mult=(1,)
@@ -101,10 +99,7 @@ def test_a_cell_is_what_sampling_and_scoring_by_hand_give(done: tuple[Path, dict
     models = {name: checkpoints.load(runs / name / "model.safetensors").use() for name in ("t/ddpm", "t/a", "t/judge")}
     guided = guidance.guide(models["t/ddpm"], guidance.grad_log_prob(models["t/a"]), 50.0)  # type: ignore[arg-type]
     labels = torch.arange(20) % 10
-    with autocast(best_device()):
-        images = sample(
-            guided, (20, 1, 8, 8), labels, sampler=dpm_solver, steps=3, seed=0, batch_size=16, progress=False
-        )
+    images = sample(guided, (20, 1, 8, 8), labels, sampler=dpm_solver, steps=3, seed=0, batch_size=16, progress=False)
     seen = metrics.extract(images, models["t/judge"], labels=labels)  # type: ignore[arg-type]
     reference = metrics.extract(load("digits").take(100), models["t/judge"])  # type: ignore[arg-type]
     for name in comparison.SWEEP:

@@ -612,11 +612,13 @@ def test_the_judge_resumes_with_its_running_statistics(digits: Dataset, tmp_path
 
 
 @pytest.mark.parametrize("native", [False, True])
-def test_automatic_precision_is_what_the_cpu_computes_in(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("large", [None, False, True])
+def test_automatic_precision_on_a_cpu(native: bool, large: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    with training.autocast(torch.device("cpu")):
-        assert torch.is_autocast_enabled("cpu") is native
+    network = None if large is None else torch.nn.Linear(1000, 1000 if large else 900)
+    with training.autocast(torch.device("cpu"), network=network):
+        assert torch.is_autocast_enabled("cpu") is bool(native and large)
 
 
 def test_precisions(digits: Dataset) -> None:
