@@ -97,7 +97,7 @@ def test_digest_is_of_the_contents():
 @pytest.mark.parametrize(
     ("images", "labels", "match"),
     [
-        (torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64), "uint8"),
+        (torch.zeros(2, 1, 4, 4).double(), torch.zeros(2, dtype=torch.int64), "uint8"),
         (torch.zeros(2, 4, 4, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), "uint8"),
         (torch.zeros(2, 4, 4, 3, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), "1 or 3"),
         (torch.zeros(0, 1, 4, 4, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64), "uint8"),
@@ -110,6 +110,16 @@ def test_digest_is_of_the_contents():
 def test_dataset_refuses_what_does_not_fit(images, labels, match):
     with pytest.raises(DataError, match=match):
         data.Dataset(images, labels, ("a", "b"), "bad")
+
+
+def test_draws_that_are_no_photographs_stay_as_they_are(tmp_path):
+    draws = 3 * torch.randn(5, 1, 1, 2, generator=torch.Generator().manual_seed(0))
+    dataset = data.Dataset(draws, torch.arange(5), tuple("abcde"), "draws")
+    assert torch.equal(dataset.x0(), draws)
+    assert torch.equal(dataset.x0(torch.tensor([3, 1])), draws[[3, 1]])
+    with pytest.raises(DataError, match="no bytes"):
+        data.save(dataset, tmp_path / "draws-train.npz")
+    assert not list(tmp_path.iterdir())
 
 
 # --- Known sets and the cache ----------------------------------------------------------------------------------
