@@ -86,8 +86,22 @@ class Mixture:
         return torch.where(member, log_joint[:, None], -math.inf).logsumexp(dim=2)
 
     def grad_log_prob(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        """grad_xt log p_t(y | xt), exactly: the conditional score minus the marginal one. Shape of xt."""
-        return self.score(xt, t, y) - self.score(xt, t)
+        """grad_xt log p_t(y | xt), exactly. Shape of xt.
+
+        It is the conditional score minus the marginal one; written as p(not y | xt) times the score of y minus the
+        score of all else, it keeps its digits where the class is all but certain and the difference is tiny.
+        """
+        log_joint, scores = self._joint(xt, t)
+        self._given(log_joint, y)  # for its check of y
+        if self.num_classes == 1:
+            return torch.zeros_like(xt)
+        member = self.labels.to(y.device) == y[:, None]
+        of_y, of_others = (
+            (torch.where(chosen, log_joint, -math.inf).softmax(dim=1)[:, :, None] * scores).sum(1)
+            for chosen in (member, ~member)
+        )
+        doubt = torch.where(member, -math.inf, log_joint.log_softmax(dim=1)).logsumexp(dim=1).exp()
+        return (doubt[:, None] * (of_y - of_others)).reshape(xt.shape)
 
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
         """As a denoiser: eps = -sqrt(1 - alpha_bar) score (Tweedie's formula), with the variance beta."""

@@ -7,7 +7,6 @@ on (H/2, W/2) for CPUs, and a null label for classifier-free guidance.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -450,15 +449,22 @@ class MLP(nn.Module):
     Args:
         dim: entries of one point, whatever its shape.
         classes: outputs.
-        width: of the three hidden layers and of the embedding of t.
+        width: of the hidden layers and of the embedding of t.
+        depth: residual layers, each of which the embedding scales and shifts.
     """
 
-    def __init__(self, dim: int, classes: int, width: int = 128) -> None:
+    def __init__(self, dim: int, classes: int, width: int = 128, depth: int = 3) -> None:
         super().__init__()
         self.width = width
-        widths = (dim + width, width, width, width)
-        hidden = [layer for a, b in itertools.pairwise(widths) for layer in (nn.Linear(a, b), nn.SiLU())]
-        self.body = nn.Sequential(*hidden, nn.Linear(width, classes))
+        self.first = nn.Linear(dim, width)
+        self.time_embed = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2 * depth * width))
+        self.hidden = nn.ModuleList([nn.Sequential(nn.SiLU(), nn.Linear(width, width)) for _ in range(depth)])
+        self.out = nn.Sequential(nn.SiLU(), nn.Linear(width, classes))
 
     def forward(self, xt: Tensor, t: Tensor) -> Tensor:
-        return self.body(torch.cat([xt.flatten(1), time_embedding(t, self.width).to(xt.dtype)], dim=1))
+        embedding = self.time_embed(time_embedding(t, self.width).to(xt.dtype))
+        scales, shifts = embedding.unflatten(1, (2, len(self.hidden), self.width)).unbind(1)
+        h = self.first(xt.flatten(1))
+        for layer, scale, shift in zip(self.hidden, scales.unbind(1), shifts.unbind(1)):
+            h = h + layer(torch.addcmul(shift, h, 1 + scale))
+        return self.out(h)

@@ -31,10 +31,10 @@ from rgd.guidance import grad_log_prob, guide, unconditional
 from rgd.metrics import Estimate
 from rgd.mixture import Mixture, mixture
 from rgd.networks import MLP, EncoderConfig, build
-from rgd.noise import generator
+from rgd.noise import generator, noise
 from rgd.objectives import NoisyCrossEntropy, Objective, RobustCrossEntropy
 from rgd.recipes import provenance
-from rgd.samplers import ddim, sample
+from rgd.samplers import ddim
 from rgd.schedule import Schedule
 from rgd.training import Training, fit
 
@@ -44,7 +44,7 @@ class World:
     """A mixture whose every gradient is a formula, and a network to learn them.
 
     Attributes:
-        mixture: of float32 points of shape (C, H, W).
+        mixture: of points of shape (C, H, W), in float64: where a class is certain its gradient is very small.
         network: a seed -> a fresh classifier.
         walk: L2 length of a walk from one class towards another.
     """
@@ -57,7 +57,7 @@ class World:
 def plane(schedule: Schedule) -> World:
     """Three classes of two Gaussians each in the plane, on a circle, so that no straight line parts them."""
     angle = torch.arange(6) * torch.pi / 3
-    means = 1.2 * torch.stack([angle.cos(), angle.sin()], dim=1).reshape(6, 1, 1, 2)
+    means = 1.2 * torch.stack([angle.cos(), angle.sin()], dim=1).reshape(6, 1, 1, 2).double()
 
     def network(seed: int) -> nn.Module:
         return _seeded(seed, lambda: MLP(2, 3))
@@ -68,7 +68,7 @@ def plane(schedule: Schedule) -> World:
 def sphere(schedule: Schedule, dim: int = 64) -> World:
     """Five classes of two round Gaussians each around random points of a sphere in `dim` dimensions."""
     means = torch.randn(10, dim, generator=generator(0, "sphere"))
-    means = (3 * means / means.norm(dim=1, keepdim=True)).reshape(10, 1, 1, dim)
+    means = (3 * means / means.norm(dim=1, keepdim=True)).reshape(10, 1, 1, dim).double()
 
     def network(seed: int) -> nn.Module:
         return _seeded(seed, lambda: MLP(dim, 5, width=256))
@@ -89,8 +89,8 @@ def digits(schedule: Schedule) -> World:
             labels.append(k)
             weights.append(len(part))
     world = mixture(
-        torch.from_numpy(np.stack(means)).float().reshape(-1, 1, 8, 8),
-        torch.from_numpy(np.stack(covariances)).float(),
+        torch.from_numpy(np.stack(means)).double().reshape(-1, 1, 8, 8),
+        torch.from_numpy(np.stack(covariances)).double(),
         schedule,
         torch.tensor(labels),
         torch.tensor(weights),
@@ -153,14 +153,14 @@ def energy_distance(a: Tensor, b: Tensor) -> float:
 
 
 def score(world: World, classifier: Any, experiment: Experiment) -> dict[str, Any]:
-    """One classifier against the truth: by level, and by what it guides."""
+    """One classifier, in float64, against the truth: by level, and by what it guides."""
     truth, rows = world.mixture, []
     K = truth.num_classes
     for level in experiment.levels:
         random = generator(0, "points", level)
         x0, y = truth.sample(experiment.points, random)
         t = torch.full_like(y, level)
-        xt = truth.schedule.q_sample(x0, t, torch.randn(x0.shape, generator=random))
+        xt = truth.schedule.q_sample(x0, t, torch.randn(x0.shape, generator=random, dtype=x0.dtype))
         other = (y + torch.randint(1, K, y.shape, generator=random)) % K
         with torch.no_grad():
             verdict, bayes = classifier(xt, t).argmax(1), truth.logits(xt, t).argmax(1)
@@ -185,7 +185,10 @@ def score(world: World, classifier: Any, experiment: Experiment) -> dict[str, An
     convinced = truth.logits(walked, torch.zeros_like(y)).argmax(1) == target
     wanted = torch.arange(experiment.samples) % K
     guided = guide(unconditional(truth), grad_log_prob(classifier), 1.0)
-    drawn = sample(guided, (len(wanted), *truth.means.shape[1:]), wanted, sampler=ddim, steps=50, progress=False)
+    start = noise((len(wanted), *truth.means.shape[1:]), seed=0).double()
+    drawn = start
+    for step in ddim(guided, start, wanted, steps=50):
+        drawn = step.x
     exact, _ = truth.sample(len(wanted), generator(0, "exact"), wanted)
     right = truth.logits(drawn, torch.zeros_like(wanted)).argmax(1) == wanted
     distances = [energy_distance(drawn[wanted == k].flatten(1), exact[wanted == k].flatten(1)) for k in range(K)]
@@ -202,14 +205,14 @@ def train_and_score(name: str, radius: float | str, draws: int, seed: int, exper
     schedule = schedules.linear(1000)
     world = WORLDS[name](schedule)
     x0, y = world.mixture.sample(draws, generator(seed, "draws"))
-    data = Dataset(x0, y, tuple(map(str, range(world.mixture.num_classes))), f"{name}-{draws}")
+    data = Dataset(x0.float(), y, tuple(map(str, range(world.mixture.num_classes))), f"{name}-{draws}")
     network = world.network(seed)
     largest = max(r for r in experiment.radii if not isinstance(r, str))
-    training = Training(experiment.steps, batch_size=128, lr=1e-3, warmup=20, seed=seed, precision="fp32")
+    training = Training(experiment.steps, batch_size=128, lr=2e-3, warmup=20, seed=seed, precision="fp32")
     seconds = 0.0
     for step in fit(network, objective(radius, schedule, largest), data, schedule, training):
         seconds = step.seconds
-    return {**score(world, network.eval().requires_grad_(False), experiment), "training_seconds": seconds}
+    return {**score(world, network.double().eval().requires_grad_(False), experiment), "training_seconds": seconds}
 
 
 def run(experiment: Experiment, folder: Path | str, out: Path | str, progress: bool = True) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -236,3 +237,20 @@ def test_far_away_everything_is_still_finite() -> None:
 def test_mixtures_that_cannot_be(means: Tensor, options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         mixture(means, schedule=Q, **{"covariances": 1.0, **options})
+
+
+@pytest.mark.parametrize("z", [1.0, 40.0, 300.0])
+def test_the_gradient_keeps_its_digits_where_the_class_is_certain(z: float) -> None:
+    """Of two equal round Gaussians p(other | x) is a logistic function: 1 - p(y | x) loses it from z = 37 on."""
+    process = schedule.linear(10)
+    t, variance = torch.tensor([0]), 0.5
+    signal, sigma = process.signal[0], process.sigma[0]
+    spread = signal**2 * variance + sigma**2
+    means = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
+    x = torch.tensor([[z * float(spread / (2 * signal)), 0.7]], dtype=torch.float64)  # where the log odds are z
+    found = mixture(means, variance, process).grad_log_prob(x, t, torch.tensor([0]))
+    expected = math.exp(-z) / (1 + math.exp(-z)) * 2 * float(signal / spread)
+    assert float(found[0, 0]) == pytest.approx(expected, rel=1e-9)
+    assert found[0, 1] == 0
+    lone = mixture(means[:1], variance, process)
+    assert lone.grad_log_prob(x, t, torch.tensor([0])).eq(0).all()
