@@ -142,8 +142,8 @@ def test_notebook_cells_are_short_and_explained(notebook: tuple[Path, dict[str, 
 
 def test_notebook_code_is_not_wider_than_the_page(notebook: tuple[Path, dict[str, Any]]) -> None:
     _, content = notebook
-    lines = [line for cell in code_cells(content)[1:] for line in "".join(cell["source"]).splitlines()]
-    assert [line for line in lines if len(line) > 92] == []
+    lines = [line for cell in code_cells(content) for line in "".join(cell["source"]).splitlines()]
+    assert [line for line in lines if len(line) > 84 and "pip install" not in line] == []
 
 
 def test_notebook_outputs_are_there_in_order_and_small(notebook: tuple[Path, dict[str, Any]]) -> None:

@@ -23,7 +23,7 @@ from rgd.profiles import Name
 from rgd.recipes import device_name
 
 ROOT = Path(__file__).resolve().parent.parent
-COST = re.compile(r"(<!-- cost -->).*?(<!-- /cost -->)", re.DOTALL)
+COST = re.compile(r"(<!-- cost -->\n).*?(<!-- /cost -->)", re.DOTALL)
 PEAK = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
 
 
@@ -52,18 +52,22 @@ def execute(notebook: Any, folder: Path, profile: str) -> dict[str, Any]:
 
 def cost(measured: dict[str, dict[str, Any]]) -> str:
     """What a chapter costs, in a sentence for its first cell."""
-    parts = []
+    parts, devices = [], set()
     for profile, found in sorted(measured.items()):
         seconds = found["seconds"]
         took = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds} seconds"
-        parts.append(f"{took} and {found['megabytes'] / 1000:.1f} GB under profile `{profile}` ({found['device']})")
-    return f"*This chapter takes {', '.join(parts)}.*"
+        parts.append(f"{took} and {found['megabytes'] / 1000:.1f} GB under profile `{profile}`")
+        devices.add(found["device"])
+    return f"*Measured on {', '.join(sorted(devices))}: {', '.join(parts)}.*"
 
 
 def write_cost(notebook: Any) -> None:
     """Put the sentence of `cost` between the marks in the notebook's first cell."""
     first = notebook.cells[0]
-    first.source = COST.sub(lambda m: f"{m[1]}{cost(notebook.metadata['rgd']['measured'])}{m[2]}", first.source)
+    sentence = cost(notebook.metadata["rgd"]["measured"])
+    first.source = COST.sub(
+        lambda m: f"{m[1]}\n{sentence}\n\n{m[2]}", first.source
+    )  # blank lines, or it is no Markdown
 
 
 def main(
