@@ -130,7 +130,8 @@ def _fast_precision(device: torch.device, network: nn.Module | None) -> Precisio
     if device.type != "cpu" or network is None or sum(p.numel() for p in network.parameters()) < 1_000_000:
         return "fp32"
     # PyTorch has no public question for this; where there are no instructions, bfloat16 is emulated, and slow.
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return "bf16" if any(getattr(torch.cpu, name, bool)() for name in questions) else "fp32"
 
 
 class _Run:
