@@ -161,7 +161,6 @@ class _Bench:
             raise CheckpointError(f"{comparison.judge} holds a {type(judge).__name__}, where a judge is needed")
         self.judge = judge
         self.reference = metrics.extract(self.data.take(comparison.reference), judge)
-        self.begun = time.perf_counter()
 
     def build(self, entry: Entry, scale: float) -> Denoiser:
         return entry.build(lambda name: self.models[name].use(), scale)
@@ -229,9 +228,9 @@ class _Bench:
     def difference(self, a: tuple[Entry, float], b: tuple[Entry, float], seed: int, n: int) -> dict[str, Any]:
         """a minus b, sample by sample."""
         keys = [self.key(entry, scale, seed, n) for entry, scale in (a, b)]
+        first, second = (self.seen(entry, scale, seed, n)[0] for entry, scale in (a, b))  # all processes take part
 
         def compute() -> dict[str, Any]:
-            first, second = (self.seen(entry, scale, seed, n)[0] for entry, scale in (a, b))
             return {name: metrics.paired_difference(name, first, second, self.reference) for name in SWEEP}
 
         return self.shared("differences", [keys, SWEEP, self.data.digest, self.comparison.reference], compute)
@@ -245,7 +244,8 @@ class _Bench:
             cells = [(scale, plan.seed, plan.samples) for scale in entry.scales]
             left = [c for c in cells if not self._has(entry, *c)]
             images = sum(n for _, _, n in left) + plan.headline_samples * len(plan.headline_seeds)
-            guided, t = self.build(entry, entry.scales[-1]), torch.full((rows,), 300, device=x.device)
+            guided = self.build(entry, entry.scales[-1])
+            t = torch.full((rows,), guided.schedule.T // 3, device=x.device)  # where guidance usually acts
             took = math.inf
             for _ in range(2):
                 began = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -18,11 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rgd import checkpoints, objectives, samplers, schedule, training
+from rgd import checkpoints, comparison, objectives, samplers, schedule, training
 from rgd.attacks import L2, PGD, Linf
+from rgd.checkpoints import Model
+from rgd.comparison import Comparison, Entry
 from rgd.data import Dataset
 from rgd.denoiser import NetworkDenoiser
-from rgd.networks import EncoderConfig, UNetConfig, build
+from rgd.networks import EncoderConfig, JudgeConfig, UNetConfig, build
 from rgd.processes import Processes, best_device, processes
 from rgd.samplers import ddpm, sample
 from rgd.training import Training, fit
@@ -98,6 +101,39 @@ def sampled() -> dict[str, Tensor]:
     }
 
 
+COMPARED = Comparison(
+    data="digits",
+    judge="t/judge",
+    entries=(Entry("plain", "t/ddpm"), Entry("guided", "t/ddpm", "classifier", "t/guide", (1.0, 20.0))),
+    pairs=(("guided", "plain"),),
+    samples=21,
+    headline_samples=31,
+    headline_seeds=(1, 2),
+    steps=2,
+    reference=50,
+)
+
+
+def put_models(runs: Path) -> None:
+    """Three small networks with random weights, where the comparison looks for them."""
+    shape: dict[str, Any] = dict(
+        image_size=8, in_channels=1, model_channels=8, num_res_blocks=1, attention_resolutions=(), channel_mult=(1,)
+    )
+    configs: dict[str, Any] = {
+        "t/ddpm": UNetConfig(**shape, out_channels=1),
+        "t/guide": EncoderConfig(**shape, out_channels=10),
+        "t/judge": JudgeConfig(image_size=8, in_channels=1, out_channels=10, width=4),
+    }
+    for name, config in configs.items():
+        network = build(config).eval()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+        noise = None if name == "t/judge" else NOISE
+        denoising = {"predicts": "eps", "variance": "large"} if name == "t/ddpm" else {}
+        Model(network, noise, denoising, tuple("0123456789")).save(runs / name / "model.safetensors")
+
+
 def main(out: Path) -> None:
     """What each of the processes does: its results are written here, and in `fits` only what `fit` writes."""
     group = processes()
@@ -109,6 +145,7 @@ def main(out: Path) -> None:
             tensors[f"{name} calls"] = torch.tensor(objective.attack.calls)  # type: ignore[attr-defined]
     trained("linf", 1, out / "fits" / "shared", stop=3)
     tensors |= {f"resumed.{key}": value for key, value in trained("linf", 1, out / "fits" / "shared").items()}
+    comparison.run(COMPARED, out / "cells", out / "compared.json", runs=out / "runs")
     rows = torch.arange(7) + 10
     tensors["gathered"] = group.gather(rows[7 * group.rank // 2 : 7 * (group.rank + 1) // 2], 7)
     checkpoints.write(out / f"{group.rank}.safetensors", tensors, {"count": group.count})
@@ -126,6 +163,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """
     pytest.importorskip("accelerate")
     out = tmp_path_factory.mktemp("launched")
+    put_models(out / "runs")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -278,3 +316,15 @@ def test_the_best_device_is_the_fastest(cuda: bool, mps: bool, best: str, monkey
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+
+
+@pytest.mark.slow
+def test_two_processes_compare_as_one_does(launched: tuple[Path, str], tmp_path: Path) -> None:
+    together = json.loads((launched[0] / "compared.json").read_text())
+    alone = comparison.run(COMPARED, tmp_path, tmp_path / "out.json", runs=launched[0] / "runs", progress=False)
+    for key in ("sweep", "headline", "differences"):
+        for mine, theirs in zip(alone[key], together[key], strict=True):
+            for name in comparison.SWEEP:
+                assert mine[name]["value"] == pytest.approx(theirs[name]["value"], rel=1e-3, abs=1e-6)
+    assert [cell["scale"] for cell in alone["headline"]] == [cell["scale"] for cell in together["headline"]]
+    assert launched[1].count("ways to guide") == 1  # one process tells what is to come
