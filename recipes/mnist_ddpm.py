@@ -21,5 +21,5 @@ recipe = Recipe(
         patch=2,
     ),
     objective=Denoising(),
-    training=Training(steps=10_000, lr=1e-3, weight_decay=0.0, warmup=100, ema=0.999, clip=1.0, save_every=500),
+    training=Training(steps=6_000, lr=1e-3, weight_decay=0.0, warmup=100, ema=0.999, clip=1.0, save_every=500),
 )
