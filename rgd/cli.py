@@ -13,7 +13,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from rgd import checkpoints, comparison, plots, recipes, samplers, study, truth
+from rgd import checkpoints, experiments, plots, recipes, samplers
 from rgd import data as datasets
 from rgd import demo as demonstration
 from rgd import gradients as analysis
@@ -217,6 +217,7 @@ def evaluate(
     metrics: tuple[str, ...] | None = None,
     halves: int = 30,
     quick: bool = False,
+    runs: Path = Path("runs"),
     out: Path | None = None,
 ) -> None:
     """Score a file of samples against the training images of a data set; each number with its 95 % interval. Or run
@@ -224,17 +225,18 @@ def evaluate(
 
     Args:
         what: a file that `rgd sample` wrote, or a Python file that defines `experiment`, for which all options but the
-            last two are without meaning.
+            last three are without meaning.
         judge: a model file of an independent judge, for accuracy and for the features of distances.
         inception: measure distances in Inception's features; its weights are downloaded, or named by RGD_INCEPTION.
         reference: a data set or folder.
         metrics: of fd, kid, isc, precision, recall, accuracy; default all that can be had.
         halves: of the jackknife.
         quick: the experiment's small version, `quick` in its file.
+        runs: where `rgd train` put models that are not published, and where an experiment keeps what it has done.
         out: a JSON file for the numbers and their origin; of an experiment, default runs/NAME/results.json.
     """
     if what.suffix == ".py":
-        _run_experiment(what, quick, out)
+        _run_experiment(what, quick, runs, out)
         return
     tensors, origin = checkpoints.read(what)
     critic = None if judge is None else _network(judge, Judge, "a judge")[0]
@@ -250,18 +252,10 @@ def evaluate(
         checkpoints.write_atomic(out, json.dumps(record, indent=1).encode())
 
 
-EXPERIMENTS: dict[type, Any] = {
-    comparison.Comparison: comparison.run,
-    study.Study: study.run,
-    truth.Experiment: truth.run,
-}
-
-
-def _run_experiment(file: Path, quick: bool, out: Path | None) -> None:
-    plan: Any = recipes.read_named(file, "quick" if quick else "experiment", tuple(EXPERIMENTS))
-    folder = Path("runs") / (file.stem + ("_quick" if quick else ""))
+def _run_experiment(file: Path, quick: bool, runs: Path, out: Path | None) -> None:
+    folder = runs / (file.stem + ("_quick" if quick else ""))
     out = folder / "results.json" if out is None else out
-    results = EXPERIMENTS[type(plan)](plan, folder, out)
+    results = experiments.run(experiments.read(file, quick), folder, out, runs=runs)
     if processes().rank > 0:
         return
     for cell in results.get("headline", ()):

@@ -14,14 +14,14 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from rgd import checkpoints, metrics, zoo
+from rgd import checkpoints, metrics, plots, zoo
 from rgd import data as datasets
 from rgd.checkpoints import Model, content_key, write_atomic
 from rgd.denoiser import Denoiser
@@ -129,6 +129,19 @@ class Comparison:
             raise ValueError("the seed that chooses the scale must not be among those that are reported")
 
 
+def small(comparison: Comparison) -> Comparison:
+    """The same in minutes: every way to guide at two of its scales, with few samples, on two seeds."""
+    return replace(
+        comparison,
+        entries=tuple(replace(entry, scales=entry.scales[1:4:2] or entry.scales) for entry in comparison.entries),
+        samples=100,
+        headline_samples=200,
+        headline_seeds=(1, 2),
+        steps=10,
+        reference=2000,
+    )
+
+
 def find(name: str, runs: Path | str = "runs") -> Model:
     """A model by name: as made by `rgd train` in `runs/NAME`, else as published.
 
@@ -178,10 +191,14 @@ class _Bench:
             "classes": len(self.data.classes), "shape": self.data.shape,
         }  # fmt: skip
 
+    def file(self, entry: Entry, scale: float, seed: int, n: int) -> Path:
+        """Where a cell's samples are kept: what the judge saw in them, and the first images themselves."""
+        return self.folder / "samples" / f"{content_key(self.key(entry, scale, seed, n))}.safetensors"
+
     def seen(self, entry: Entry, scale: float, seed: int, n: int) -> tuple[Features, float]:
         """What the judge sees in a cell's samples, and how many images a second were drawn."""
         group, plan = processes(), self.comparison
-        path = self.folder / "samples" / f"{content_key(self.key(entry, scale, seed, n))}.safetensors"
+        path = self.file(entry, scale, seed, n)
         labels = torch.arange(n) % len(self.data.classes)
         group.wait()  # until nobody is writing what all are about to look for
         if not path.exists():
@@ -242,7 +259,7 @@ class _Bench:
         x, y = noise((rows, *self.data.shape)).to(processes().device), torch.arange(rows) % len(self.data.classes)
         for entry in plan.entries:
             cells = [(scale, plan.seed, plan.samples) for scale in entry.scales]
-            left = [c for c in cells if not self._has(entry, *c)]
+            left = [c for c in cells if not self.file(entry, *c).exists()]
             images = sum(n for _, _, n in left) + plan.headline_samples * len(plan.headline_seeds)
             guided = self.build(entry, entry.scales[-1])
             t = torch.full((rows,), guided.schedule.T // 3, device=x.device)  # where guidance usually acts
@@ -260,9 +277,6 @@ class _Bench:
             f"{seconds / 3600:.1f} hours of sampling at most. What is done is kept: stop with Ctrl-C, and the same "
             "command goes on."
         )
-
-    def _has(self, entry: Entry, scale: float, seed: int, n: int) -> bool:
-        return (self.folder / "samples" / f"{content_key(self.key(entry, scale, seed, n))}.safetensors").exists()
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
@@ -299,7 +313,7 @@ def run(
 
     Args:
         folder: where cells are kept.
-        out: the JSON file of the results.
+        out: the JSON file of the results; a picture of samples from the same noise goes beside it.
         runs: where `rgd train` put models that are not published.
 
     Raises:
@@ -333,6 +347,7 @@ def run(
         "data": plan.data,
         "plan": {**asdict(plan), "entries": [_plain(entry) for entry in plan.entries]},
         "weights": bench.digests,
+        "made": {name: model.provenance for name, model in bench.models.items()},
         "real": bench.shared(
             "scores", ["real", bench.digests[plan.judge], bench.data.digest, plan.reference],
             lambda: {name: metrics.estimate(name, real, bench.reference) for name in SWEEP},
@@ -344,4 +359,11 @@ def run(
     }  # fmt: skip
     if processes().rank == 0:
         write_atomic(Path(out), json.dumps(results, indent=1).encode())
+        rows = {}
+        for entry in plan.entries:
+            first = checkpoints.read(
+                bench.file(entry, best[entry.name], plan.headline_seeds[0], plan.headline_samples)
+            )[0]["first"]
+            rows[f"{entry.name}, {best[entry.name]:g}" if entry.guide else entry.name] = first[:10] / 127.5 - 1
+        plots.picture_table(rows, bench.data.classes[:10], size=0.6).savefig(Path(out).with_suffix(".png"), dpi=150)
     return results

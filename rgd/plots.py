@@ -70,11 +70,11 @@ def show_image(ax: Axes, image: Tensor, signed: bool = False) -> None:
     if signed:
         pixels = pixels.mean(0)
         limit = float(pixels.abs().max()) or 1.0
-        ax.imshow(pixels, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        ax.imshow(pixels.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
     elif len(pixels) == 1:
-        ax.imshow(pixels[0].clamp(-1, 1), cmap="gray", vmin=-1, vmax=1)
+        ax.imshow(pixels[0].clamp(-1, 1).numpy(), cmap="gray", vmin=-1, vmax=1)
     else:
-        ax.imshow(((pixels + 1) / 2).clamp(0, 1).permute(1, 2, 0))
+        ax.imshow(((pixels + 1) / 2).clamp(0, 1).permute(1, 2, 0).numpy())
 
 
 def image_grid(images: Tensor, columns: int = 10, title: str = "", size: float = 0.6) -> Figure:

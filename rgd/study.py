@@ -9,6 +9,7 @@ where it leads.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from tqdm import tqdm
 from rgd import checkpoints, gradients, metrics
 from rgd import data as datasets
 from rgd.attacks import PGD
+from rgd.checkpoints import Model
 from rgd.comparison import find
 from rgd.data import Dataset
 from rgd.guidance import grad_log_prob
@@ -57,14 +59,16 @@ class Study:
     move: float = 6.0
 
 
-def measure(study: Study, name: str, twin: str | None, test: Dataset, runs: Path | str) -> list[dict[str, Any]]:
-    """One classifier, a row for each level."""
+def measure(
+    study: Study, name: str, twin: str | None, models: Mapping[str, Model], test: Dataset
+) -> list[dict[str, Any]]:
+    """One classifier, a row for each level; `models` holds those that the study names."""
     device = processes().device
-    model = find(name, runs)
-    classifier: Any = model.network.to(device)
-    other: Any = None if twin is None else find(twin, runs).network.to(device)
-    judge: Any = find(study.judge, runs).network.to(device)
-    denoise: Any = find(study.denoiser, runs).use()
+    model = models[name]
+    classifier: Any = model.network
+    other: Any = None if twin is None else models[twin].network
+    judge: Any = models[study.judge].network
+    denoise: Any = models[study.denoiser].use()
     assert model.schedule is not None
     x0, y = test.x0().to(device), test.labels.to(device)
     eps = noise(x0.shape, seed=0).to(device)
@@ -127,18 +131,23 @@ def run(
         CheckpointError: if a model cannot be had.
     """
     test = datasets.load(study.data, "test").take(study.images)
-
-    def digest(name: str | None) -> str | None:
-        return name and checkpoints.weights_digest(find(name, runs).network)
-
+    names = {study.judge, study.denoiser} | {name for pair in study.classifiers for name in pair if name is not None}
+    models = {name: find(name, runs) for name in sorted(names)}
+    digests = {name: checkpoints.weights_digest(model.network) for name, model in models.items()}
     settings = {**asdict(study), "attack": repr(study.attack), "classifiers": None}
     rows = {}
     for name, twin in tqdm(study.classifiers, "classifiers", unit="classifier", disable=not progress):
-        key = [settings, [digest(n) for n in (name, twin, study.judge, study.denoiser)], test.digest]
+        weights = [digests.get(str(n)) for n in (name, twin, study.judge, study.denoiser)]
         rows[name] = checkpoints.cached(
-            Path(folder), key, partial(measure, study, name, twin, test, runs), Estimate.to_json
-        )
-    plan = {**settings, "classifiers": study.classifiers}
-    results = {"data": study.data, "plan": plan, "classifiers": rows, "provenance": provenance()}
+            Path(folder), [settings, weights, test.digest], partial(measure, study, name, twin, models, test),
+            Estimate.to_json,
+        )  # fmt: skip
+    results = {
+        "data": study.data,
+        "plan": {**settings, "classifiers": study.classifiers},
+        "made": {name: model.provenance for name, model in models.items()},
+        "classifiers": rows,
+        "provenance": provenance(),
+    }
     checkpoints.write_atomic(Path(out), json.dumps(results, indent=1).encode())
     return results

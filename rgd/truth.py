@@ -9,9 +9,12 @@ fault alone.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ from rgd.mixture import Mixture, mixture
 from rgd.networks import MLP, EncoderConfig, build
 from rgd.noise import generator, noise
 from rgd.objectives import NoisyCrossEntropy, Objective, RobustCrossEntropy
+from rgd.processes import best_device
 from rgd.recipes import provenance
 from rgd.samplers import ddim
 from rgd.schedule import Schedule
@@ -215,12 +219,16 @@ def train_and_score(name: str, radius: float | str, draws: int, seed: int, exper
     return {**score(world, network.double().eval().requires_grad_(False), experiment), "training_seconds": seconds}
 
 
-def run(experiment: Experiment, folder: Path | str, out: Path | str, progress: bool = True) -> dict[str, Any]:
+def run(
+    experiment: Experiment, folder: Path | str, out: Path | str, *, workers: int | None = None, progress: bool = True
+) -> dict[str, Any]:
     """Run an experiment, or what is left of it, and write its results.
 
     Args:
         folder: where each classifier's scores are kept.
         out: the JSON file of the results.
+        workers: programs that share the classifiers, of one thread each: networks this small leave the cores of one
+            idle. Default one for each core, or one in all on a GPU.
     """
     settings = json.loads(json.dumps(asdict(replace(experiment, worlds=(), radii=(), draws=(), seeds=()))))
     largest = max(r for r in experiment.radii if not isinstance(r, str))
@@ -231,12 +239,29 @@ def run(experiment: Experiment, folder: Path | str, out: Path | str, progress: b
         for seed in experiment.seeds
         for radius in experiment.radii
     ]
-    rows = []
-    for world, radius, draws, seed in tqdm(cells, "classifiers", unit="classifier", disable=not progress):
+    tasks = []
+    for world, radius, draws, seed in cells:
         cell = {"world": world, "radius": radius, "draws": draws, "seed": seed}
         key = [cell, settings, largest if radius == "growing" else None]
-        compute = partial(train_and_score, world, radius, draws, seed, experiment)
-        rows.append({**cell, **checkpoints.cached(Path(folder), key, compute, Estimate.to_json)})
+        tasks.append((cell, key, partial(train_and_score, world, radius, draws, seed, experiment)))
+    if workers is None:
+        workers = (os.cpu_count() or 1) if best_device().type == "cpu" else 1
+    keep = partial(checkpoints.cached, Path(folder), default=Estimate.to_json)
+    with tqdm(total=len(tasks), desc="classifiers", unit="classifier", disable=not progress) as bar:
+        if workers == 1:
+            for _, key, compute in tasks:
+                keep(key, compute)
+                bar.update()
+        else:
+            with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+                try:
+                    for done in as_completed([pool.submit(keep, key, compute) for _, key, compute in tasks]):
+                        done.result()
+                        bar.update()
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+    rows = [{**cell, **keep(key, compute)} for cell, key, compute in tasks]
     results = {"plan": asdict(experiment), "classifiers": rows, "provenance": provenance()}
     checkpoints.write_atomic(Path(out), json.dumps(results, indent=1).encode())
     return results

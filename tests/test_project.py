@@ -25,7 +25,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ORDER = [
     "errors", "noise", "schedule", "data", "networks", "denoiser", "attacks", "guidance", "mixture", "processes",
     "objectives", "checkpoints", "zoo", "training", "samplers", "gradients", "metrics", "plots", "profiles", "recipes",
-    "comparison", "study", "truth", "report", "demo", "cli",
+    "comparison", "study", "truth", "experiments", "report", "demo", "cli",
 ]  # fmt: skip
 
 

@@ -99,11 +99,14 @@ def test_objectives_are_what_their_radii_say() -> None:
 
 
 def test_a_run_is_kept_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    results = run(SMALL, tmp_path, tmp_path / "out.json", progress=False)
+    results = run(SMALL, tmp_path, tmp_path / "out.json", workers=1, progress=False)
     rows = results["classifiers"]
     assert [(row["world"], row["radius"]) for row in rows] == [("plane", 0.0), ("plane", 0.5)]
     assert rows[0]["levels"][0]["cosine_own"] != rows[1]["levels"][0]["cosine_own"]
     assert json.loads((tmp_path / "out.json").read_text())["classifiers"] == rows
+    shared = run(SMALL, tmp_path / "shared", tmp_path / "shared.json", workers=2, progress=False)["classifiers"]
+    for mine, theirs in zip(rows, shared):
+        assert mine["levels"][0]["cosine_own"]["value"] == pytest.approx(theirs["levels"][0]["cosine_own"]["value"])
     calls = []
     real = truth.train_and_score
 
@@ -113,9 +116,9 @@ def test_a_run_is_kept_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(truth, "train_and_score", counted)
     more = replace(SMALL, radii=(0.0, 0.5, "growing"))
-    run(more, tmp_path, tmp_path / "out.json", progress=False)
+    run(more, tmp_path, tmp_path / "out.json", workers=1, progress=False)
     assert calls == [("plane", "growing", 300, 0)]
-    run(replace(more, steps=6), tmp_path, tmp_path / "out.json", progress=False)
+    run(replace(more, steps=6), tmp_path, tmp_path / "out.json", workers=1, progress=False)
     assert len(calls) == 4
 
 

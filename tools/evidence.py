@@ -1,0 +1,107 @@
+"""All the evidence in one command: train what is missing, run every experiment, fill the pages and draw the figures.
+
+`python -m tools.evidence` does everything, in hours; it says how many before it begins, and goes on where it was
+stopped. `--quick` does a small but complete version in `build/results`, in minutes: every recipe for a hundredth of its
+steps, and every experiment in its small version, with the published models where there are some.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import tyro
+
+from rgd import data as datasets
+from rgd import experiments, recipes, zoo
+from rgd.networks import build
+from rgd.recipes import Recipe
+from rgd.training import fit
+from tools import figures, fill
+
+ROOT = Path(__file__).resolve().parent.parent
+EXPERIMENTS = (
+    "truth",
+    "study_mnist",
+    "compare_mnist",
+    "compare_mnist_conditional",
+    "study_cheaper",
+    "compare_cheaper",
+)
+PAGE = ROOT / "book" / "results.md"
+
+
+def recipe_of(name: str) -> Recipe:
+    """The recipe of a model."""
+    return recipes.read(ROOT / "recipes" / f"{name.replace('/', '_')}.py")
+
+
+def forecast(names: list[str]) -> str:
+    """About how long training and experiments will take here, from a few steps of each and from our own runs."""
+    lines, total = [], 0.0
+    for name in names:
+        recipe = recipe_of(name)
+        steps = fit(
+            build(recipe.network), recipe.objective, datasets.load(recipe.data), recipe.make_schedule(), recipe.training
+        )
+        next(steps)
+        began = time.perf_counter()
+        next(steps)
+        hours = (time.perf_counter() - began) * recipe.training.steps / 3600
+        total += hours
+        lines.append(f"  train {name}: about {hours:.1f} hours here")
+    for name in EXPERIMENTS:
+        record = ROOT / "results" / f"{name}.json"
+        if record.exists():
+            kept = json.loads(record.read_text())
+            hours = kept["seconds"] / 3600
+            total += hours
+            lines.append(f"  {name}: {hours:.1f} hours on {kept['provenance']['device']}")
+        else:
+            lines.append(f"  {name}: never run before")
+    return "\n".join([*lines, f"In all about {total:.1f} hours. Ctrl-C keeps what was done; the same command goes on."])
+
+
+def main(quick: bool = False, out: Path | None = None, runs: Path = Path("runs")) -> None:
+    """Make the evidence.
+
+    Args:
+        quick: the small version.
+        out: a folder for results, figures and the page; default the repository's own, or build/results if quick.
+        runs: where models and finished parts are kept; below `out` if quick.
+    """
+    plans = {name: experiments.read(ROOT / "recipes" / f"{name}.py", quick) for name in EXPERIMENTS}
+    needed = sorted({name for plan in plans.values() for name in experiments.models(plan)})
+    missing = [name for name in needed if name not in zoo.names()]
+    if quick:
+        out = ROOT / "build" / "results" if out is None else out
+        runs = out / "runs"
+        for name in needed:
+            recipe = recipe_of(name)
+            steps = max(20, recipe.training.steps // 100)
+            # The published models are trained too, to show that they can be, but it is they that the experiments use.
+            folder = (runs if name in missing else out / "small") / name
+            recipes.train(replace(recipe, training=replace(recipe.training, steps=steps)), folder)
+    else:
+        print(forecast([name for name in missing if not (runs / name / "model.safetensors").exists()]))
+        for name in missing:
+            recipes.train(recipe_of(name), runs / name)
+    target = ROOT if out is None else out
+    for name, plan in plans.items():
+        print(f"\n{name}")
+        folder = runs / (f"{name}_quick" if quick else name)
+        experiments.run(plan, folder, target / "results" / f"{name}.json", runs)
+    if target == ROOT:
+        figures.draw(ROOT / "results", ROOT / "book" / "figures")
+        fill.main()
+    else:
+        figures.draw(target / "results", target / "figures")
+        page = target / PAGE.name
+        page.write_text(fill.fill(PAGE.read_text(), target, strict=False))
+        print(f"\nThe page is {page}")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

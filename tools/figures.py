@@ -1,0 +1,186 @@
+"""The figures of the results page, each made from one file of `results/`.
+
+`python -m tools.figures` draws those whose file is there and writes them to `book/figures/`. A figure carries the hash
+of its file, so that a test can tell a stale one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from rgd import plots
+from rgd.metrics import Estimate
+from tools.views import over_levels, radius_name
+
+ROOT = Path(__file__).resolve().parent.parent
+RADII = {"vanilla": plots.COLOURS["vanilla"], "0.25": "#9ecae1", "0.5": "#4292c6", "1.0": "#2171b5", "2.0": "#08306b"}
+DASHES = ("-", "--", ":", "-.", (0, (1, 3)))
+
+
+def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A colour by the first word of each name; those of one kind differ in their dashes."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        kind = name.split(",")[0]
+        before = sum(other.split(",")[0] == kind for other in found)
+        colour = plots.COLOURS.get(kind, "#e69f00")
+        found[name] = {
+            "color": colour,
+            "linestyle": DASHES[before % len(DASHES)],
+            "marker": plots.MARKERS.get(kind, "P"),
+        }
+    return found
+
+
+def compare(results: dict[str, Any]) -> Figure:
+    """Every guidance at every scale: distance against accuracy, precision against recall."""
+    fig, axes = plots.figure(1, 2, 10.0, 5.4)
+    entries = [entry["name"] for entry in results["plan"]["entries"]]
+    best = {cell["name"]: cell["scale"] for cell in results["headline"]}
+    for ax, (x, y) in zip(axes[0], (("accuracy", "fd"), ("recall", "precision"))):
+        for name, style in _styles(entries).items():
+            cells = [cell for cell in results["sweep"] if cell["name"] == name]
+            ax.plot([c[x]["value"] for c in cells], [c[y]["value"] for c in cells], label=name, markersize=4, **style)
+            chosen = next(c for c in cells if c["scale"] == best[name])
+            ax.plot(chosen[x]["value"], chosen[y]["value"], "o", markersize=11, fillstyle="none", color=style["color"])
+        real = results["real"]
+        ax.plot(real[x]["value"], real[y]["value"], "*", markersize=13, color="black", label="held-out images")
+        ax.set_xlabel({"accuracy": "judge accuracy", "recall": "recall"}[x])
+        ax.set_ylabel({"fd": "FD-judge", "precision": "precision"}[y])
+    axes[0, 0].set_yscale("log")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
+    return fig
+
+
+STUDY = {
+    "accuracy": "accuracy",
+    "accuracy_attacked": "accuracy under PGD",
+    "calibration_error": "calibration error",
+    "norm": "length of the gradient",
+    "steadiness": "cosine to the gradient nearby",
+    "cosine_of_twins": "cosine to the twin's gradient",
+    "read_by_judge": "walks that the judge reads",
+}
+
+
+def study(results: dict[str, Any]) -> Figure:
+    """Each measure of trained classifiers by noise level, and the spectra of their gradients."""
+    fig, axes = plots.figure(2, 4, 14.0, 7.2)
+    named = {model.split("/")[1].replace("_", ", "): rows for model, rows in results["classifiers"].items()}
+    styles = _styles(list(named))
+    for ax, (measure, label) in zip(axes.flat, STUDY.items()):
+        for name, rows in named.items():
+            if measure in rows[0]:
+                _band(ax, [row["t"] for row in rows], [Estimate(**row[measure]) for row in rows], name, styles[name])
+        ax.set_xlabel("t")
+        ax.set_title(label, fontsize=11)
+    axes.flat[list(STUDY).index("norm")].set_yscale("log")
+    last = axes.flat[len(STUDY)]
+    for name, rows in named.items():
+        level = rows[min(2, len(rows) - 1)]
+        last.plot(level["spectrum"], label=name, markersize=4, **styles[name])
+    last.set_title(f"spectrum of the gradient, t = {level['t']}", fontsize=11)
+    last.set_xlabel("cycles per image")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=len(named))
+    return fig
+
+
+def _band(ax: Axes, x: Sequence[float], points: Sequence[Estimate], label: str, style: dict[str, Any]) -> None:
+    ax.plot(x, [p.value for p in points], label=label, markersize=4, **style)
+    ax.fill_between(x, [p.low for p in points], [p.high for p in points], color=style["color"], alpha=0.12, linewidth=0)
+
+
+def _truth_style(radius: float | str) -> dict[str, Any]:
+    if radius == "growing":
+        return {"color": plots.COLOURS["classifier-free"], "linestyle": "--", "marker": "v"}
+    key = "vanilla" if radius == 0 else str(radius)
+    return {"color": RADII.get(key, "#4292c6"), "marker": plots.MARKERS["robust" if radius else "vanilla"]}
+
+
+def truth_gradients(results: dict[str, Any]) -> Figure:
+    """The cosine to the exact gradient by noise level, for each world and number of draws."""
+    plan = results["plan"]
+    fig, axes = plots.figure(len(plan["worlds"]), len(plan["draws"]), 10.0, 2.9 * len(plan["worlds"]) + 0.4)
+    for row, world in zip(axes, plan["worlds"]):
+        for ax, draws in zip(row, plan["draws"]):
+            for radius in plan["radii"]:
+                found = [r for r in results["classifiers"]
+                         if (r["world"], r["draws"], r["radius"]) == (world, draws, radius)]  # fmt: skip
+                levels = [level["t"] for level in found[0]["levels"]]
+                seeds = [[level["cosine_own"]["value"] for level in r["levels"]] for r in found]
+                ax.plot(levels, [statistics.fmean(v) for v in zip(*seeds)], label=radius_name(radius), markersize=4,
+                        **_truth_style(radius))  # fmt: skip
+            ax.set_title(f"{world}, {draws:,} draws", fontsize=11)
+            ax.set_xlabel("t")
+        row[0].set_ylabel("cosine to the exact gradient")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=3)
+    return fig
+
+
+def truth_guidance(results: dict[str, Any]) -> Figure:
+    """How far guided samples are from exact conditional ones, against the cosine of the gradient that guided them."""
+    plan = results["plan"]
+    fig, axes = plots.figure(1, len(plan["worlds"]), 11.0, 4.0)
+    for ax, world in zip(axes[0], plan["worlds"]):
+        for radius in plan["radii"]:
+            for draws, fill in zip(plan["draws"], ("none", "full")):
+                found = [r for r in results["classifiers"]
+                         if (r["world"], r["draws"], r["radius"]) == (world, draws, radius)]  # fmt: skip
+                ax.plot([over_levels(r, "cosine_own") for r in found], [r["guided_energy_distance"] for r in found],
+                        **{**_truth_style(radius), "linestyle": "none"}, fillstyle=fill,
+                        label=f"{radius_name(radius)}, {draws:,}")  # fmt: skip
+        ax.set_title(world, fontsize=11)
+        ax.set_xlabel("cosine to the exact gradient")
+        ax.set_yscale("symlog", linthresh=1e-3)
+    axes[0, 0].set_ylabel("energy distance to exact samples")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9)
+    return fig
+
+
+FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
+    "compare_mnist": ("compare_mnist", compare),
+    "compare_mnist_conditional": ("compare_mnist_conditional", compare),
+    "study_mnist": ("study_mnist", study),
+    "truth_gradients": ("truth", truth_gradients),
+    "truth_guidance": ("truth", truth_guidance),
+}
+
+
+def source_of(picture: Path) -> str | None:
+    """The hash that a figure carries."""
+    with Image.open(picture) as image:
+        return image.info.get("results")
+
+
+def draw(results: Path, target: Path) -> list[Path]:
+    """Draw every figure whose file is in the folder `results`; the pictures' paths."""
+    plots.use_style()
+    target.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for name, (file, function) in FIGURES.items():
+        source = results / f"{file}.json"
+        if source.exists():
+            digest = hashlib.sha256(source.read_bytes()).hexdigest()
+            drawn.append(target / f"{name}.png")
+            function(json.loads(source.read_text())).savefig(
+                drawn[-1], dpi=130, metadata={"results": digest, "Software": None}
+            )
+    return drawn
+
+
+if __name__ == "__main__":
+    for picture in draw(ROOT / "results", ROOT / "book" / "figures"):
+        print(picture.relative_to(ROOT))

@@ -1,0 +1,272 @@
+"""Tables and numbers for the pages, each made from one file of `results/` by a function of its own.
+
+In a page, `<!-- fill: results/NAME.json VIEW ARGUMENT -->` calls VIEW below with the file's content and, where it takes
+one, the argument; see `tools.fill`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import t as student
+
+from rgd.report import best_scales, estimate_text
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def guidance(results: dict[str, Any]) -> str:
+    """Each guidance at its best scale, the unguided model, and the held-out images."""
+    best = best_scales(results)
+    rows = [("unguided", "", results["guidance"][0])]
+    for cell in results["guidance"]:
+        if best.get(cell["guidance"]) == cell["scale"]:
+            rows.append((cell["guidance"], f"{cell['scale']:g}", cell))
+    rows.append(("held-out images", "", results["real"]))
+    table = ["| guidance | scale | judge accuracy | FD-judge | precision | recall |", "|---|---|---|---|---|---|"]
+    for name, scale, cell in rows:
+        shown = [estimate_text(cell["accuracy"]), estimate_text(cell["fd_judge"], 1)]
+        shown += [estimate_text(cell[m]) for m in ("precision", "recall")]
+        table.append(f"| {name} | {scale} | {' | '.join(shown)} |")
+    return "\n".join(table)
+
+
+def walk(results: dict[str, Any]) -> str:
+    """What an independent judge sees after a walk along each gradient."""
+    table = ["| gradient | the judge sees the target class | the classifier itself does |", "|---|---|---|"]
+    for kind, share in results["walk"].items():
+        table.append(f"| {kind} | {estimate_text(share['judge'])} | {estimate_text(share['itself'])} |")
+    return "\n".join(table)
+
+
+def origin(results: dict[str, Any]) -> str:
+    """Where the numbers come from, in a sentence."""
+    made, seconds = results["provenance"], sum(results["seconds"].values())
+    return (
+        f"Made on {made['date'][:10]} by `rgd demo --data {results['data']}` at commit {made['commit']}, seed "
+        f"{results['plan']['seed']}, on {made['device']}, in {seconds / 60:.1f} minutes; "
+        f"{results['plan']['samples']} samples for each row, 95 % intervals in brackets."
+    )
+
+
+def models(results: dict[str, Any]) -> str:
+    """All published models in a table."""
+    table = ["| model | what | parameters | file | trained for | images seen |", "|---|---|---|---|---|---|"]
+    for name, model in results["models"].items():
+        made = model["made"]
+        table.append(
+            f"| `{name}` | {model['kind']} | {model['parameters'] / 1e6:.2f} M | {model['bytes'] / 1e6:.1f} MB | "
+            f"{made['hours'] * 60:.0f} minutes | {made['images_seen']:,} |"
+        )
+    return "\n".join(table)
+
+
+def cards(results: dict[str, Any]) -> str:
+    """A card for each published model, from its metadata."""
+    text = []
+    for name, model in results["models"].items():
+        made, recipe = model["made"], model["made"]["made_from"]["recipe"]
+        about = (ROOT / "recipes" / f"{name.replace('/', '_')}.py").read_text().split('"""')[1].strip()
+        rounded = model["precision"] == "float16"
+        text += [
+            f"### `{name}`\n",
+            f"{about}\n",
+            f"- **Made** on {made['date'][:10]} by `rgd train recipes/{name.replace('/', '_')}.py` at commit "
+            f"{made['commit']}, seed {made['seed']}, on {made['device']}, torch {made['torch']}, in "
+            f"{made['hours'] * 60:.0f} minutes: {recipe['training']['steps']:,} steps, {made['images_seen']:,} images.",
+            f"- **Data**: {made['data']}, training split, SHA-256 {made['made_from']['data'][:16]}...",
+            f"- **Objective**: `{recipe['objective']}`.",
+            f"- **File**: {model['bytes'] / 1e6:.2f} MB, {model['parameters']:,} parameters in {model['precision']}"
+            + (
+                f"; rounding changes {model['changed_by_rounding']:.1e} of its answers."
+                if rounded
+                else f", because float16 would change {model['changed_by_rounding']:.1e} of its answers."
+            ),
+            f"- **Measured** on {model['test_images']:,} held-out images: {_quality(model)}.\n",
+        ]
+    return "\n".join(text)
+
+
+def _quality(model: dict[str, Any]) -> str:
+    if model["kind"] == "judge":
+        return f"accuracy {estimate_text(model['accuracy'], 4)}"
+    if model["kind"] == "denoiser":
+        errors = (f"{error:.3f} at t = {t}" for t, error in model["squared_error"].items())
+        return f"mean squared error of the noise {', '.join(errors)}"
+    clean = (f"{estimate['value']:.3f} at t = {t}" for t, estimate in model["accuracy"].items())
+    attacked = (f"{estimate['value']:.3f} at t = {t}" for t, estimate in model["accuracy_attacked"].items())
+    return f"accuracy {', '.join(clean)}; on the first 500 under PGD-7 of the paper's radius {', '.join(attacked)}"
+
+
+def headline(results: dict[str, Any]) -> str:
+    """Each guidance at its best scale, on seeds that did not choose it."""
+    table = [
+        "| guidance | scale | judge accuracy | FD-judge | sFD-judge | precision | recall | images/s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for cell in results["headline"]:
+        shown = [estimate_text(cell["accuracy"], 3), estimate_text(cell["fd"], 1), estimate_text(cell["sfd"], 1)]
+        shown += [estimate_text(cell[name], 3) for name in ("precision", "recall")]
+        speed = sum(seed["images_per_second"] for seed in cell["seeds"]) / len(cell["seeds"])
+        scale = f"{cell['scale']:g}" if cell["scale"] else ""
+        table.append(f"| {cell['name']} | {scale} | {' | '.join(shown)} | {speed:.0f} |")
+    return "\n".join(table)
+
+
+def differences(results: dict[str, Any]) -> str:
+    """Robust minus vanilla, sample by sample."""
+    table = ["| a minus b | FD-judge | accuracy | precision | recall |", "|---|---|---|---|---|"]
+    for row in results["differences"]:
+        shown = [estimate_text(row["fd"], 2)] + [estimate_text(row[n], 3) for n in ("accuracy", "precision", "recall")]
+        table.append(f"| {row['a']} minus {row['b']} | {' | '.join(shown)} |")
+    return "\n".join(table)
+
+
+def value(results: dict[str, Any], where: str) -> str:
+    """One number: `headline/name=robust/fd:1` is the entry of that name in the list `headline`, to one digit."""
+    path, _, digits = where.partition(":")
+    found: Any = results
+    for part in path.split("/"):
+        key, equals, wanted = part.partition("=")
+        if equals:
+            found = next(item for item in found if str(item[key]) == wanted)
+        else:
+            found = found[int(part) if isinstance(found, list) else part]
+    if isinstance(found, dict):
+        return estimate_text(found, int(digits or 2))
+    return f"{found:,.{int(digits)}f}" if digits else f"{found}"
+
+
+def made(results: dict[str, Any]) -> str:
+    """Where an experiment's numbers come from, in a sentence."""
+    origin = results["provenance"]
+    return (
+        f"Made on {origin['date'][:10]} at commit {origin['commit']}, on {origin['device']}, torch {origin['torch']}."
+    )
+
+
+def levels(results: dict[str, Any], name: str) -> str:
+    """One measure of a study: a row for each classifier, a column for each noise level."""
+    columns = [row["t"] for row in next(iter(results["classifiers"].values()))]
+    table = [f"| t | {' | '.join(map(str, columns))} |", "|---" * (len(columns) + 1) + "|"]
+    for model, rows in results["classifiers"].items():
+        if name in rows[0]:
+            cells = [f"{row[name]['value']:.2f} ±{(row[name]['high'] - row[name]['low']) / 2:.2f}" for row in rows]
+            table.append(f"| {model.split('/')[1].replace('_', ', ')} | {' | '.join(cells)} |")
+    return "\n".join(table)
+
+
+def radius_name(radius: float | str) -> str:
+    """How pages and figures call a classifier of the truth's worlds."""
+    return {"0.0": "vanilla", "growing": "robust, growing radius"}.get(str(radius), f"robust, radius {radius}")
+
+
+def over_levels(row: dict[str, Any], name: str) -> float:
+    """The mean over noise levels of one measure of one classifier; some are measured once, without levels."""
+    found = row[name] if name in row else [level[name] for level in row["levels"]]
+    values = [v["value"] if isinstance(v, dict) else v for v in (found if isinstance(found, list) else [found])]
+    return statistics.fmean(values)
+
+
+def interval(values: Sequence[float]) -> dict[str, float]:
+    """The mean of a few independent values, and its 95 % interval by Student's t."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return {"value": mean, "low": math.nan, "high": math.nan}
+    half = float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    return {"value": mean, "low": mean - half, "high": mean + half}
+
+
+def _by_seed(results: dict[str, Any], world: str, draws: int, radius: Any, name: str) -> list[float]:
+    rows = [r for r in results["classifiers"] if (r["world"], r["draws"], r["radius"]) == (world, draws, radius)]
+    return [over_levels(row, name) for row in sorted(rows, key=lambda row: row["seed"])]
+
+
+TRUTH = {
+    "accuracy": "accuracy",
+    "cosine_own": "cosine, own class",
+    "cosine_other": "cosine, another class",
+    "walks_read_by_bayes": "walks that end in the class",
+    "guided_energy_distance": "energy distance x 1000",
+}
+
+
+def truth(results: dict[str, Any], world: str) -> str:
+    """One world: a row for each size of the training set and radius, averaged over noise levels and seeds."""
+    table = [f"| draws | classifier | {' | '.join(TRUTH.values())} |", "|---" * (len(TRUTH) + 2) + "|"]
+    for draws in results["plan"]["draws"]:
+        for radius in results["plan"]["radii"]:
+            cells = []
+            for name in TRUTH:
+                factor = 1000 if "energy" in name else 1
+                found = interval([factor * v for v in _by_seed(results, world, draws, radius, name)])
+                cells.append(f"{found['value']:.{1 if factor > 1 else 3}f}")
+            table.append(f"| {draws:,} | {radius_name(radius)} | {' | '.join(cells)} |")
+    return "\n".join(table)
+
+
+def truth_differences(results: dict[str, Any], name: str) -> str:
+    """Robust minus vanilla in one measure, trained on the same draws: a row for each world and number of draws."""
+    radii = [radius for radius in results["plan"]["radii"] if radius != 0]
+    columns = [radius_name(radius).removeprefix("robust, ") for radius in radii]
+    table = [f"| world | draws | {' | '.join(columns)} |", "|---" * (len(radii) + 2) + "|"]
+    for world in results["plan"]["worlds"]:
+        for draws in results["plan"]["draws"]:
+            plain, cells = _by_seed(results, world, draws, 0.0, name), []
+            for radius in radii:
+                pairs = zip(_by_seed(results, world, draws, radius, name), plain, strict=True)
+                found = interval([robust - vanilla for robust, vanilla in pairs])
+                one = math.isnan(found["low"])
+                cells.append(f"{found['value']:.3f} (one seed)" if one else estimate_text(found, 3))
+            table.append(f"| {world} | {draws:,} | {' | '.join(cells)} |")
+    return "\n".join(table)
+
+
+def cheaper(results: dict[str, Any]) -> str:
+    """What training costs, and what it withstands at noise level zero and one hundred."""
+    table = [
+        "| classifier | objective | minutes | images seen | accuracy at t = 0 | attacked | at t = 100 | attacked |",
+        "|---" * 8 + "|",
+    ]
+    for model, rows in results["classifiers"].items():
+        made = results["made"][model]
+        cells = [
+            estimate_text(row[name], 3)
+            for row in rows
+            if row["t"] in (0, 100)
+            for name in ("accuracy", "accuracy_attacked")
+        ]
+        table.append(
+            f"| {model.split('/')[1]} | `{made['made_from']['recipe']['objective']}` | {made['hours'] * 60:.0f} | "
+            f"{made['images_seen']:,} | {' | '.join(cells)} |"
+        )
+    return "\n".join(table)
+
+
+def _views(functions: Iterable[Callable[..., str]]) -> dict[str, Callable[..., str]]:
+    return {f.__name__: f for f in functions}
+
+
+VIEWS = _views(
+    (
+        guidance,
+        walk,
+        origin,
+        models,
+        cards,
+        headline,
+        differences,
+        value,
+        made,
+        levels,
+        truth,
+        truth_differences,
+        cheaper,
+    )
+)
+TAKES_ARGUMENT = {name for name, view in VIEWS.items() if len(inspect.signature(view).parameters) > 1}
