@@ -89,13 +89,19 @@ class EncoderConfig(_Config):
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeConfig:
-    """A plain convolutional classifier of clean images: it scores samples and never guides."""
+    """A plain convolutional classifier of clean images: it scores samples and never guides.
+
+    Each of `stages` halves the image and has twice the width of the one before; with `pool_early` it halves between its
+    two convolutions, at half the cost, and not after them.
+    """
 
     image_size: int
     in_channels: int
     out_channels: int
     width: int = 32
     features: int = 64
+    stages: int = 2
+    pool_early: bool = False
 
 
 NetworkConfig = UNetConfig | EncoderConfig | JudgeConfig
@@ -409,33 +415,35 @@ class EncoderUNet(_Encoder):
 
 
 class Judge(nn.Module):
-    """x0 -> logits: two convolutional stages and one hidden layer, whose output is the `features`."""
+    """x0 -> logits: convolutional stages and one hidden layer, whose output is the `features`."""
 
     def __init__(self, config: JudgeConfig) -> None:
         super().__init__()
         self.config = config
-        width, bottom = config.width, -(-config.image_size // 4)
-        self.body = nn.Sequential(
-            *self._stage(config.in_channels, width),
-            *self._stage(width, 2 * width),
-            nn.Flatten(),
-            nn.Linear(2 * width * bottom**2, config.features),
-        )
+        layers: list[nn.Module] = []
+        channels, size = config.in_channels, config.image_size
+        for stage in range(config.stages):
+            width = config.width * 2**stage
+            layers += self._stage(channels, width, config.pool_early)
+            channels, size = width, -(-size // 2)
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * size**2, config.features))
         self.head = nn.Sequential(nn.ReLU(), nn.Dropout(0.3), nn.Linear(config.features, config.out_channels))
 
     @staticmethod
-    def _stage(channels: int, width: int) -> list[nn.Module]:
+    def _stage(channels: int, width: int, pool_early: bool) -> list[nn.Module]:
+        pool = nn.MaxPool2d(2, ceil_mode=True)
         layers: list[nn.Module] = []
-        for c in (channels, width):
+        for c, after in ((channels, pool_early), (width, not pool_early)):
             layers += [nn.Conv2d(c, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
-        return [*layers, nn.MaxPool2d(2, ceil_mode=True)]
+            layers += [pool] if after else []
+        return layers
 
     def features(self, x0: Tensor) -> Tensor:
         """The (B, features) representation in which distances are measured."""
         return self.body(x0)
 
     def spatial(self, x0: Tensor) -> Tensor:
-        """Seven channels of the last convolution's output at every place, (B, 7 (H/4) (W/4)): as many as sFID takes."""
+        """Seven channels of the last stage's output at every place, (B, 7 h w): as many as sFID takes."""
         flatten = [type(layer) for layer in self.body].index(nn.Flatten)
         return self.body[:flatten](x0)[:, :7].flatten(1)
 

@@ -45,6 +45,7 @@ class Training:
         accumulate: micro-batches a step, for batches beyond the device's memory.
         clip: largest norm of the gradient, None for no clipping.
         flip: mirror each image left to right with probability 1/2.
+        shift: move each image by up to so many pixels in each direction, its edges reflected.
         precision: "auto" is the fastest that is safe, see `autocast`.
         seed: of everything random.
         save_every: steps between training states, where there is a folder to keep them.
@@ -60,6 +61,7 @@ class Training:
     accumulate: int = 1
     clip: float | None = None
     flip: bool = False
+    shift: int = 0
     precision: Precision = "auto"
     seed: int = 0
     save_every: int = 1000
@@ -344,9 +346,7 @@ def _gradients(run: _Run, objective: Objective, data: Dataset, schedule: Schedul
         random = generator(training.seed, "step", run.step, slot, device=group.device)
         index = batch[slot * size : (slot + 1) * size].to(group.device)
         x0, y = data.x0(index), data.labels[index]
-        if training.flip:
-            mirrored = torch.rand(size, 1, 1, 1, generator=random, device=group.device) < 0.5
-            x0 = torch.where(mirrored, x0.flip(-1), x0)
+        x0 = augment(x0, training, random)
         waiting = micro < training.accumulate - 1 and group.count > 1
         with run.wrapped.no_sync() if waiting else nullcontext():  # type: ignore[operator]
             forked = torch.random.fork_rng() if run.dropout else nullcontext()
@@ -357,6 +357,22 @@ def _gradients(run: _Run, objective: Objective, data: Dataset, schedule: Schedul
             run.scaler.scale(loss.value / training.accumulate).backward()
         losses.append(loss)
     return losses
+
+
+def augment(x0: Tensor, training: Training, generator: torch.Generator) -> Tensor:
+    """Images (B, C, H, W), each mirrored and moved at random, as far as `training` says so."""
+    B, C, H, W = x0.shape
+    if training.flip:
+        mirrored = torch.rand(B, 1, 1, 1, generator=generator, device=x0.device) < 0.5
+        x0 = torch.where(mirrored, x0.flip(-1), x0)
+    if training.shift:
+        reach = training.shift
+        padded = nn.functional.pad(x0, (reach,) * 4, mode="reflect")
+        top, left = torch.randint(2 * reach + 1, (2, B, 1), generator=generator, device=x0.device)
+        rows, columns = top + torch.arange(H, device=x0.device), left + torch.arange(W, device=x0.device)
+        image, channel = torch.arange(B, device=x0.device), torch.arange(C, device=x0.device)
+        x0 = padded[image[:, None, None, None], channel[:, None, None], rows[:, None, :, None], columns[:, None, None]]
+    return x0
 
 
 def _update(run: _Run) -> float:

@@ -105,6 +105,17 @@ def test_judge_takes_any_size(size: int) -> None:
     assert network(xt).shape == (2, 5)
 
 
+@pytest.mark.parametrize(("stages", "early"), [(1, False), (3, False), (3, True)])
+def test_judge_of_any_depth(stages: int, early: bool) -> None:
+    config = JudgeConfig(image_size=9, in_channels=3, out_channels=5, width=4, stages=stages, pool_early=early)
+    network, x0 = awake(config), torch.zeros(2, 3, 9, 9).double()
+    assert network(x0).shape == (2, 5)
+    widths = [layer.out_channels for layer in network.body if isinstance(layer, torch.nn.Conv2d)]
+    assert widths == [4 * 2**i for i in range(stages) for _ in (0, 1)]
+    side = {1: 5, 3: 2}[stages]
+    assert network.spatial(x0).shape == (2, min(7, widths[-1]) * side**2)
+
+
 def test_patches_are_whole_pixels() -> None:
     """The stem sees each pixel once, at the place of its patch."""
     xt = torch.arange(2 * 3 * 5 * 5).reshape(2, 3, 5, 5).float()

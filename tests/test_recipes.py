@@ -37,9 +37,9 @@ def test_recipe_makes_a_network_that_runs_on_its_images(path: Path) -> None:
 
 
 def test_the_papers_networks_have_the_papers_sizes() -> None:
-    assert round(millions(rgd.build(recipes.read(FOLDER / "cifar10_robust.py").network)), 2) == 2.07
+    assert round(millions(rgd.build(recipes.read(FOLDER / "cifar10_paper_robust.py").network)), 2) == 2.07
     # 52.5 M in the paper (truncated), without the null label, which its network has not.
-    ddpm = replace(recipes.read(FOLDER / "cifar10_ddpm.py").network, null_label=False)
+    ddpm = replace(recipes.read(FOLDER / "cifar10_paper_ddpm.py").network, null_label=False)
     assert round(millions(rgd.build(ddpm)), 2) == 52.55
     imagenet = rgd.EncoderConfig(
         image_size=128, in_channels=3, out_channels=1000, model_channels=128, channel_mult=(1, 1, 2, 3, 4),

@@ -27,9 +27,10 @@ from rgd.attacks import L2, PGD
 from rgd.data import Dataset, batch_indices
 from rgd.errors import CheckpointError, DataError, SaveError, TrainingDiverged
 from rgd.networks import EncoderConfig, JudgeConfig, UNetConfig, build
+from rgd.noise import generator
 from rgd.objectives import Loss
 from rgd.processes import Processes
-from rgd.training import Training, TrainStep, fit
+from rgd.training import Training, TrainStep, augment, fit
 
 CONFIG = EncoderConfig(
     image_size=8, in_channels=1, out_channels=10, model_channels=8, num_res_blocks=1, attention_resolutions=(),
@@ -535,6 +536,19 @@ def test_about_half_the_images_are_mirrored(digits: Dataset) -> None:
     assert abs(mirrored.float().mean() - 0.5) < 5 * 0.5 / math.sqrt(400)
     for batch in (mirrored & ~same).split(20):  # each for itself, and not all together
         assert 0 < batch.sum() < 20
+
+
+def test_images_are_moved_each_by_itself_and_no_further_than_asked(digits: Dataset) -> None:
+    x0 = digits.x0(torch.arange(100))
+    moved = augment(x0, Training(steps=1, shift=2), generator(0))
+    padded = np.pad(x0.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
+    ways = [(i, j) for i in range(5) for j in range(5)]
+    where = [
+        [(padded[b, :, i : i + 8, j : j + 8] == moved[b].numpy()).all() for i, j in ways].index(True)
+        for b in range(100)
+    ]
+    assert len(set(where)) > 15
+    assert torch.equal(augment(x0, Training(steps=1), generator(0)), x0)
 
 
 def test_every_micro_batch_has_its_own_dropout(digits: Dataset) -> None:
