@@ -1,8 +1,6 @@
 """What cheaper robust training buys on MNIST: guidance, with the unconditional DDPM."""
 
-from dataclasses import replace
-
-from rgd.comparison import Comparison, Entry
+from rgd.comparison import Comparison, Entry, small
 
 NAMES = ("vanilla", "free", "fgsm", "pgd3", "robust_1")
 experiment = Comparison(
@@ -12,14 +10,4 @@ experiment = Comparison(
     pairs=tuple((name, "robust_1") for name in NAMES[:-1]),
     headline_samples=5000,
 )
-
-# Small and complete.
-quick = replace(
-    experiment,
-    entries=tuple(replace(entry, scales=(8.0,)) for entry in experiment.entries),
-    samples=100,
-    headline_samples=200,
-    headline_seeds=(1,),
-    steps=10,
-    reference=2000,
-)
+quick = small(experiment)

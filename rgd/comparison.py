@@ -35,6 +35,7 @@ from rgd.guidance import (
     grad_log_prob_of_x0,
     guide,
     smooth,
+    unconditional,
 )
 from rgd.metrics import Estimate, Features
 from rgd.networks import Judge
@@ -62,6 +63,7 @@ class Entry:
         guide: the model that guides: a classifier, or the worse denoiser.
         scales: to try.
         interval: of t, where guidance acts.
+        blind: whether the denoiser, one with a null label, is not told the class, and the guide alone decides it.
     """
 
     name: str
@@ -70,10 +72,13 @@ class Entry:
     guide: str | None = None
     scales: tuple[float, ...] = (0.0,)
     interval: tuple[float, float] = (0, math.inf)
+    blind: bool = False
 
     def build(self, model: Callable[[str], Any], scale: float) -> Denoiser:
         """The guided denoiser; `model` gives what a name stands for."""
         denoise, other = model(self.denoiser), None if self.guide is None else model(self.guide)
+        if self.blind:
+            denoise = unconditional(denoise)
         if self.kind == "none":
             return denoise
         if self.kind == "classifier-free":
@@ -186,6 +191,7 @@ class _Bench:
         plan = self.comparison
         return {
             "kind": entry.kind, "scale": scale, "interval": [str(end) for end in entry.interval], "n": n, "seed": seed,
+            "blind": entry.blind,
             "denoiser": self.digests[entry.denoiser], "guide": entry.guide and self.digests[entry.guide],
             "sampler": "dpm_solver", "steps": plan.steps, "judge": self.digests[plan.judge],
             "classes": len(self.data.classes), "shape": self.data.shape,

@@ -244,6 +244,20 @@ def test_every_kind_is_the_guidance_of_its_name() -> None:
         Entry("x", "strong", "classifier").build(model, 1.0)
 
 
+def test_a_blind_denoiser_is_not_told_the_class(runs: Path) -> None:
+    conditional = find("t/conditional", runs).use()
+    entry = Entry("blind", "c", "classifier", "a", (2.0,), blind=True)
+    models = {"c": conditional, "a": find("t/a", runs).network}
+    xt, t, y = noise((4, 1, 8, 8)), torch.tensor([5, 100, 300, 500]), torch.tensor([0, 1, 2, 3])
+    with torch.no_grad():
+        found = entry.build(models.__getitem__, 2.0)(xt, t, y)
+        gradient = guidance.grad_log_prob(models["a"])  # type: ignore[arg-type]
+        expected = guidance.guide(guidance.unconditional(conditional), gradient, 2.0)  # type: ignore[arg-type]
+        told = replace(entry, blind=False).build(models.__getitem__, 2.0)(xt, t, y)
+    torch.testing.assert_close(found.eps, expected(xt, t, y).eps)
+    assert not torch.allclose(found.eps, told.eps)
+
+
 def test_combined_seeds_are_as_sure_as_independent_means() -> None:
     parts = [{"value": v, "low": v - e, "high": v + e, "n": 50, "method": "m"} for v, e in ((1.0, 0.3), (2.0, 0.4))]
     found = combine(parts)

@@ -165,6 +165,11 @@ def source_of(picture: Path) -> str | None:
         return image.info.get("results")
 
 
+def digest_of(results: Path) -> str:
+    """The hash of a file of results."""
+    return hashlib.sha256(results.read_bytes()).hexdigest()
+
+
 def draw(results: Path, target: Path) -> list[Path]:
     """Draw every figure whose file is in the folder `results`; the pictures' paths."""
     plots.use_style()
@@ -173,10 +178,9 @@ def draw(results: Path, target: Path) -> list[Path]:
     for name, (file, function) in FIGURES.items():
         source = results / f"{file}.json"
         if source.exists():
-            digest = hashlib.sha256(source.read_bytes()).hexdigest()
             drawn.append(target / f"{name}.png")
             function(json.loads(source.read_text())).savefig(
-                drawn[-1], dpi=130, metadata={"results": digest, "Software": None}
+                drawn[-1], dpi=130, metadata={"results": digest_of(source), "Software": None}
             )
     return drawn
 

@@ -1,0 +1,205 @@
+"""The tools that turn results into pages: tables say what the file says, and a stale page or figure is noticed."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import scipy.stats
+
+from rgd import plots
+from tools import evidence, figures, fill, views
+
+ROOT = Path(__file__).resolve().parent.parent
+PROVENANCE = {"date": "2026-01-02T03:04:05+00:00", "commit": "abc", "device": "a CPU", "torch": "2.9"}
+
+
+def about(value: float) -> dict[str, Any]:
+    return {"value": value, "low": value - 0.01, "high": value + 0.01, "n": 10, "method": "made up"}
+
+
+def cell(name: str, scale: float, fd: float) -> dict[str, Any]:
+    measures = {"fd": about(fd), "sfd": about(2 * fd), "precision": about(0.7), "recall": about(0.6)}
+    return {"name": name, "scale": scale, "accuracy": about(0.9), **measures, "images_per_second": 40.0}
+
+
+COMPARED: dict[str, Any] = {
+    "plan": {"entries": [{"name": name, "guide": None} for name in ("none", "vanilla", "robust", "robust, radius 1")]},
+    "sweep": [cell("none", 0.0, 90.0)]
+    + [cell(n, s, f) for n in ("vanilla", "robust", "robust, radius 1") for s, f in ((1.0, 9.0), (2.0, 3.5))],
+    "headline": [
+        {**cell(name, 0.0 if name == "none" else 2.0, fd), "seeds": [{"images_per_second": v} for v in (30.0, 50.0)]}
+        for name, fd in (("none", 80.0), ("vanilla", 4.0), ("robust", 3.0), ("robust, radius 1", 5.0))
+    ],
+    "real": {"accuracy": about(0.99), "fd": about(1.0), "precision": about(0.8), "recall": about(0.9)},
+    "differences": [
+        {"a": "robust", "b": "vanilla", **{n: about(-1.0) for n in ("fd", "accuracy", "precision", "recall")}}
+    ],
+    "provenance": PROVENANCE,
+}  # fmt: skip
+STUDIED: dict[str, Any] = {
+    "classifiers": {
+        f"mnist/{name}": [
+            {"t": t, **{m: about(0.5 + t / 1000) for m in figures.STUDY if m != "cosine_of_twins" or name == "robust"},
+             "spectrum": [0.5, 0.3, 0.2]}
+            for t in (0, 100)
+        ]
+        for name in ("vanilla", "robust", "robust_1")
+    },
+    "made": {
+        f"mnist/{name}": {"hours": 0.5, "images_seen": 1000, "made_from": {"recipe": {"objective": "Some()"}}}
+        for name in ("vanilla", "robust", "robust_1")
+    },
+    "provenance": PROVENANCE,
+}  # fmt: skip
+
+
+def learned(world: str, draws: int, radius: float | str, seed: int) -> dict[str, Any]:
+    cosine = 0.5 + 0.1 * (radius != 0) + 0.01 * seed * (1 + (radius != 0))
+    row = {"accuracy": about(0.8), "cosine_own": about(cosine), "cosine_other": about(0.4)}
+    return {
+        "world": world, "draws": draws, "radius": radius, "seed": seed,
+        "levels": [{"t": 0, **row}, {"t": 100, **row, "cosine_own": about(cosine + 0.2)}],
+        "walks_read_by_bayes": about(0.25), "guided_right": about(0.75), "guided_energy_distance": 0.125,
+    }  # fmt: skip
+
+
+KNOWN: dict[str, Any] = {
+    "plan": {"worlds": ["plane", "sphere"], "draws": [10, 1000], "radii": [0.0, 0.5, "growing"]},
+    "classifiers": [
+        learned(world, draws, radius, seed)
+        for world in ("plane", "sphere")
+        for draws in (10, 1000)
+        for radius in (0.0, 0.5, "growing")
+        for seed in (0, 1, 2)
+    ],
+    "provenance": PROVENANCE,
+}  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "results").mkdir()
+    for name, content in (("compare", COMPARED), ("study", STUDIED), ("truth", KNOWN)):
+        (tmp_path / "results" / f"{name}.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def test_a_block_and_a_number_in_a_sentence_are_filled(project: Path) -> None:
+    page = (
+        "Before <!-- fill: results/compare.json value headline/name=robust, radius 1/fd:1 -->old<!-- /fill --> it.\n\n"
+        "<!-- fill: results/compare.json differences -->\nold\n<!-- /fill -->\n"
+    )
+    once = fill.fill(page, project)
+    assert "-->5.0 (5.0 to 5.0)<!-- /fill --> it." in once
+    assert "| robust minus vanilla | -1.00 (-1.01 to -0.99) |" in once
+    assert "old" not in once
+    assert fill.fill(once, project) == once
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "results/compare.json value headline/name=nobody/fd",
+        "results/compare.json value headline/name=robust/nothing",
+        "results/compare.json value",
+        "results/compare.json differences argument",
+        "results/compare.json no_such_view",
+        "results/none.json differences",
+    ],
+)
+def test_a_block_that_cannot_be_filled_is_an_error_that_names_it(block: str, project: Path) -> None:
+    page = f"<!-- fill: {block} -->old<!-- /fill -->"
+    with pytest.raises(ValueError, match=block.split()[0]):
+        fill.fill(page, project)
+    assert "(not measured)" in fill.fill(page, project, strict=False)
+
+
+def test_numbers_are_found_by_path() -> None:
+    assert views.value(COMPARED, "sweep/1/scale") == "1.0"
+    assert views.value(COMPARED, "headline/name=vanilla/fd:2") == "4.00 (3.99 to 4.01)"
+    assert views.value({"a": {"b": 12345.678}}, "a/b:1") == "12,345.7"
+
+
+def test_headline_has_a_row_for_each_guidance() -> None:
+    *_, last = views.headline(COMPARED).splitlines()
+    assert last.startswith("| robust, radius 1 | 2 | 0.900 (0.890 to 0.910) | 5.0 (5.0 to 5.0) | 10.0 ")
+    assert last.endswith("| 40 |")
+
+
+def test_levels_has_a_column_for_each_level_and_leaves_out_what_was_not_measured() -> None:
+    table = views.levels(STUDIED, "norm").splitlines()
+    assert table[0] == "| t | 0 | 100 |"
+    assert table[4] == "| robust, 1 | 0.50 ±0.01 | 0.60 ±0.01 |"
+    twins = views.levels(STUDIED, "cosine_of_twins").splitlines()
+    assert [line.split("|")[1].strip() for line in twins[2:]] == ["robust"]
+
+
+def test_the_truth_is_averaged_over_levels_and_seeds() -> None:
+    table = views.truth(KNOWN, "plane").splitlines()
+    assert len(table) == 2 + 2 * 3
+    assert table[2] == "| 10 | vanilla | 0.800 | 0.610 | 0.400 | 0.250 | 125.0 |"
+    assert table[4].startswith("| 10 | robust, growing radius | 0.800 | 0.720 |")
+
+
+def test_differences_are_between_classifiers_of_one_seed() -> None:
+    row = views.truth_differences(KNOWN, "cosine_own").splitlines()[2]
+    differences = [0.1 + 0.01 * seed for seed in range(3)]
+    expected = scipy.stats.ttest_1samp(differences, 0).confidence_interval()
+    assert row.startswith(f"| plane | 10 | 0.110 ({expected.low:.3f} to {expected.high:.3f}) |")
+    one = {**KNOWN, "classifiers": [row for row in KNOWN["classifiers"] if row["seed"] == 0]}
+    assert "0.100 (one seed)" in views.truth_differences(one, "cosine_own")
+
+
+def test_intervals_need_more_than_one_value() -> None:
+    assert math.isnan(views.interval([1.0])["low"])
+    found = views.interval([1.0, 2.0, 4.0])
+    expected = scipy.stats.ttest_1samp([1.0, 2.0, 4.0], 0).confidence_interval()
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+
+
+def test_the_price_of_robustness() -> None:
+    *_, row = views.cheaper(STUDIED).splitlines()
+    cells = [text.strip() for text in row.strip("|").split("|")]
+    assert cells[:4] == ["robust_1", "`Some()`", "30", "1,000"]
+    assert cells[4:] == [*["0.500 (0.490 to 0.510)"] * 2, *["0.600 (0.590 to 0.610)"] * 2]
+
+
+@pytest.mark.parametrize(
+    ("function", "content", "lines"),
+    [
+        (figures.compare, COMPARED, 2 * (4 + 4 + 1)),
+        (figures.study, STUDIED, 3 * len(figures.STUDY) - 2 + 3),
+        (figures.truth_gradients, KNOWN, 2 * 2 * 3),
+        (figures.truth_guidance, KNOWN, 2 * 2 * 3),
+    ],
+)
+def test_figures_draw_every_row(function: Any, content: dict[str, Any], lines: int) -> None:
+    plots.use_style()
+    assert sum(len(ax.lines) for ax in function(content).axes) == lines
+
+
+def test_figures_carry_the_hash_of_their_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "FIGURES", {"f": ("truth", figures.truth_guidance), "none": ("none", figures.study)})
+    (drawn,) = figures.draw(project / "results", project / "figures")
+    assert drawn == project / "figures" / "f.png"
+    assert figures.source_of(drawn) == figures.digest_of(project / "results" / "truth.json")
+
+
+def test_the_books_figures_are_those_of_the_results() -> None:
+    for name, (file, _) in figures.FIGURES.items():
+        source, picture = ROOT / "results" / f"{file}.json", ROOT / "book" / "figures" / f"{name}.png"
+        assert source.exists() == picture.exists(), f"run python -m tools.figures: {name}"
+        if source.exists():
+            assert figures.source_of(picture) == figures.digest_of(source), f"run python -m tools.figures: {name}"
+
+
+def test_every_experiment_of_the_evidence_has_a_recipe_and_so_have_its_models() -> None:
+    for name in evidence.EXPERIMENTS:
+        for quick in (False, True):
+            plan = evidence.experiments.read(ROOT / "recipes" / f"{name}.py", quick)
+            for model in evidence.experiments.models(plan):
+                assert evidence.recipe_of(model).name == model
