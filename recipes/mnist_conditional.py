@@ -12,4 +12,5 @@ recipe = replace(
     name="mnist/conditional",
     network=replace(unconditional.network, num_classes=10, null_label=True),
     objective=Denoising(conditional=True, label_dropout=0.1),
+    training=replace(unconditional.training, steps=5_000),
 )

@@ -7,5 +7,5 @@ from rgd.truth import Experiment
 experiment = Experiment()
 # Small and complete.
 quick = replace(
-    experiment, radii=(0.0, 0.5), draws=(1500,), seeds=(0,), steps=60, levels=(0, 100, 300), points=200, samples=100
+    experiment, radii=(0.0, 0.1), draws=(1500,), seeds=(0,), steps=60, levels=(0, 100, 300), points=200, samples=100
 )

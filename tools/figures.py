@@ -22,7 +22,7 @@ from rgd.metrics import Estimate
 from tools.views import over_levels, radius_name
 
 ROOT = Path(__file__).resolve().parent.parent
-RADII = {"vanilla": plots.COLOURS["vanilla"], "0.25": "#9ecae1", "0.5": "#4292c6", "1.0": "#2171b5", "2.0": "#08306b"}
+RADII = {"vanilla": plots.COLOURS["vanilla"], "0.05": "#9ecae1", "0.1": "#4292c6", "0.2": "#2171b5", "0.4": "#08306b"}
 DASHES = ("-", "--", ":", "-.", (0, (1, 3)))
 
 

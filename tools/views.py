@@ -162,8 +162,8 @@ def levels(results: dict[str, Any], name: str) -> str:
 
 
 def radius_name(radius: float | str) -> str:
-    """How pages and figures call a classifier of the truth's worlds."""
-    return {"0.0": "vanilla", "growing": "robust, growing radius"}.get(str(radius), f"robust, radius {radius}")
+    """How pages call a classifier of the truth's worlds; its radius is a share of the way between two classes."""
+    return {"0.0": "vanilla", "growing": "robust, growing radius"}.get(str(radius), f"robust, {radius} of the way")
 
 
 def over_levels(row: dict[str, Any], name: str) -> float:
