@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test lint fix book benchmark clean
+.PHONY: help demo test results fix book benchmark clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -32,6 +32,9 @@ test: .venv/.installed-test  ## lint, types, the whole suite, and every notebook
 fix: .venv/.installed-test  ## format, and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+results: .venv/.installed-base  ## every recipe and experiment, small but complete, in build/results
+	$(BIN)/python -m tools.evidence --quick
 
 book: .venv/.installed-book  ## the site, in build/book/_build/html
 	$(BIN)/jupyter-book build . -W -n --path-output build/book

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,6 @@ def test_a_block_and_a_number_in_a_sentence_are_filled(project: Path) -> None:
         "results/compare.json value",
         "results/compare.json differences argument",
         "results/compare.json no_such_view",
-        "results/none.json differences",
     ],
 )
 def test_a_block_that_cannot_be_filled_is_an_error_that_names_it(block: str, project: Path) -> None:
@@ -116,6 +116,14 @@ def test_a_block_that_cannot_be_filled_is_an_error_that_names_it(block: str, pro
     with pytest.raises(ValueError, match=block.split()[0]):
         fill.fill(page, project)
     assert "(not measured)" in fill.fill(page, project, strict=False)
+
+
+def test_what_was_not_measured_says_so_and_no_page_of_the_book_does(project: Path) -> None:
+    assert fill.MISSING in fill.fill("<!-- fill: results/none.json made -->old<!-- /fill -->", project)
+    listed = re.findall(r"(?:root|file): (book/\S+)", (ROOT / "_toc.yml").read_text())
+    assert len(listed) > 3
+    for page in ["README", *listed]:
+        assert fill.MISSING not in (ROOT / f"{page}.md").read_text(), page
 
 
 def test_numbers_are_found_by_path() -> None:

@@ -15,27 +15,30 @@ from pathlib import Path
 from tools.views import TAKES_ARGUMENT, VIEWS
 
 ROOT = Path(__file__).resolve().parent.parent
+MISSING = "(not measured)"
 BLOCK = re.compile(r"(<!-- fill: (\S+) (\w+)(?: ([^>]*?))? -->)(\n?).*?(<!-- /fill -->)", re.DOTALL)
 
 
 def fill(text: str, root: Path = ROOT, strict: bool = True) -> str:
-    """The text with every block made anew.
+    """The text with every block made anew. Where there is no such file of results yet, the block says so.
 
     Raises:
-        ValueError: for a block that no view can fill, saying which; without `strict` it says so in its place.
+        ValueError: for a block that no view can fill, saying which; without `strict` the block says so too.
     """
 
     def made(match: re.Match[str]) -> str:
         opening, file, view, argument, newline, closing = match.groups()
+        if not (root / file).exists():
+            return f"{opening}{newline}{MISSING}{newline}{closing}"
         try:
             if (argument is not None) != (view in TAKES_ARGUMENT):
                 raise ValueError(f"{view} takes {'an' if view in TAKES_ARGUMENT else 'no'} argument")
             arguments = () if argument is None else (argument,)
             found = VIEWS[view](json.loads((root / file).read_text()), *arguments)
-        except (LookupError, StopIteration, ValueError, OSError) as error:
+        except (LookupError, StopIteration, ValueError) as error:
             if strict:
                 raise ValueError(f"cannot fill {opening}: {error!r}") from error
-            found = "(not measured)"
+            found = MISSING
         return f"{opening}{newline}{found}{newline}{closing}"
 
     return BLOCK.sub(made, text)

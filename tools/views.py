@@ -72,6 +72,7 @@ def cards(results: dict[str, Any]) -> str:
     for name, model in results["models"].items():
         made, recipe = model["made"], model["made"]["made_from"]["recipe"]
         about = (ROOT / "recipes" / f"{name.replace('/', '_')}.py").read_text().split('"""')[1].strip()
+        changed = f"{model['changed_by_rounding']:.1e}" if model["changed_by_rounding"] else "none"
         rounded = model["precision"] == "float16"
         text += [
             f"### `{name}`\n",
@@ -83,9 +84,9 @@ def cards(results: dict[str, Any]) -> str:
             f"- **Objective**: `{recipe['objective']}`.",
             f"- **File**: {model['bytes'] / 1e6:.2f} MB, {model['parameters']:,} parameters in {model['precision']}"
             + (
-                f"; rounding changes {model['changed_by_rounding']:.1e} of its answers."
+                f"; rounding changes {changed} of its answers."
                 if rounded
-                else f", because float16 would change {model['changed_by_rounding']:.1e} of its answers."
+                else f", because float16 would change {changed} of its answers."
             ),
             f"- **Measured** on {model['test_images']:,} held-out images: {_quality(model)}.\n",
         ]
