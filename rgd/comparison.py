@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from rgd import checkpoints, metrics, plots, zoo
 from rgd import data as datasets
@@ -48,6 +48,7 @@ from rgd.training import autocast
 Kind = Literal["none", "classifier", "through x0", "at x0", "classifier-free", "autoguidance"]
 SWEEP = ("fd", "sfd", "precision", "recall", "accuracy")
 HEADLINE = (*SWEEP, "kid")
+INCEPTION = {"fid": "fd", "kid_inception": "kid"}  # in the headline, where Inception looks too
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ class Comparison:
         steps: of DPM-Solver++(2M).
         reference: how many training images distances are measured to, the first ones.
         batch_size: images at a time.
+        inception: whether headline samples are also measured in Inception's features, so that a FID can be told: for a
+            GPU, and see `rgd.metrics.load_inception` for the weights.
     """
 
     data: str
@@ -124,6 +127,7 @@ class Comparison:
     steps: int = 20
     reference: int = 10_000
     batch_size: int = 250
+    inception: bool = False
 
     def __post_init__(self) -> None:
         names = [entry.name for entry in self.entries]
@@ -177,8 +181,11 @@ class _Bench:
         judge = self.models[comparison.judge].network
         if not isinstance(judge, Judge):
             raise CheckpointError(f"{comparison.judge} holds a {type(judge).__name__}, where a judge is needed")
-        self.judge = judge
-        self.reference = metrics.extract(self.data.take(comparison.reference), judge)
+        self.eyes: dict[str, nn.Module] = {"judge": judge}
+        if comparison.inception:
+            self.eyes["inception"] = metrics.load_inception().to(processes().device)
+        known = self.data.take(comparison.reference)
+        self.references = {name: metrics.extract(known, eye) for name, eye in self.eyes.items()}
 
     def build(self, entry: Entry, scale: float) -> Denoiser:
         return entry.build(lambda name: self.models[name].use(), scale)
@@ -191,7 +198,7 @@ class _Bench:
         plan = self.comparison
         return {
             "kind": entry.kind, "scale": scale, "interval": [str(end) for end in entry.interval], "n": n, "seed": seed,
-            "blind": entry.blind,
+            "blind": entry.blind, "inception": plan.inception,
             "denoiser": self.digests[entry.denoiser], "guide": entry.guide and self.digests[entry.guide],
             "sampler": "dpm_solver", "steps": plan.steps, "judge": self.digests[plan.judge],
             "classes": len(self.data.classes), "shape": self.data.shape,
@@ -201,8 +208,8 @@ class _Bench:
         """Where a cell's samples are kept: what the judge saw in them, and the first images themselves."""
         return self.folder / "samples" / f"{content_key(self.key(entry, scale, seed, n))}.safetensors"
 
-    def seen(self, entry: Entry, scale: float, seed: int, n: int) -> tuple[Features, float]:
-        """What the judge sees in a cell's samples, and how many images a second were drawn."""
+    def seen(self, entry: Entry, scale: float, seed: int, n: int) -> tuple[dict[str, Features], float]:
+        """What judge and Inception see in a cell's samples, and how many images a second were drawn."""
         group, plan = processes(), self.comparison
         path = self.file(entry, scale, seed, n)
         labels = torch.arange(n) % len(self.data.classes)
@@ -217,19 +224,28 @@ class _Bench:
                 )  # fmt: skip
             speed = n / (time.perf_counter() - began)
             if group.rank == 0:
-                found = metrics.extract(images, self.judge, labels=labels)
-                kept: dict[str, Tensor] = {"features": found.features, "logits": found.logits}
-                if found.spatial is not None:
-                    kept["spatial"] = found.spatial
-                kept = {name: tensor.float() for name, tensor in kept.items()}
-                kept["first"] = metrics.quantise(images[:100])
+                kept = {"first": metrics.quantise(images[:100])}
+                for eye, network in self.eyes.items():
+                    found = metrics.extract(images, network, labels=labels)
+                    for part in ("features", "logits", "spatial"):
+                        if getattr(found, part) is not None:
+                            kept[f"{eye}/{part}"] = getattr(found, part).float()
                 checkpoints.write(path, kept, {"images_per_second": speed, **provenance()})
             group.wait()
         tensors, metadata = checkpoints.read(path)
-        first = tensors.pop("first")
-        double = {name: tensor.double() for name, tensor in tensors.items()}
-        seen = Features(source=self.reference.source, shape=tuple(first.shape[1:]), labels=labels, **double)
+        seen = {}
+        for eye, reference in self.references.items():
+            parts = {name.split("/")[1]: v.double() for name, v in tensors.items() if name.startswith(f"{eye}/")}
+            seen[eye] = Features(source=reference.source, shape=self.data.shape, labels=labels, **parts)
         return seen, metadata["images_per_second"]
+
+    def measure(self, names: Sequence[str], seen: Mapping[str, Features]) -> dict[str, Estimate]:
+        """Each metric of what was seen, by the judge's features or by Inception's."""
+        found = {}
+        for name in names:
+            eye = "inception" if name in INCEPTION else "judge"
+            found[name] = metrics.estimate(INCEPTION.get(name, name), seen[eye], self.references[eye])
+        return found
 
     def shared(self, kind: str, key: object, compute: Callable[[], Any]) -> Any:
         """A JSON value computed once, by the first process, and read by all."""
@@ -243,18 +259,18 @@ class _Bench:
         plan = self.comparison
         seen, speed = self.seen(entry, scale, seed, n)
         key = [self.key(entry, scale, seed, n), names, self.data.digest, plan.reference]
-        scores = self.shared(
-            "scores", key, lambda: {name: metrics.estimate(name, seen, self.reference) for name in names}
-        )
+        scores = self.shared("scores", key, lambda: self.measure(names, seen))
         return {"name": entry.name, "scale": scale, "seed": seed, "samples": n, "images_per_second": speed, **scores}
 
     def difference(self, a: tuple[Entry, float], b: tuple[Entry, float], seed: int, n: int) -> dict[str, Any]:
         """a minus b, sample by sample."""
         keys = [self.key(entry, scale, seed, n) for entry, scale in (a, b)]
-        first, second = (self.seen(entry, scale, seed, n)[0] for entry, scale in (a, b))  # all processes take part
+        # All processes take part.
+        first, second = (self.seen(entry, scale, seed, n)[0]["judge"] for entry, scale in (a, b))
 
         def compute() -> dict[str, Any]:
-            return {name: metrics.paired_difference(name, first, second, self.reference) for name in SWEEP}
+            reference = self.references["judge"]
+            return {name: metrics.paired_difference(name, first, second, reference) for name in SWEEP}
 
         return self.shared("differences", [keys, SWEEP, self.data.digest, self.comparison.reference], compute)
 
@@ -333,12 +349,12 @@ def run(
         bench.score(entry, scale, plan.seed, plan.samples, SWEEP) for entry in plan.entries for scale in entry.scales
     ]
     best, entries = best_scales(sweep), {entry.name: entry for entry in plan.entries}
-    headline = []
+    headline, names = [], (*HEADLINE, *(INCEPTION if plan.inception else ()))
     for entry in plan.entries:
         cells = [
-            bench.score(entry, best[entry.name], seed, plan.headline_samples, HEADLINE) for seed in plan.headline_seeds
+            bench.score(entry, best[entry.name], seed, plan.headline_samples, names) for seed in plan.headline_seeds
         ]
-        means = {name: combine([cell[name] for cell in cells]).to_json() for name in HEADLINE}
+        means = {name: combine([cell[name] for cell in cells]).to_json() for name in names}
         headline.append({"name": entry.name, "scale": best[entry.name], **means, "seeds": cells})
     differences = []
     for a, b in plan.pairs:
@@ -346,17 +362,16 @@ def run(
         parts = [bench.difference(*ends, seed, plan.headline_samples) for seed in plan.headline_seeds]
         means = {name: combine([part[name] for part in parts]).to_json() for name in SWEEP}
         differences.append({"a": a, "b": b, **means, "seeds": parts})
-    real = metrics.extract(
-        datasets.load(plan.data, "test"), bench.judge, labels=datasets.load(plan.data, "test").labels
-    )
+    test = datasets.load(plan.data, "test")
+    real = {eye: metrics.extract(test, network, labels=test.labels) for eye, network in bench.eyes.items()}
     results = {
         "data": plan.data,
         "plan": {**asdict(plan), "entries": [_plain(entry) for entry in plan.entries]},
         "weights": bench.digests,
         "made": {name: model.provenance for name, model in bench.models.items()},
         "real": bench.shared(
-            "scores", ["real", bench.digests[plan.judge], bench.data.digest, plan.reference],
-            lambda: {name: metrics.estimate(name, real, bench.reference) for name in SWEEP},
+            "scores", ["real", bench.digests[plan.judge], bench.data.digest, plan.reference, names],
+            lambda: bench.measure(names, real),
         ),
         "sweep": sweep,
         "headline": headline,

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch_fidelity
 
 from rgd import checkpoints, cli, comparison, guidance, metrics, recipes, zoo
 from rgd.checkpoints import Model
@@ -256,6 +257,36 @@ def test_a_blind_denoiser_is_not_told_the_class(runs: Path) -> None:
         told = replace(entry, blind=False).build(models.__getitem__, 2.0)(xt, t, y)
     torch.testing.assert_close(found.eps, expected(xt, t, y).eps)
     assert not torch.allclose(found.eps, told.eps)
+
+
+class StandIn(torch_fidelity.FeatureExtractorBase):
+    """In Inception's place: three channels of bytes in, a few features and logits out."""
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str, ...]:
+        return "2048", "logits_unbiased"
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        flat = images[:, 0].flatten(1).float() / 255
+        return flat[:, 20:28], flat[:, :10]
+
+
+def test_inception_looks_too_where_it_is_asked(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inception = StandIn("stand-in", ["2048", "logits_unbiased"])
+    monkeypatch.setattr(metrics, "load_inception", lambda: inception)
+    monkeypatch.setattr(metrics, "KID_SIZE", 20)
+    plan = replace(PLAN, entries=PLAN.entries[:1], pairs=(), headline_seeds=(1,), inception=True)
+    found = run(plan, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    (cell,) = found["headline"][0]["seeds"]
+    denoise = find("t/ddpm", runs).use()
+    labels = torch.arange(30) % 10
+    images = sample(denoise, (30, 1, 8, 8), labels, sampler=dpm_solver, steps=3, seed=1, batch_size=16, progress=False)  # type: ignore[arg-type]
+    expected = metrics.evaluate(images, load("digits").take(100), inception=inception, metrics=["fd"])
+    assert cell["fid"]["value"] == pytest.approx(expected["fid"].value, rel=1e-5)
+    assert "inception" in cell["kid_inception"]["method"]
+    assert "judge" in cell["fd"]["method"]
+    assert "fid" in found["real"]
+    assert "fid" not in found["sweep"][0]
 
 
 def test_combined_seeds_are_as_sure_as_independent_means() -> None:

@@ -105,17 +105,17 @@ def _quality(model: dict[str, Any]) -> str:
 
 
 def headline(results: dict[str, Any]) -> str:
-    """Each guidance at its best scale, on seeds that did not choose it."""
-    table = [
-        "| guidance | scale | judge accuracy | FD-judge | sFD-judge | precision | recall | images/s |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    """Each guidance at its best scale, on seeds that did not choose it; FID where Inception looked too."""
+    columns = {"accuracy": "judge accuracy", "fd": "FD-judge", "sfd": "sFD-judge", "fid": "FID"}
+    columns |= {"precision": "precision", "recall": "recall"}
+    shown = [name for name in columns if name in results["headline"][0]]
+    table = [f"| guidance | scale | {' | '.join(columns[name] for name in shown)} | images/s |"]
+    table.append("|---" * (len(shown) + 3) + "|")
     for cell in results["headline"]:
-        shown = [estimate_text(cell["accuracy"], 3), estimate_text(cell["fd"], 1), estimate_text(cell["sfd"], 1)]
-        shown += [estimate_text(cell[name], 3) for name in ("precision", "recall")]
+        cells = [estimate_text(cell[name], 1 if name in ("fd", "sfd", "fid") else 3) for name in shown]
         speed = sum(seed["images_per_second"] for seed in cell["seeds"]) / len(cell["seeds"])
         scale = f"{cell['scale']:g}" if cell["scale"] else ""
-        table.append(f"| {cell['name']} | {scale} | {' | '.join(shown)} | {speed:.0f} |")
+        table.append(f"| {cell['name']} | {scale} | {' | '.join(cells)} | {speed:.0f} |")
     return "\n".join(table)
 
 
