@@ -4,14 +4,16 @@ The gradient decides: a denoiser is steered by grad_xt log p(y | xt, t), and wha
 the classifier was trained. The modules in the order in which data flows through them:
 
 `data`, `schedule`, `networks`, `denoiser`, `objectives`, `training`, `attacks`, `guidance`, `samplers`, `gradients`,
-`metrics`, `plots`; beside them `mixture` (the oracle), `checkpoints`, `zoo`, `recipes`, `demo` and `cli`.
+`metrics`, `plots`; beside them `mixture` (the oracle), `checkpoints`, `zoo`,
+`recipes`, `exercises`, `widgets`, `demo` and `cli`.
 """
 
 from importlib.metadata import PackageNotFoundError, version
 
-from rgd import checkpoints, data, errors, gradients, metrics, objectives, schedule, zoo
+from rgd import checkpoints, data, errors, gradients, metrics, objectives, schedule, widgets, zoo
 from rgd.attacks import L2, PGD, GrowingRadius, Linf, fgsm, pgd
 from rgd.denoiser import Denoiser, NetworkDenoiser, Prediction
+from rgd.exercises import check
 from rgd.guidance import (
     autoguidance,
     classifier_free,
@@ -57,6 +59,7 @@ __all__ = [
     "UNetConfig",
     "autoguidance",
     "build",
+    "check",
     "checkpoints",
     "classifier_free",
     "data",
@@ -83,5 +86,6 @@ __all__ = [
     "schedule",
     "smooth",
     "unconditional",
+    "widgets",
     "zoo",
 ]

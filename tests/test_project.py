@@ -23,9 +23,9 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 # Data flows this way, and so do imports.
 ORDER = [
-    "errors", "noise", "schedule", "data", "networks", "denoiser", "attacks", "guidance", "mixture", "processes",
-    "objectives", "checkpoints", "zoo", "training", "samplers", "gradients", "metrics", "plots", "profiles", "recipes",
-    "comparison", "study", "truth", "experiments", "report", "demo", "cli",
+    "errors", "exercises", "noise", "schedule", "data", "networks", "denoiser", "attacks", "guidance", "mixture",
+    "processes", "objectives", "checkpoints", "zoo", "training", "samplers", "gradients", "metrics", "plots",
+    "widgets", "profiles", "recipes", "comparison", "study", "truth", "experiments", "report", "demo", "cli",
 ]  # fmt: skip
 
 

@@ -1,0 +1,26 @@
+"""Self-tests for the book's exercises: does an answer agree with what is expected?"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def check(name: str, answer: Tensor | float | None, expected: Tensor | float, tolerance: float = 1e-6) -> bool:
+    """Print, and return, whether an answer is right. None, what an empty function returns, is not answered yet.
+
+    Args:
+        name: of the exercise.
+        tolerance: largest difference from the expected values, relative to the largest of them (or to 1).
+    """
+    if answer is None:
+        print(f"{name}: not answered yet")
+        return False
+    found, wanted = (torch.as_tensor(v).detach().double().cpu() for v in (answer, expected))
+    if found.shape != wanted.shape:
+        print(f"{name}: not yet. The shape is {tuple(found.shape)}, and should be {tuple(wanted.shape)}")
+        return False
+    difference = (found - wanted).abs().max()
+    right = bool(difference <= tolerance * wanted.abs().max().clamp_min(1))  # NaN compares as false
+    print(f"{name}: right" if right else f"{name}: not yet. The largest difference is {difference:.2g}")
+    return right
