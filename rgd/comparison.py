@@ -4,7 +4,8 @@ A `Comparison` names ways to guide and the scales to try. `run` first sweeps: ev
 Then each way's best scale (least FD-judge) is drawn anew, with more samples and on other seeds, so that the choice of
 the scale flatters nobody; these are the headline numbers, and `pairs` are subtracted sample by sample. Every cell is
 kept under a hash of all that it depends on: a run that was stopped goes on, and a changed model is computed anew.
-Under `accelerate launch` the processes share the sampling.
+Scores are small and do not need the samples they came from, so that work can go on where only they were kept. Under
+`accelerate launch` the processes share the sampling.
 """
 
 from __future__ import annotations
@@ -204,14 +205,14 @@ class _Bench:
             "classes": len(self.data.classes), "shape": self.data.shape,
         }  # fmt: skip
 
-    def file(self, entry: Entry, scale: float, seed: int, n: int) -> Path:
-        """Where a cell's samples are kept: what the judge saw in them, and the first images themselves."""
-        return self.folder / "samples" / f"{content_key(self.key(entry, scale, seed, n))}.safetensors"
+    def file(self, kind: str, entry: Entry, scale: float, seed: int, n: int) -> Path:
+        """Where a cell keeps its "samples", that is what the judge saw in them, and the "first" images themselves."""
+        return self.folder / kind / f"{content_key(self.key(entry, scale, seed, n))}.safetensors"
 
     def seen(self, entry: Entry, scale: float, seed: int, n: int) -> tuple[dict[str, Features], float]:
         """What judge and Inception see in a cell's samples, and how many images a second were drawn."""
         group, plan = processes(), self.comparison
-        path = self.file(entry, scale, seed, n)
+        path = self.file("samples", entry, scale, seed, n)
         labels = torch.arange(n) % len(self.data.classes)
         group.wait()  # until nobody is writing what all are about to look for
         if not path.exists():
@@ -224,12 +225,14 @@ class _Bench:
                 )  # fmt: skip
             speed = n / (time.perf_counter() - began)
             if group.rank == 0:
-                kept = {"first": metrics.quantise(images[:100])}
+                kept = {}
                 for eye, network in self.eyes.items():
                     found = metrics.extract(images, network, labels=labels)
                     for part in ("features", "logits", "spatial"):
                         if getattr(found, part) is not None:
                             kept[f"{eye}/{part}"] = getattr(found, part).float()
+                first = {"images": metrics.quantise(images[:100])}
+                checkpoints.write(self.file("first", entry, scale, seed, n), first, provenance())
                 checkpoints.write(path, kept, {"images_per_second": speed, **provenance()})
             group.wait()
         tensors, metadata = checkpoints.read(path)
@@ -248,27 +251,37 @@ class _Bench:
         return found
 
     def shared(self, kind: str, key: object, compute: Callable[[], Any]) -> Any:
-        """A JSON value computed once, by the first process, and read by all."""
-        if processes().rank == 0:
-            checkpoints.cached(self.folder / kind, key, compute, Estimate.to_json)
-        processes().wait()
-        return checkpoints.cached(self.folder / kind, key, compute, Estimate.to_json)
+        """A JSON value computed once, in which all processes take part, kept by the first and read by all."""
+        path = self.folder / kind / f"{content_key(key)}.json"
+        processes().wait()  # until nobody is writing what all are about to look for
+        if not path.exists():
+            found = compute()
+            if processes().rank == 0:
+                write_atomic(path, json.dumps(found, default=Estimate.to_json).encode())
+            processes().wait()
+        return json.loads(path.read_text())
+
+    def score_key(self, entry: Entry, scale: float, seed: int, n: int, names: tuple[str, ...]) -> object:
+        return [self.key(entry, scale, seed, n), names, self.data.digest, self.comparison.reference]
 
     def score(self, entry: Entry, scale: float, seed: int, n: int, names: tuple[str, ...]) -> dict[str, Any]:
-        """A cell of the results: samples are drawn and scored if that has not been done."""
-        plan = self.comparison
-        seen, speed = self.seen(entry, scale, seed, n)
-        key = [self.key(entry, scale, seed, n), names, self.data.digest, plan.reference]
-        scores = self.shared("scores", key, lambda: self.measure(names, seen))
-        return {"name": entry.name, "scale": scale, "seed": seed, "samples": n, "images_per_second": speed, **scores}
+        """A cell of the results. Samples are drawn only if there is no score yet: scores outlive them."""
+
+        def compute() -> dict[str, Any]:
+            seen, speed = self.seen(entry, scale, seed, n)
+            return {"images_per_second": speed, **(self.measure(names, seen) if processes().rank == 0 else {})}
+
+        found = self.shared("scores", self.score_key(entry, scale, seed, n, names), compute)
+        return {"name": entry.name, "scale": scale, "seed": seed, "samples": n, **found}
 
     def difference(self, a: tuple[Entry, float], b: tuple[Entry, float], seed: int, n: int) -> dict[str, Any]:
         """a minus b, sample by sample."""
         keys = [self.key(entry, scale, seed, n) for entry, scale in (a, b)]
-        # All processes take part.
-        first, second = (self.seen(entry, scale, seed, n)[0]["judge"] for entry, scale in (a, b))
 
         def compute() -> dict[str, Any]:
+            first, second = (self.seen(entry, scale, seed, n)[0]["judge"] for entry, scale in (a, b))
+            if processes().rank > 0:
+                return {}
             reference = self.references["judge"]
             return {name: metrics.paired_difference(name, first, second, reference) for name in SWEEP}
 
@@ -281,7 +294,8 @@ class _Bench:
         x, y = noise((rows, *self.data.shape)).to(processes().device), torch.arange(rows) % len(self.data.classes)
         for entry in plan.entries:
             cells = [(scale, plan.seed, plan.samples) for scale in entry.scales]
-            left = [c for c in cells if not self.file(entry, *c).exists()]
+            keys = {cell: content_key(self.score_key(entry, *cell, SWEEP)) for cell in cells}
+            left = [cell for cell, key in keys.items() if not (self.folder / "scores" / f"{key}.json").exists()]
             images = sum(n for _, _, n in left) + plan.headline_samples * len(plan.headline_seeds)
             guided = self.build(entry, entry.scales[-1])
             t = torch.full((rows,), guided.schedule.T // 3, device=x.device)  # where guidance usually acts
@@ -349,19 +363,24 @@ def run(
         bench.score(entry, scale, plan.seed, plan.samples, SWEEP) for entry in plan.entries for scale in entry.scales
     ]
     best, entries = best_scales(sweep), {entry.name: entry for entry in plan.entries}
-    headline, names = [], (*HEADLINE, *(INCEPTION if plan.inception else ()))
-    for entry in plan.entries:
-        cells = [
-            bench.score(entry, best[entry.name], seed, plan.headline_samples, names) for seed in plan.headline_seeds
-        ]
-        means = {name: combine([cell[name] for cell in cells]).to_json() for name in names}
-        headline.append({"name": entry.name, "scale": best[entry.name], **means, "seeds": cells})
+    names = (*HEADLINE, *(INCEPTION if plan.inception else ()))
+    n, seeds = plan.headline_samples, plan.headline_seeds
+    # Pairs first, with scores and differences at once: what a stopped run has done then stands without its samples.
     differences = []
     for a, b in plan.pairs:
         ends = ((entries[a], best[a]), (entries[b], best[b]))
-        parts = [bench.difference(*ends, seed, plan.headline_samples) for seed in plan.headline_seeds]
+        parts = []
+        for seed in seeds:
+            for end in ends:
+                bench.score(*end, seed, n, names)
+            parts.append(bench.difference(*ends, seed, n))
         means = {name: combine([part[name] for part in parts]).to_json() for name in SWEEP}
         differences.append({"a": a, "b": b, **means, "seeds": parts})
+    headline = []
+    for entry in plan.entries:
+        cells = [bench.score(entry, best[entry.name], seed, n, names) for seed in seeds]
+        means = {name: combine([cell[name] for cell in cells]).to_json() for name in names}
+        headline.append({"name": entry.name, "scale": best[entry.name], **means, "seeds": cells})
     test = datasets.load(plan.data, "test")
     real = {eye: metrics.extract(test, network, labels=test.labels) for eye, network in bench.eyes.items()}
     results = {
@@ -382,9 +401,8 @@ def run(
         write_atomic(Path(out), json.dumps(results, indent=1).encode())
         rows = {}
         for entry in plan.entries:
-            first = checkpoints.read(
-                bench.file(entry, best[entry.name], plan.headline_seeds[0], plan.headline_samples)
-            )[0]["first"]
+            cell = best[entry.name], plan.headline_seeds[0], plan.headline_samples
+            first = checkpoints.read(bench.file("first", entry, *cell))[0]["images"]
             rows[f"{entry.name}, {best[entry.name]:g}" if entry.guide else entry.name] = first[:10] / 127.5 - 1
         plots.picture_table(rows, bench.data.classes[:10], size=0.6).savefig(Path(out).with_suffix(".png"), dpi=150)
     return results

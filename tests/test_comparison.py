@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,24 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(
     assert calls == cells + 1  # each once, and the interrupted one twice
     for mine, theirs in zip(found["sweep"], done[1]["sweep"]):
         assert {**mine, "images_per_second": 0} == {**theirs, "images_per_second": 0}
+
+
+def test_scores_outlive_their_samples(
+    done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, results = done
+    for kind in ("scores", "differences", "first"):
+        shutil.copytree(folder / kind, tmp_path / kind)
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("sampled again")
+
+    monkeypatch.setattr(comparison, "sample", forbidden)
+    again = run(PLAN, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    assert [again[key] for key in ("sweep", "headline", "differences")] == [
+        results[key] for key in ("sweep", "headline", "differences")
+    ]
+    assert (tmp_path / "out.png").exists()
 
 
 @pytest.mark.parametrize(
