@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
+if TYPE_CHECKING:  # so that `import rgd` does not wait for matplotlib
+    from matplotlib.figure import Figure
 
 
 def slider(draw: Callable[[Any], Figure], name: str, values: Sequence[Any], start: Any | None = None) -> Any:

@@ -1,8 +1,9 @@
 """All the evidence in one command: train what is missing, run every experiment, fill the pages and draw the figures.
 
 `python -m tools.evidence` does everything, in hours; it says how many before it begins, and goes on where it was
-stopped. `--quick` does a small but complete version in `build/results`, in minutes: every recipe for a hundredth of its
-steps, and every experiment in its small version, with the published models where there are some.
+stopped. `--quick` does a small but complete version in `build/results`, in minutes: every recipe that the experiments
+need for a hundredth of its steps, and every experiment in its small version, with the published models where there are
+some.
 """
 
 from __future__ import annotations

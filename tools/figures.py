@@ -19,7 +19,7 @@ from PIL import Image
 
 from rgd import plots
 from rgd.metrics import Estimate
-from tools.views import over_levels, radius_name
+from tools.views import learned, over_levels, radius_name
 
 ROOT = Path(__file__).resolve().parent.parent
 RADII = {"vanilla": plots.COLOURS["vanilla"], "0.05": "#9ecae1", "0.1": "#4292c6", "0.2": "#2171b5", "0.4": "#08306b"}
@@ -84,6 +84,7 @@ def study(results: dict[str, Any]) -> Figure:
                 _band(ax, [row["t"] for row in rows], [Estimate(**row[measure]) for row in rows], name, styles[name])
         ax.set_xlabel("t")
         ax.set_title(label, fontsize=11)
+        ax.set_visible(bool(ax.lines))  # twins are not always there
     axes.flat[list(STUDY).index("norm")].set_yscale("log")
     last = axes.flat[len(STUDY)]
     for name, rows in named.items():
@@ -115,8 +116,7 @@ def truth_gradients(results: dict[str, Any]) -> Figure:
     for row, world in zip(axes, plan["worlds"]):
         for ax, draws in zip(row, plan["draws"]):
             for radius in plan["radii"]:
-                found = [r for r in results["classifiers"]
-                         if (r["world"], r["draws"], r["radius"]) == (world, draws, radius)]  # fmt: skip
+                found = learned(results, world, draws, radius)
                 levels = [level["t"] for level in found[0]["levels"]]
                 seeds = [[level["cosine_own"]["value"] for level in r["levels"]] for r in found]
                 ax.plot(levels, [statistics.fmean(v) for v in zip(*seeds)], label=radius_name(radius), markersize=4,
@@ -136,8 +136,7 @@ def truth_guidance(results: dict[str, Any]) -> Figure:
     for ax, world in zip(axes[0], plan["worlds"]):
         for radius in plan["radii"]:
             for draws, fill in zip(plan["draws"], ("none", "full")):
-                found = [r for r in results["classifiers"]
-                         if (r["world"], r["draws"], r["radius"]) == (world, draws, radius)]  # fmt: skip
+                found = learned(results, world, draws, radius)
                 ax.plot([over_levels(r, "cosine_own") for r in found], [r["guided_energy_distance"] for r in found],
                         **{**_truth_style(radius), "linestyle": "none"}, fillstyle=fill,
                         label=f"{radius_name(radius)}, {draws:,}")  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +183,14 @@ def interval(values: Sequence[float]) -> dict[str, float]:
     return {"value": mean, "low": mean - half, "high": mean + half}
 
 
-def _by_seed(results: dict[str, Any], world: str, draws: int, radius: Any, name: str) -> list[float]:
+def learned(results: dict[str, Any], world: str, draws: int, radius: float | str) -> list[dict[str, Any]]:
+    """The classifiers of the truth's experiment that differ in their seed alone, in its order."""
     rows = [r for r in results["classifiers"] if (r["world"], r["draws"], r["radius"]) == (world, draws, radius)]
-    return [over_levels(row, name) for row in sorted(rows, key=lambda row: row["seed"])]
+    return sorted(rows, key=lambda row: row["seed"])
+
+
+def _by_seed(results: dict[str, Any], world: str, draws: int, radius: float | str, name: str) -> list[float]:
+    return [over_levels(row, name) for row in learned(results, world, draws, radius)]
 
 
 TRUTH = {
@@ -249,25 +254,20 @@ def cheaper(results: dict[str, Any]) -> str:
     return "\n".join(table)
 
 
-def _views(functions: Iterable[Callable[..., str]]) -> dict[str, Callable[..., str]]:
-    return {f.__name__: f for f in functions}
-
-
-VIEWS = _views(
-    (
-        guidance,
-        walk,
-        origin,
-        models,
-        cards,
-        headline,
-        differences,
-        value,
-        made,
-        levels,
-        truth,
-        truth_differences,
-        cheaper,
-    )
+FUNCTIONS: tuple[Callable[..., str], ...] = (
+    guidance,
+    walk,
+    origin,
+    models,
+    cards,
+    headline,
+    differences,
+    value,
+    made,
+    levels,
+    truth,
+    truth_differences,
+    cheaper,
 )
+VIEWS = {function.__name__: function for function in FUNCTIONS}
 TAKES_ARGUMENT = {name for name, view in VIEWS.items() if len(inspect.signature(view).parameters) > 1}
