@@ -110,7 +110,7 @@ class Comparison:
         pairs: (a, b) by name: a minus b is reported, each at its best scale.
         samples, seed: of the sweep.
         headline_samples, headline_seeds: of the headline numbers; the seeds must not include the sweep's.
-        steps: of DPM-Solver++(2M).
+        steps: of DPM-Solver++(2M), as `Schedule.respace` takes them.
         reference: how many training images distances are measured to, the first ones.
         batch_size: images at a time.
         inception: whether headline samples are also measured in Inception's features, so that a FID can be told: for a
@@ -125,7 +125,7 @@ class Comparison:
     seed: int = 0
     headline_samples: int = 10_000
     headline_seeds: tuple[int, ...] = (1, 2, 3)
-    steps: int = 20
+    steps: int | str = "quadratic15"
     reference: int = 10_000
     batch_size: int = 250
     inception: bool = False
@@ -147,7 +147,7 @@ def small(comparison: Comparison) -> Comparison:
         samples=100,
         headline_samples=200,
         headline_seeds=(1, 2),
-        steps=10,
+        steps="quadratic10",
         reference=2000,
     )
 
@@ -306,7 +306,7 @@ class _Bench:
                     float(guided(x, t, y.to(x.device)).eps.sum())
                 took = min(took, time.perf_counter() - began)
             missing += len(left)
-            seconds += images / rows * took * plan.steps / processes().count
+            seconds += images / rows * took * guided.schedule.respace(plan.steps).T / processes().count
         return (
             f"{len(plan.entries)} ways to guide; {missing:.0f} cells of the sweep and "
             f"{len(plan.entries) * len(plan.headline_seeds)} of {plan.headline_samples} samples: about "

@@ -136,8 +136,8 @@ class Schedule:
         Args:
             steps: None keeps all; an integer n keeps n evenly spaced times, the first and last among them (1 keeps
                 the last, where sampling starts);
-                a sequence gives a count for each of equally long sections; "ddim25" strides evenly from t = 0
-                (the DDIM paper's choice).
+                a sequence gives a count for each of equally long sections; "ddim25" strides evenly from t = 0, and
+                "quadratic25" keeps both ends and is denser where there is little noise (the DDIM paper's choices).
 
         Raises:
             ValueError: if so many steps, or such a stride, cannot be had.
@@ -152,10 +152,13 @@ def _kept_times(T: int, steps: int | str | Sequence[int]) -> list[int]:
     if steps == 1:
         return [T - 1]
     if isinstance(steps, str):
-        if not re.fullmatch(r"ddim\d+|\d+(,\d+)*", steps):
-            raise ValueError(
-                f"steps are a number, counts such as '10,15,25', or a stride such as 'ddim25', not {steps!r}"
-            )
+        if not re.fullmatch(r"(ddim|quadratic)\d+|\d+(,\d+)*", steps):
+            raise ValueError(f"steps are a number, counts such as '10,15,25', 'ddim25' or 'quadratic25', not {steps!r}")
+        if steps.startswith("quadratic"):
+            count = int(steps[len("quadratic") :])
+            if not 2 <= count <= T:
+                raise ValueError(f"of {T} times, 2 to {T} can be kept, not {count}")
+            return [max(i, (T - 1) * i**2 // (count - 1) ** 2) for i in range(count)]
         if steps.startswith("ddim"):
             count = int(steps[len("ddim") :])
             strided = (range(0, T, stride) for stride in range(1, T + 1))

@@ -121,13 +121,28 @@ def test_ddim_strides_from_the_start(steps: str, stride: int, count: int) -> Non
     assert schedule.linear().respace(steps).timesteps.tolist() == [stride * i for i in range(count)]
 
 
+@given(T=st.integers(2, 300), data=st.data())
+def test_quadratic_times_keep_both_ends_and_are_denser_in_weak_noise(T: int, data: st.DataObject) -> None:
+    n = data.draw(st.integers(2, T))
+    times = schedule.cosine(T).respace(f"quadratic{n}").timesteps
+    assert len(times) == n
+    assert times[[0, -1]].tolist() == [0, T - 1]
+    assert (times.diff() > 0).all()
+    moved = times > torch.arange(n)  # the others stand as low as they can
+    rounding = (T - 1) * (torch.arange(n).double() / (n - 1)) ** 2 - times
+    assert ((rounding > -1e-9) & (rounding < 1))[moved].all()
+
+
 @pytest.mark.parametrize("steps", ["3,5,2", [3, 5, 2], (3, 5, 2)])
 def test_sections_each_have_their_count_and_their_ends(steps: str | list[int]) -> None:
     times = schedule.linear(32).respace(steps).timesteps.tolist()  # sections of 11, 11 and 10 times
     assert times == [0, 5, 10, 11, 13, 16, 19, 21, 22, 31]  # strides of 5, 2.5 (rounded half to even) and 9
 
 
-@pytest.mark.parametrize("steps", [0, -1, 101, [], [1, 0], [60, 40], "ddim70", "ddim0", "ddim101", "many", "ddimmany"])
+@pytest.mark.parametrize(
+    "steps",
+    [0, -1, 101, [], [1, 0], [60, 40], "ddim70", "ddim0", "ddim101", "many", "ddimmany", "quadratic1", "quadratic101"],
+)
 def test_impossible_respacings(steps: int | str | list[int]) -> None:
     with pytest.raises(ValueError):
         schedule.linear(100).respace(steps)
