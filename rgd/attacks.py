@@ -97,7 +97,9 @@ class L2:
 
 @dataclass(frozen=True)
 class Linf:
-    """max |delta_i| <= radius, in [-1, 1] units: 8/255 of the usual [0, 1] convention is 16/255 here.
+    """No entry of delta is larger than the radius, in [-1, 1] units.
+
+    The 8/255 that is usual for images in [0, 1] is 16/255 here.
 
     Raises:
         ValueError: for a radius that is negative, infinite or NaN.

@@ -23,7 +23,7 @@ class Mixture:
 
     Attributes:
         schedule: the process that noises it.
-        means: (K, *shape): shape is that of an image, (C, H, W), or (D,).
+        means: `(K, *shape)`: shape is that of an image, (C, H, W), or (D,).
         variances: (K, D): the eigenvalues of each covariance, D = prod(shape).
         axes: (K, D, D): the eigenvectors, as columns; None where the covariances are diagonal.
         log_weights: (K,), normalised.
@@ -115,7 +115,7 @@ class Mixture:
         return MixtureClassifier(self)
 
     def sample(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """n images x0 (n, *shape) and their labels (n,): from the mixture, or from the classes y (n,)."""
+        """n images x0 `(n, *shape)` and their labels (n,): from the mixture, or from the classes y (n,)."""
         log_weights = self.log_weights.expand(n, -1)
         if y is not None:
             log_weights = torch.where(self.labels == y[:, None], log_weights, -math.inf)
@@ -151,7 +151,7 @@ def mixture(
     """A labelled Gaussian mixture.
 
     Args:
-        means: (K, *shape), in the precision that the mixture is to have.
+        means: `(K, *shape)`, in the precision that the mixture is to have.
         covariances: a variance for all; or one for each component, (K,); or for each axis too, (K, D); or full
             covariance matrices, (K, D, D).
         labels: int64 (K,), each component's class; default: its number.

@@ -44,7 +44,7 @@ class Study:
         levels: times t.
         images: how many, the first ones.
         attack: on xt.
-        change: L2 distance at which a gradient is asked again.
+        change: L2 distance, in a random direction, at which a gradient is asked again.
         move: L2 length of a walk uphill towards another class.
     """
 
@@ -55,7 +55,7 @@ class Study:
     levels: tuple[int, ...] = (0, 25, 50, 100, 200, 300, 400, 600)
     images: int = 1000
     attack: PGD = PAPER_ATTACK
-    change: float = 0.5
+    change: float = 4.0
     move: float = 6.0
 
 

@@ -1,8 +1,12 @@
-"""Sliders for the book's figures. They need a live notebook; a page has an animation or a strip of pictures instead."""
+"""Figures that move: `slider` in a live notebook, and `animation` on any page, from the same function that draws."""
 
 from __future__ import annotations
 
+import base64
+import html
 import io
+import json
+import zlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,3 +43,75 @@ def slider(draw: Callable[[Any], Figure], name: str, values: Sequence[Any], star
     chosen.observe(update, "value")
     update(None)
     return ipywidgets.VBox([chosen, picture])
+
+
+_PLAYER = """
+<div class="rgd-player" id="{id}" style="display: inline-block; max-width: 100%">
+  <img alt="{alt}" src="{first}" style="display: block; max-width: 100%">
+  <div style="display: flex; align-items: center; gap: 0.7em">
+    <button type="button" aria-label="Play" style="width: 2.5em">&#9654;</button>
+    <input type="range" min="0" max="{last}" value="0" step="1" aria-label="{name}" style="flex: 1">
+    <output style="min-width: 7em">{name} = {start}</output>
+  </div>
+</div>
+<script>
+(() => {{
+  const frames = {frames}, values = {values}, root = document.getElementById("{id}");
+  const [picture, button, range, said] = ["img", "button", "input", "output"].map(part => root.querySelector(part));
+  let timer = null;
+  const show = k => {{
+    range.value = k; picture.src = frames[k]; said.textContent = range.ariaLabel + " = " + values[k];
+  }};
+  const stop = () => {{
+    clearInterval(timer); timer = null; button.innerHTML = "&#9654;"; button.setAttribute("aria-label", "Play");
+  }};
+  button.onclick = () => {{
+    if (timer !== null) return stop();
+    if (+range.value === frames.length - 1) show(0);
+    button.innerHTML = "&#10074;&#10074;"; button.setAttribute("aria-label", "Pause");
+    timer = setInterval(() => +range.value < frames.length - 1 ? show(+range.value + 1) : stop(), {interval});
+  }};
+  range.oninput = () => {{ stop(); show(+range.value); }};
+}})();
+</script>
+"""
+
+
+class Player:
+    """A page's own animation: pictures, a button and a slider that need no other file and no live notebook."""
+
+    def __init__(self, page: str) -> None:
+        self.page = page
+
+    def _repr_html_(self) -> str:
+        return self.page
+
+
+def animation(
+    draw: Callable[[Any], Figure], name: str, values: Sequence[Any], alt: str, interval: int = 200, dpi: int = 80
+) -> Player:
+    """The figures that `draw` makes of `values`, one after the other, as HTML that plays wherever HTML is shown.
+
+    Args:
+        name: what the values are, beside the slider.
+        alt: the pictures in words, for those who cannot see them.
+        interval: milliseconds between two pictures.
+        dpi: of the pictures, which are WebP.
+
+    Raises:
+        ValueError: if there are no values.
+    """
+    if not values:
+        raise ValueError("an animation needs at least one value")
+    frames = []
+    for value in values:
+        buffer = io.BytesIO()
+        draw(value).savefig(buffer, format="webp", dpi=dpi, pil_kwargs={"quality": 80})
+        frames.append("data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode())
+    page = _PLAYER.format(
+        # The same pictures have the same name in every run.
+        id=f"player-{zlib.crc32(''.join(frames).encode()):08x}", first=frames[0], frames=json.dumps(frames),
+        values=json.dumps([str(value) for value in values]).replace("<", "\\u003c"), last=len(frames) - 1,
+        start=html.escape(str(values[0])), name=html.escape(name), alt=html.escape(alt), interval=interval,
+    )  # fmt: skip
+    return Player(page)

@@ -1,8 +1,13 @@
-"""Sliders: the picture follows the slider, and nothing is captured that a browser would have to answer."""
+"""Sliders: the picture follows the slider, and nothing is captured that a browser would have to answer.
+
+Animations: every picture is in the page, which asks no other server. That they play is tested with the site.
+"""
 
 from __future__ import annotations
 
+import base64
 import io
+import re
 
 import ipywidgets
 import pytest
@@ -29,3 +34,17 @@ def test_the_picture_follows_the_slider() -> None:
 def test_a_start_that_is_no_value() -> None:
     with pytest.raises(ValueError, match="one of"):
         widgets.slider(draw, "width", [1, 2], start=3)
+
+
+def test_an_animation_holds_its_pictures_and_needs_nothing_else() -> None:
+    player = widgets.animation(draw, "width <w>", [1, 2, 4], 'A "bar" & more')
+    page = player._repr_html_()
+    frames = re.findall(r"data:image/webp;base64,([A-Za-z0-9+/=]+)", page)
+    sizes = [Image.open(io.BytesIO(base64.b64decode(frame))).size for frame in frames]
+    assert sizes == [(80, 80), (80, 80), (160, 80), (320, 80)], "the first is shown before anything plays"
+    assert 'alt="A &quot;bar&quot; &amp; more"' in page
+    assert 'aria-label="width &lt;w&gt;"' in page
+    assert not re.search(r"https?://", page)
+    assert page == widgets.animation(draw, "width <w>", [1, 2, 4], 'A "bar" & more')._repr_html_()
+    with pytest.raises(ValueError, match="at least one"):
+        widgets.animation(draw, "width", [], "nothing")

@@ -1,0 +1,213 @@
+"""The site in a real browser: it is built as a reader's would be, served, and opened in Chromium.
+
+Nothing but the site's own server may be asked for anything, so that it can be read without a network. The tests skip,
+and say why, where Jupyter Book, Playwright or Chromium is missing.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytest.importorskip("jupyter_book", reason="the site is built by the extra 'book'")
+sync_api = pytest.importorskip("playwright.sync_api", reason="a browser is driven by the extra 'test'")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+if CHROMIUM is None:
+    pytest.skip("no Chromium is installed: apt-get install chromium", allow_module_level=True)
+
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+
+
+def table_of_contents() -> list[str]:
+    """Every page of the book, without its ending."""
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    return [contents["root"], *(page["file"] for part in contents["parts"] for page in part["chapters"])]
+
+
+PAGES = table_of_contents()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A file server that keeps no log."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as `make book` builds it: any warning is an error, and so is a broken reference."""
+    out = tmp_path_factory.mktemp("book")
+    built = subprocess.run(
+        [Path(sys.executable).with_name("jupyter-book"), "build", ".", "-W", "-n", "--path-output", str(out)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
+    return out / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def site(html: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(html)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+class Window:
+    """A page in the browser, and all that it complained of."""
+
+    def __init__(self, chromium: Any, site: str, size: str = "desktop", scheme: str = "light") -> None:
+        width, height = SIZES[size]
+        self.site, self.complaints = site, []
+        self.context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        self.context.route("**/*", self._only_here)
+        self.page = self.context.new_page()
+        self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on(
+            "response", lambda got: got.status >= 400 and self.complaints.append(f"{got.status} for {got.url}")
+        )
+
+    def _only_here(self, route: Any) -> None:
+        if route.request.url.startswith((self.site, "data:", "blob:")):
+            route.continue_()
+        else:
+            self.complaints.append(f"asks another server: {route.request.url}")
+            route.abort()
+
+    def open(self, page: str) -> Any:
+        self.page.goto(f"{self.site}{page}.html", wait_until="networkidle")
+        self.page.evaluate("() => window.MathJax?.startup?.promise")
+        return self.page
+
+    def __enter__(self) -> Window:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.close()
+
+
+@pytest.fixture
+def window(chromium: Any, site: str) -> Iterator[Window]:
+    with Window(chromium, site) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_loads_whole(window: Window, name: str) -> None:
+    page = window.open(name)
+    assert window.complaints == []
+    broken = page.evaluate("() => [...document.images].filter(i => !(i.complete && i.naturalWidth)).map(i => i.src)")
+    assert broken == []
+    formulas = page.evaluate(
+        """() => [...document.querySelectorAll(".math")].map(
+            m => [m.textContent, m.querySelector("mjx-container") !== null, m.querySelector("mjx-merror") !== null])"""
+    )
+    assert [text for text, rendered, wrong in formulas if wrong or not rendered] == []
+    assert not re.search(r"\$[^$]*\\[a-z]+", page.inner_text("article")), "no formula is left as it was typed"
+    nameless = page.evaluate("() => [...document.images].filter(i => !i.alt.trim()).map(i => i.src.slice(0, 80))")
+    assert nameless == [], "every picture is told in words"
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_a_page_fits_and_has_no_serious_fault_of_accessibility(
+    chromium: Any, site: str, name: str, size: str, scheme: str
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    with Window(chromium, site, size, scheme) as window:
+        page = window.open(name)
+        assert page.evaluate("() => document.documentElement.dataset.theme") == scheme
+        wide = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, "nobody should have to scroll sideways"
+        # The bibliography's list comes from docutils, whose items axe does not take for items of a list.
+        context = {"include": [["body"]], "exclude": [[".citation-list"]]}
+        found = Axe().run(page, context=context, options={"resultTypes": ["violations"]})
+        serious = [
+            (fault["id"], fault["help"], [node["html"][:200] for node in fault["nodes"]][:3])
+            for fault in found.response["violations"]
+            if fault["impact"] in ("serious", "critical")
+        ]
+        assert serious == []
+
+
+def links(html: Path) -> Iterator[tuple[Path, str]]:
+    for file in sorted(html.rglob("*.html")):
+        if "_static" not in file.parts:
+            for address in re.findall(r'(?:href|src)="([^"]+)"', file.read_text()):
+                yield file, address
+
+
+def test_every_link_within_the_book_leads_somewhere(html: Path) -> None:
+    anchors: dict[Path, set[str]] = {}
+    broken = []
+    for file, address in links(html):
+        parts = urlsplit(urljoin(f"/{file.relative_to(html)}", address)) if "://" not in address else None
+        if parts is None or parts.scheme:
+            continue
+        target = html / unquote(parts.path).lstrip("/")
+        if not target.exists():
+            broken.append((file.name, address))
+        elif parts.fragment and target.suffix == ".html":
+            if target not in anchors:
+                anchors[target] = set(re.findall(r'(?:id|name)="([^"]+)"', target.read_text()))
+            if unquote(parts.fragment) not in anchors[target]:
+                broken.append((file.name, address))
+    assert broken == []
+
+
+@pytest.mark.parametrize("name", [page for page in PAGES if page.startswith("notebooks/")])
+def test_drop_downs_open_and_animations_play(window: Window, name: str) -> None:
+    page = window.open(name)
+    for summary in page.query_selector_all("article details > summary"):
+        summary.click()
+        assert summary.evaluate("s => s.parentElement.open")
+    for player in page.query_selector_all(".rgd-player"):
+        first = player.query_selector("img").get_attribute("src")
+        player.query_selector("button").click()
+        page.wait_for_function("([p, first]) => p.querySelector('img').src !== first", arg=[player, first])
+        assert player.query_selector("button").get_attribute("aria-label") == "Pause"
+        player.query_selector("input").fill("0")
+        assert player.query_selector("img").get_attribute("src") == first
+        assert player.query_selector("button").get_attribute("aria-label") == "Play"
+    assert window.complaints == []
+
+
+def test_search_finds_a_term(window: Window) -> None:
+    page = window.page
+    page.goto(f"{window.site}search.html?q=autoguidance", wait_until="networkidle")
+    page.wait_for_selector("#search-results ul.search li a")
+    found = [link.get_attribute("href") for link in page.query_selector_all("#search-results ul.search li a")]
+    assert any("notation" in address for address in found)
+    assert window.complaints == []
+
+
+def test_every_module_is_in_the_reference(html: Path) -> None:
+    pages = "".join(file.read_text() for file in (html / "book" / "api").glob("*.html"))
+    modules = {f"rgd.{file.stem}" for file in (ROOT / "rgd").glob("*.py") if file.stem != "__init__"}
+    assert {module for module in modules if f'id="module-{module}"' not in pages} == set()
