@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import scipy.stats
 
 from rgd import plots
-from tools import evidence, figures, fill, views
+from tools import evidence, figures, fill, fork, notebooks, views
 
 ROOT = Path(__file__).resolve().parent.parent
 PROVENANCE = {"date": "2026-01-02T03:04:05+00:00", "commit": "abc", "device": "a CPU", "torch": "2.9"}
@@ -211,3 +212,37 @@ def test_every_experiment_of_the_evidence_has_a_recipe_and_so_have_its_models() 
             plan = evidence.experiments.read(ROOT / "recipes" / f"{name}.py", quick)
             for model in evidence.experiments.models(plan):
                 assert evidence.recipe_of(model).name == model
+
+
+def test_a_fork_has_its_own_address_in_every_link() -> None:
+    old = fork.address()
+    slug = old.removeprefix("https://github.com/")
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.split(b"\0")
+    named = 0
+    for name in filter(None, tracked):
+        path = ROOT / name.decode()
+        if path.exists() and path.suffix in (".md", ".toml", ".yml", ".cff", ".ipynb"):
+            text = path.read_text()
+            there = fork.repoint(text, old, "https://github.com/you/the-book.git")
+            assert slug not in there, path
+            assert fork.repoint(there, "https://github.com/you/the-book", old) == text
+            named += there != text
+    assert named > 5
+    assert (
+        fork.repoint(f"{old}-2 {old}/issues", old, "https://github.com/a/b") == f"{old}-2 https://github.com/a/b/issues"
+    )
+    assert fork.repoint(f"git clone {old} && cd rgd", old, "https://github.com/a/b") == (
+        "git clone https://github.com/a/b && cd b"
+    )
+
+
+@pytest.mark.parametrize("address", ["you/rgd", "https://example.com/you/rgd", "https://github.com/you", ""])
+def test_a_fork_lives_where_colab_can_open_it(address: str) -> None:
+    with pytest.raises(ValueError, match="looks like"):
+        fork.repoint("text", fork.address(), address)
+
+
+def test_every_chapter_has_a_link_to_colab() -> None:
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        first = json.loads(path.read_text())["cells"][0]["source"]
+        assert notebooks.colab(f"notebooks/{path.name}") in "".join(first)

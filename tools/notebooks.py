@@ -21,6 +21,7 @@ from tqdm import tqdm
 from rgd.processes import best_device
 from rgd.profiles import Name
 from rgd.recipes import device_name
+from tools.fork import address
 
 ROOT = Path(__file__).resolve().parent.parent
 COST = re.compile(r"(<!-- cost -->\n).*?(<!-- /cost -->)", re.DOTALL)
@@ -36,6 +37,7 @@ def execute(notebook: Any, folder: Path, profile: str) -> dict[str, Any]:
             notebook,
             timeout=3600,
             record_timing=False,
+            store_widget_state=False,  # pages do not run widgets, and a live notebook makes its own
             resources={"metadata": {"path": str(folder)}},
             on_cell_complete=lambda cell, cell_index: bar.update(),
         )
@@ -61,10 +63,15 @@ def cost(measured: dict[str, dict[str, Any]]) -> str:
     return f"*Measured on {', '.join(sorted(devices))}: {', '.join(parts)}.*"
 
 
-def write_cost(notebook: Any) -> None:
-    """Put the sentence of `cost` between the marks in the notebook's first cell."""
+def colab(name: str) -> str:
+    """Where Colab opens a chapter from."""
+    return f"{address().replace('https://github.com', 'https://colab.research.google.com/github')}/blob/main/{name}"
+
+
+def write_cost(notebook: Any, name: str) -> None:
+    """Put the sentence of `cost`, and a link to Colab, between the marks in the notebook's first cell."""
     first = notebook.cells[0]
-    sentence = cost(notebook.metadata["rgd"]["measured"])
+    sentence = f"[Run this chapter in Colab]({colab(name)}). {cost(notebook.metadata['rgd']['measured'])}"
     first.source = COST.sub(
         lambda m: f"{m[1]}\n{sentence}\n\n{m[2]}", first.source
     )  # blank lines, or it is no Markdown
@@ -86,7 +93,7 @@ def main(
         found = execute(notebook, path.parent, profile)
         kept = nbformat.read(path, 4) if profile == "ci" else notebook
         kept.metadata.setdefault("rgd", {}).setdefault("measured", {})[profile] = found
-        write_cost(kept)
+        write_cost(kept, f"notebooks/{path.name}")
         nbformat.write(kept, path)
         print(f"{path.name}: {found}")
 
