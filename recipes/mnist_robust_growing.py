@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from rgd.attacks import L2, PGD, GrowingRadius
+from rgd.attacks import L2, PGD, NoiseRadius
 from rgd.objectives import RobustCrossEntropy
 from rgd.recipes import read
 
 vanilla = read(Path(__file__).with_name("mnist_vanilla.py"))
-radius = GrowingRadius(vanilla.make_schedule(), least=0.5, most=2.0)
+radius = NoiseRadius(vanilla.make_schedule(), clean=0.5, noisy=2.0)
 recipe = replace(vanilla, name="mnist/robust_growing", objective=RobustCrossEntropy(PGD(L2(radius), steps=7)))

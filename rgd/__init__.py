@@ -11,7 +11,7 @@ the classifier was trained. The modules in the order in which data flows through
 from importlib.metadata import PackageNotFoundError, version
 
 from rgd import checkpoints, data, errors, gradients, metrics, objectives, schedule, widgets, zoo
-from rgd.attacks import L2, PGD, GrowingRadius, Linf, fgsm, pgd
+from rgd.attacks import L2, PGD, Linf, NoiseRadius, fgsm, pgd
 from rgd.denoiser import Denoiser, NetworkDenoiser, Prediction
 from rgd.exercises import check
 from rgd.guidance import (
@@ -43,12 +43,12 @@ __all__ = [
     "Denoiser",
     "EncoderConfig",
     "EncoderUNet",
-    "GrowingRadius",
     "Judge",
     "JudgeConfig",
     "Linf",
     "Mixture",
     "NetworkDenoiser",
+    "NoiseRadius",
     "NoiseStream",
     "Prediction",
     "Profile",

@@ -48,20 +48,20 @@ def _per_image(norm: Tensor, like: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class GrowingRadius:
-    """A radius that grows with the noise: `least` where there is none, `most` where there is nothing else.
+class NoiseRadius:
+    """A radius that changes with the noise: `clean` where there is none, `noisy` where there is nothing else.
 
-    radius(t) = least + (most - least) sqrt(1 - alpha_bar_t), in [-1, 1] units. The paper's radius is constant: against
-    the noise it is large near t = 0 and tiny elsewhere.
+    radius(t) = clean + (noisy - clean) sqrt(1 - alpha_bar_t), in [-1, 1] units. The paper's radius is constant: against
+    the noise it is large near t = 0 and tiny elsewhere; against what is left of the image it is the other way round.
     """
 
     schedule: Schedule = field(repr=False)
-    least: float
-    most: float
+    clean: float
+    noisy: float
 
     def __call__(self, t: Tensor) -> Tensor:
         """Radii (B,) for times t (B,)."""
-        return self.least + (self.most - self.least) * self.schedule.at("sigma", t, t.float())
+        return self.clean + (self.noisy - self.clean) * self.schedule.at("sigma", t, t.float())
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from rgd import checkpoints, gradients, metrics
 from rgd import data as datasets
 from rgd import schedule as schedules
-from rgd.attacks import L2, PGD, GrowingRadius
+from rgd.attacks import L2, PGD, NoiseRadius
 from rgd.data import Dataset
 from rgd.guidance import grad_log_prob, guide, unconditional
 from rgd.metrics import Estimate
@@ -122,9 +122,9 @@ class Experiment:
 
     Attributes:
         worlds: of `WORLDS`.
-        radii: of robust training, L2, as shares of the world's `walk`; 0 is vanilla, and "growing" a `GrowingRadius`
-            up to the largest. (The paper's 0.5 is about a twenty-fifth of the way to an image of another class
-            on MNIST, and a fortieth on CIFAR-10.)
+        radii: of robust training, L2, as shares of the world's `walk`; 0 is vanilla, and "growing" and "shrinking" are
+            a `NoiseRadius` from nothing to the largest, and from the largest to nothing. (The paper's 0.5 is about a
+            twenty-fifth of the way to an image of another class on MNIST, and a fortieth on CIFAR-10.)
         draws: sizes of the training set.
         seeds: of training.
         steps: of training.
@@ -134,7 +134,7 @@ class Experiment:
     """
 
     worlds: tuple[str, ...] = tuple(WORLDS)
-    radii: tuple[float | str, ...] = (0.0, 0.05, 0.1, 0.2, 0.4, "growing")
+    radii: tuple[float | str, ...] = (0.0, 0.05, 0.1, 0.2, 0.4, "growing", "shrinking")
     draws: tuple[int, ...] = (1500, 100_000)
     seeds: tuple[int, ...] = (0, 1, 2)
     steps: int = 1000
@@ -144,11 +144,11 @@ class Experiment:
 
 
 def objective(radius: float | str, schedule: Schedule, largest: float) -> Objective:
-    """Cross-entropy on noised points, attacked within a radius or not, or within one that grows up to the `largest`."""
+    """Cross-entropy on noised points, attacked within a radius or not, or within one that changes with the noise."""
     if radius == 0:
         return NoisyCrossEntropy()
-    within = GrowingRadius(schedule, 0.0, largest) if radius == "growing" else radius
-    assert not isinstance(within, str)
+    ends = {"growing": (0.0, largest), "shrinking": (largest, 0.0)}
+    within = NoiseRadius(schedule, *ends[radius]) if isinstance(radius, str) else radius
     return RobustCrossEntropy(PGD(L2(within), steps=7))
 
 
@@ -252,7 +252,7 @@ def run(
     tasks = []
     for world, radius, draws, seed in cells:
         cell = {"world": world, "radius": radius, "draws": draws, "seed": seed}
-        key = [cell, settings, largest if radius == "growing" else None]
+        key = [cell, settings, largest if isinstance(radius, str) else None]
         tasks.append((cell, key, partial(train_and_score, world, radius, draws, seed, experiment)))
     if workers is None:
         workers = (os.cpu_count() or 1) if best_device().type == "cpu" else 1

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rgd import gradients, recipes, truth
-from rgd.attacks import L2, GrowingRadius
+from rgd.attacks import L2, NoiseRadius
 from rgd.noise import generator
 from rgd.objectives import NoisyCrossEntropy, RobustCrossEntropy
 from rgd.schedule import linear
@@ -88,14 +88,15 @@ def test_energy_distance_is_scipys_without_its_bias() -> None:
 
 def test_objectives_are_what_their_radii_say() -> None:
     assert objective(0.0, SCHEDULE, 2.0) == NoisyCrossEntropy()
-    fixed, growing = objective(0.25, SCHEDULE, 2.0), objective("growing", SCHEDULE, 2.0)
+    fixed = objective(0.25, SCHEDULE, 2.0)
     assert isinstance(fixed, RobustCrossEntropy)
-    assert isinstance(growing, RobustCrossEntropy)
     assert fixed.attack.threat == L2(0.25)  # type: ignore[attr-defined]
-    radius = growing.attack.threat.radius  # type: ignore[attr-defined]
-    assert isinstance(radius, GrowingRadius)
     t = torch.tensor([0, 300, 999])
-    torch.testing.assert_close(radius(t), 2 * (1 - SCHEDULE.alpha_bar[t]).sqrt().float())
+    noise = (1 - SCHEDULE.alpha_bar[t]).sqrt().float()
+    for name, expected in (("growing", 2 * noise), ("shrinking", 2 - 2 * noise)):
+        radius = objective(name, SCHEDULE, 2.0).attack.threat.radius  # type: ignore[attr-defined]
+        assert isinstance(radius, NoiseRadius)
+        torch.testing.assert_close(radius(t), expected)
 
 
 def test_a_run_is_kept_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

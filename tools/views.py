@@ -164,7 +164,9 @@ def levels(results: dict[str, Any], name: str) -> str:
 
 def radius_name(radius: float | str) -> str:
     """How pages call a classifier of the truth's worlds; its radius is a share of the way between two classes."""
-    return {"0.0": "vanilla", "growing": "robust, growing radius"}.get(str(radius), f"robust, {radius} of the way")
+    if isinstance(radius, str):
+        return f"robust, {radius} radius"
+    return f"robust, {radius} of the way" if radius else "vanilla"
 
 
 def over_levels(row: dict[str, Any], name: str) -> float:
