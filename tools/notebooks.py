@@ -37,6 +37,7 @@ def execute(notebook: Any, folder: Path, profile: str) -> dict[str, Any]:
             notebook,
             timeout=3600,
             record_timing=False,
+            coalesce_streams=True,
             store_widget_state=False,  # pages do not run widgets, and a live notebook makes its own
             resources={"metadata": {"path": str(folder)}},
             on_cell_complete=lambda cell, cell_index: bar.update(),
