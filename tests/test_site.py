@@ -7,6 +7,7 @@ and say why, where Jupyter Book, Playwright or Chromium is missing.
 from __future__ import annotations
 
 import functools
+import json
 import re
 import shutil
 import subprocess
@@ -189,10 +190,17 @@ def test_every_link_within_the_book_leads_somewhere(html: Path) -> None:
 @pytest.mark.parametrize("name", [page for page in PAGES if page.startswith("notebooks/")])
 def test_drop_downs_open_and_animations_play(window: Window, name: str) -> None:
     page = window.open(name)
-    for summary in page.query_selector_all("article details > summary"):
-        summary.click()
-        assert summary.evaluate("s => s.parentElement.open")
-    for player in page.query_selector_all(".rgd-player"):
+    cells = ["".join(cell["source"]) for cell in json.loads((ROOT / f"{name}.ipynb").read_text())["cells"]]
+    solutions = page.query_selector_all("article .admonition.dropdown")
+    assert len(solutions) == sum(cell.count(":class: dropdown") for cell in cells)
+    for solution in solutions:
+        inside = solution.query_selector("p:not(.admonition-title)")
+        assert not inside.is_visible(), "a solution waits to be asked for"
+        solution.query_selector(".toggle-button").click()
+        inside.wait_for_element_state("visible")
+    players = page.query_selector_all(".rgd-player")
+    assert len(players) == sum(cell.count("widgets.animation(") for cell in cells)
+    for player in players:
         first = player.query_selector("img").get_attribute("src")
         player.query_selector("button").click()
         page.wait_for_function("([p, first]) => p.querySelector('img').src !== first", arg=[player, first])

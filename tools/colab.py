@@ -9,6 +9,7 @@ too. Afterwards Colab's own packages must be what they were.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -56,7 +57,7 @@ def here_instead(folder: Path) -> dict[str, str]:
     """Settings by which git finds this clone's last commit, under the version's tag, at the repository's address."""
     copy = folder / "repository.git"
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    subprocess.run(["rm", "-rf", copy], check=True)
+    shutil.rmtree(copy, ignore_errors=True)
     subprocess.run(["git", "clone", "-q", "--bare", ROOT, copy], check=True)
     subprocess.run(["git", "-C", copy, "tag", "--force", f"v{version}", "HEAD"], check=True, capture_output=True)
     return {
