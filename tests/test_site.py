@@ -224,3 +224,16 @@ def test_every_module_is_in_the_reference(html: Path) -> None:
     pages = "".join(file.read_text() for file in (html / "book" / "api").glob("*.html"))
     modules = {f"rgd.{file.stem}" for file in (ROOT / "rgd").glob("*.py") if file.stem != "__init__"}
     assert {module for module in modules if f'id="module-{module}"' not in pages} == set()
+
+
+def test_the_index_leads_into_every_chapter(html: Path) -> None:
+    index = (html / "genindex.html").read_text()
+    chapters = [page for page in PAGES if page.startswith("notebooks/")]
+    assert [page for page in chapters if f'href="{page}.html#' not in index] == []
+    assert re.search(r'href="notebooks/03_what_guidance_samples.html#why-is-it-not-true">tilted density<', index)
+
+
+def test_notation_and_reference_lead_to_each_other(html: Path) -> None:
+    notation = (html / "book" / "notation.html").read_text()
+    assert 'href="api/guidance.html#rgd.guidance.guide"' in notation
+    assert 'href="../notation.html#notation-guidance"' in (html / "book" / "api" / "guidance.html").read_text()
