@@ -30,5 +30,6 @@ def add_entries(app: Sphinx, document: nodes.document) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
     app.connect("doctree-read", add_entries)
     return {"parallel_read_safe": True}
