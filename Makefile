@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test results fix book colab benchmark clean
+.PHONY: help demo test results fix book pdf colab benchmark clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -38,6 +38,9 @@ results: .venv/.installed-base  ## every experiment and the recipes it needs, sm
 
 book: .venv/.installed-book  ## the site, in build/book/_build/html
 	$(BIN)/jupyter-book build . -W -n --path-output build/book
+
+pdf: .venv/.installed-pdf  ## the book for paper, in build (needs Chromium)
+	$(BIN)/python -m tools.pdf
 
 colab: .venv/.installed-test  ## every chapter in an environment like Colab's, set-up cell and all
 	$(BIN)/python -m tools.colab

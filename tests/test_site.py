@@ -237,3 +237,33 @@ def test_notation_and_reference_lead_to_each_other(html: Path) -> None:
     notation = (html / "book" / "notation.html").read_text()
     assert 'href="api/guidance.html#rgd.guidance.guide"' in notation
     assert 'href="../notation.html#notation-guidance"' in (html / "book" / "api" / "guidance.html").read_text()
+
+
+def test_the_book_is_printed_with_page_numbers_that_are_right(html: Path, tmp_path: Path) -> None:
+    from pypdf import PdfReader
+
+    from tools import pdf
+
+    whole = pdf.single_page(html.parents[1])  # where Sphinx has read every page already
+    pdf.write(whole, tmp_path / "book.pdf")
+    printed = PdfReader(tmp_path / "book.pdf")
+    pages = [page.extract_text() for page in printed.pages]
+    assert "The Gradient Decides" in pages[0]
+    assert [number for number, text in enumerate(pages, 1) if len(text.split()) < 5] == [], "no page is empty"
+    assert not re.search(r"\\\(|\\nabla", "".join(pages[:100])), "no formula is left as it was typed"
+    outline = [item.title for item in printed.outline if not isinstance(item, list)]
+    assert outline[:5] == [
+        "The Gradient Decides",
+        "Contents",
+        "Preface",
+        "The idea in fifteen minutes",
+        "Notation and glossary",
+    ]
+    contents, index = "\n".join(pages[1:5]), pages[-1]
+    for heading in ("Mixtures under noise", "Why is it not true?", "What makes it a U?", "Errata"):
+        told = re.search(re.escape(heading) + r"\s*(\d+)", contents)
+        assert told is not None
+        assert heading in pages[int(told[1]) - 1]
+    told = re.search(r"tilted density, (\d+)", index)
+    assert told is not None
+    assert "Why is it not true?" in pages[int(told[1]) - 1]
