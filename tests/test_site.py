@@ -128,6 +128,11 @@ def test_a_page_loads_whole(window: Window, name: str) -> None:
             m => [m.textContent, m.querySelector("mjx-container") !== null, m.querySelector("mjx-merror") !== null])"""
     )
     assert [text for text, rendered, wrong in formulas if wrong or not rendered] == []
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll("div.math mjx-math")].filter(m => m.getBoundingClientRect().width > 716)
+                 .map(m => m.closest(".math").textContent)"""
+    )
+    assert wide == [], "a formula fits on a sheet of paper, where nothing can be scrolled"
     said = page.evaluate(
         """() => { const copy = document.querySelector("article").cloneNode(true);
                    copy.querySelectorAll("pre, code").forEach(e => e.remove()); return copy.textContent; }"""
