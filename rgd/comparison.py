@@ -247,7 +247,8 @@ class _Bench:
         found = {}
         for name in names:
             eye = "inception" if name in INCEPTION else "judge"
-            found[name] = metrics.estimate(INCEPTION.get(name, name), seen[eye], self.references[eye])
+            with processes().alone():
+                found[name] = metrics.estimate(INCEPTION.get(name, name), seen[eye], self.references[eye])
         return found
 
     def shared(self, kind: str, key: object, compute: Callable[[], Any]) -> Any:
@@ -283,7 +284,8 @@ class _Bench:
             if processes().rank > 0:
                 return {}
             reference = self.references["judge"]
-            return {name: metrics.paired_difference(name, first, second, reference) for name in SWEEP}
+            with processes().alone():
+                return {name: metrics.paired_difference(name, first, second, reference) for name in SWEEP}
 
         return self.shared("differences", [keys, SWEEP, self.data.digest, self.comparison.reference], compute)
 

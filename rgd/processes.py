@@ -7,6 +7,8 @@ only if there are several.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -42,6 +44,14 @@ class Processes:
         parts = self.accelerator.gather(padded).cpu().reshape(self.count, rows, *part.shape[1:])
         sizes = [total * (r + 1) // self.count - total * r // self.count for r in range(self.count)]
         return torch.cat([rows_of[:size] for rows_of, size in zip(parts, sizes, strict=True)])
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """All cores for this process, while the others wait for it; they were launched with a share of them each."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(threads if self.accelerator is None else max(threads, os.cpu_count() or 1))
+        yield
+        torch.set_num_threads(threads)
 
     def wait(self) -> None:
         """Until every process is here."""

@@ -293,7 +293,6 @@ class StandIn(torch_fidelity.FeatureExtractorBase):
 def test_inception_looks_too_where_it_is_asked(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inception = StandIn("stand-in", ["2048", "logits_unbiased"])
     monkeypatch.setattr(metrics, "load_inception", lambda: inception)
-    monkeypatch.setattr(metrics, "KID_SIZE", 20)
     plan = replace(PLAN, entries=PLAN.entries[:1], pairs=(), headline_seeds=(1,), inception=True)
     found = run(plan, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
     (cell,) = found["headline"][0]["seeds"]
