@@ -7,13 +7,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rgd import comparison, recipes, study, truth
+from rgd import comparison, matching, recipes, study, truth
 from rgd.checkpoints import write_atomic
 from rgd.comparison import Comparison
+from rgd.matching import Matching
 from rgd.processes import processes
 from rgd.study import Study
 
-Experiment = Comparison | Study | truth.Experiment
+Experiment = Comparison | Study | Matching | truth.Experiment
 
 
 def read(file: Path | str, quick: bool = False) -> Experiment:
@@ -22,7 +23,7 @@ def read(file: Path | str, quick: bool = False) -> Experiment:
     Raises:
         RgdError: if there is no such file, or no experiment of that name in it.
     """
-    kinds: Any = (Comparison, Study, truth.Experiment)
+    kinds: Any = (Comparison, Study, Matching, truth.Experiment)
     return recipes.read_named(file, "quick" if quick else "experiment", kinds)
 
 
@@ -32,6 +33,8 @@ def models(plan: Experiment) -> tuple[str, ...]:
         return ()
     if isinstance(plan, Study):
         names = {plan.judge, plan.denoiser, *(name for pair in plan.classifiers for name in pair)}
+    elif isinstance(plan, Matching):
+        names = {*plan.denoisers, *plan.classifiers}
     else:
         names = {plan.judge, *(name for entry in plan.entries for name in (entry.denoiser, entry.guide))}
     return tuple(sorted(name for name in names if name is not None))
@@ -55,6 +58,8 @@ def run(plan: Experiment, folder: Path | str, out: Path | str, runs: Path | str 
             results = truth.run(plan, folder, out)
         elif isinstance(plan, Study):
             results = study.run(plan, folder, out, runs=runs)
+        elif isinstance(plan, Matching):
+            results = matching.run(plan, folder, out, runs=runs)
         else:
             results = comparison.run(plan, folder, out, runs=runs)
     finally:  # a run that is stopped took time too

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rgd.attacks import Classifier
-from rgd.denoiser import Denoiser
+from rgd.denoiser import Denoiser, Prediction
 from rgd.guidance import grad_log_prob, guide
 
 
@@ -31,6 +31,29 @@ def relative_error(classifier: Classifier, truth: Classifier, xt: Tensor, t: Ten
     """||g - g*|| / ||g*||, (B,): 0 is perfect, 1 is what the answer "no gradient" would score."""
     gradient, exact = (grad_log_prob(c)(xt, t, y).flatten(1) for c in (classifier, truth))
     return (gradient - exact).norm(dim=1) / exact.norm(dim=1)
+
+
+def match(g: Tensor, guess: Prediction, eps: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """Hold a gradient g against the true one g*, which nobody knows, on images whose noise is known: (inner, energy).
+
+    Two numbers an image, (B,). energy is sigma^2 ||g||^2; the mean of inner over (x0, y, eps) is that of
+    sigma^2 <g, g*>, because sigma g* is what the noise is expected to be given xt, minus what it is expected to be
+    given xt and y. So
+
+        energy - 2 inner    is sigma^2 ||g - g*||^2, up to a number that is the same for every g, and 0 for g = 0;
+        inner / energy      is, as a ratio of means over images, the scale that brings g nearest to g*.
+
+    Training on the first is denoising likelihood score matching (Chao et al., arXiv:2203.14206).
+
+    Args:
+        g: grad_xt log p(y | xt), for the images' own labels, (B, C, H, W). The images are best held-out ones.
+        guess: what a denoiser that does not know the class says of xt. Its errors enter only as far as they point
+            along the mean of g over the labels that xt may have, which is zero for a calibrated classifier.
+        eps: the noise in xt.
+        sigma: sqrt(1 - alpha_bar_t), shaped to multiply g.
+    """
+    g = sigma * g
+    return ((guess.eps - eps) * g).flatten(1).sum(1), g.flatten(1).square().sum(1)
 
 
 def steadiness(

@@ -25,7 +25,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ORDER = [
     "errors", "exercises", "noise", "schedule", "data", "networks", "denoiser", "attacks", "guidance", "mixture",
     "processes", "objectives", "checkpoints", "zoo", "training", "samplers", "gradients", "metrics", "plots",
-    "widgets", "profiles", "recipes", "comparison", "study", "truth", "experiments", "report", "demo", "cli",
+    "widgets", "profiles", "recipes", "comparison", "study", "matching", "truth", "experiments", "report",
+    "demo", "cli",
 ]  # fmt: skip
 
 

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS = (
     "truth",
     "study_mnist",
+    "matching_mnist",
     "compare_mnist",
     "compare_mnist_conditional",
     "study_cheaper",
