@@ -23,6 +23,7 @@ from rgd.errors import DataError, SaveError
 from rgd.noise import generator
 
 SPLITS = ("train", "test")
+FEW = Path(__file__).with_name("mnist-few.npz")  # save(load("mnist", "test").take(500), FEW)
 _FASHION = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
 _CIFAR10 = "airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck"
 # name -> ((C, H, W), class names in label order, which is torchvision's)
@@ -106,7 +107,8 @@ def load(name: Location, split: str = "train", *, root: Location | None = None, 
 
     A bare name is looked up as `{name}-{split}.npz` in the cache (`root`, else `$RGD_DATA`, else the user's
     cache folder), among `KNOWN`, then as a folder; a name with a separator in it is a folder. A known set is
-    downloaded once, checked by hash and cached; an `.npz` already there is used as it is.
+    downloaded once, checked by hash and cached; an `.npz` already there is used as it is. For MNIST there is a third
+    split, "few": the first 500 test images, which come with this package.
 
     A folder is either `train/cat/1.png` and `test/cat/2.png`, or `cat/1.png`, of which a fixed 15 % of each
     class are the test split. Classes are the sorted folder names; hidden files, and files beside the class
@@ -118,8 +120,10 @@ def load(name: Location, split: str = "train", *, root: Location | None = None, 
     for a damaged `.npz`, and a folder or image that cannot be used; FileNotFoundError for a missing folder;
     ConnectionError where no host serves the right file.
     """
+    if name == "mnist" and split == "few":
+        return _read(FEW, "mnist")
     if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
+        raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}; for mnist also few")
     if size is not None and (type(size) is not int or size < 1):
         raise ValueError(f"size must be a positive whole number of pixels, not {size!r}")
     cache = Path(root or os.environ.get("RGD_DATA") or pooch.os_cache("rgd")).expanduser()

@@ -824,3 +824,14 @@ def test_real_cifar10():
     assert torch.bincount(test.labels).tolist() == [1000] * 10
     means = test.images.double().mean((0, 2, 3)) / 255
     assert (means - torch.tensor([0.494, 0.485, 0.450])).abs().max() < 0.005
+
+
+def test_a_few_of_mnists_held_out_images_come_with_the_package(cache):
+    few = data.load("mnist", "few")
+    assert (len(few), few.shape, few.classes) == (500, (1, 28, 28), tuple("0123456789"))
+    assert not list(cache.glob("*")), "nothing is downloaded"
+    assert len(few.labels.unique()) == 10
+    if (REAL / "mnist-test.npz").exists():
+        assert few.digest == data.load("mnist", "test", root=REAL).take(500).digest
+    with pytest.raises(ValueError, match="for mnist also few"):
+        data.load("digits", "few")

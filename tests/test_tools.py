@@ -60,6 +60,24 @@ STUDIED: dict[str, Any] = {
 }  # fmt: skip
 
 
+MATCHED: dict[str, Any] = {
+    "plan": {"levels": [100, 300], "denoisers": ["m/ddpm", "m/early"], "reference": "m/vanilla"},
+    "classifiers": {
+        f"m/{name}": {
+            "levels": [
+                {"t": t, "cross_entropy": about(1 - k), "energy": about(2.0),
+                 "by": {d: {m: about(k + t / 100 + (d == "m/early")) for m in ("scale", "explained_more")}
+                        for d in ("m/ddpm", "m/early")}}
+                for t in (100, 300)
+            ],
+            "between": [{"between": [100, 300], "information": about(k), "energy": about(2.0)}],
+        }
+        for k, name in enumerate(("clean", "vanilla", "robust_1"))
+    },
+    "provenance": PROVENANCE,
+}  # fmt: skip
+
+
 def learned(world: str, draws: int, radius: float | str, seed: int) -> dict[str, Any]:
     cosine = 0.5 + 0.1 * (radius != 0) + 0.01 * seed * (1 + (radius != 0))
     row = {"accuracy": about(0.8), "cosine_own": about(cosine), "cosine_other": about(0.4)}
@@ -182,11 +200,24 @@ def test_the_price_of_robustness() -> None:
     assert cells[4:] == [*["0.500 (0.490 to 0.510)"] * 2, *["0.600 (0.590 to 0.610)"] * 2]
 
 
+def test_matching_by_either_denoiser_leaves_out_who_is_compared_with() -> None:
+    assert views.matching(MATCHED, "scale").splitlines()[2:] == [
+        "| clean | 1.00 ±0.01 | 3.00 ±0.01 |",
+        "| vanilla | 2.00 ±0.01 | 4.00 ±0.01 |",
+        "| robust, 1 | 3.00 ±0.01 | 5.00 ±0.01 |",
+    ]
+    assert views.matching(MATCHED, "explained_more by m/early").splitlines()[2:] == [
+        "| clean | 2.00 ±0.01 | 4.00 ±0.01 |",
+        "| robust, 1 | 4.00 ±0.01 | 6.00 ±0.01 |",
+    ]
+
+
 @pytest.mark.parametrize(
     ("function", "content", "lines"),
     [
         (figures.compare, COMPARED, 2 * (4 + 4 + 1)),
         (figures.study, STUDIED, 3 * len(figures.STUDY) - 2 + 3),
+        (figures.matching, MATCHED, (3 + 1) + (1 + 1) + (3 + 1)),
         (figures.truth_gradients, KNOWN, 2 * 2 * 3),
         (figures.truth_guidance, KNOWN, 2 * 2 * 3),
     ],

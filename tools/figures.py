@@ -97,6 +97,38 @@ def study(results: dict[str, Any]) -> Figure:
     return fig
 
 
+def matching(results: dict[str, Any]) -> Figure:
+    """What gradients spend against what the class tells, who is nearer to the truth, and the scale each should have."""
+    fig, axes = plots.figure(1, 3, 14.0, 4.6)
+    spent, nearer, scale = axes[0]
+    plan, named = results["plan"], {n.split("/")[1].replace("_", ", "): r for n, r in results["classifiers"].items()}
+    reference, styles = plan["reference"].split("/")[1].replace("_", ", "), _styles(list(named))
+    middles = [sum(pair["between"]) / 2 for pair in named[reference]["between"]]
+    for name, found in named.items():
+        by = [level["by"][plan["denoisers"][0]] for level in found["levels"]]
+        energies = [Estimate(**pair["energy"]) for pair in found["between"]]
+        _band(spent, middles, energies, name, styles[name])
+        _band(scale, plan["levels"], [Estimate(**row["scale"]) for row in by], name, styles[name])
+        if name not in (reference, "clean"):  # clean is off the scale
+            _band(nearer, plan["levels"], [Estimate(**row["explained_more"]) for row in by], name, styles[name])
+    best = min(named.values(), key=lambda found: sum(level["cross_entropy"]["value"] for level in found["levels"]))
+    told = [Estimate(**pair["information"]) for pair in best["between"]]
+    black = {"color": plots.COLOURS["oracle"], "marker": plots.MARKERS["oracle"]}
+    _band(spent, middles, told, "what the class tells", black)
+    spent.set_yscale("log")
+    spent.set_title("energy of the gradient", fontsize=11)
+    nearer.axhline(0, color=plots.COLOURS[reference], linewidth=1)
+    nearer.set_title(f"explains more of the truth than {reference}", fontsize=11)
+    scale.axhline(1, color="black", linewidth=0.8)
+    scale.set_ylim(0, 2)
+    scale.set_title("best scale", fontsize=11)
+    for ax in axes[0]:
+        ax.set_xlabel("t")
+    handles, labels = spent.get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return fig
+
+
 def _band(ax: Axes, x: Sequence[float], points: Sequence[Estimate], label: str, style: dict[str, Any]) -> None:
     ax.plot(x, [p.value for p in points], label=label, markersize=4, **style)
     ax.fill_between(x, [p.low for p in points], [p.high for p in points], color=style["color"], alpha=0.12, linewidth=0)
@@ -157,6 +189,7 @@ FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
     "compare_mnist": ("compare_mnist", compare),
     "compare_mnist_conditional": ("compare_mnist_conditional", compare),
     "study_mnist": ("study_mnist", study),
+    "matching_mnist": ("matching_mnist", matching),
     "truth_gradients": ("truth", truth_gradients),
     "truth_guidance": ("truth", truth_guidance),
 }

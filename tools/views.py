@@ -163,6 +163,20 @@ def levels(results: dict[str, Any], name: str) -> str:
     return "\n".join(table)
 
 
+def matching(results: dict[str, Any], what: str) -> str:
+    """One measure of gradients held against the images: `scale`, or `explained_more by mnist/early`."""
+    name, _, denoiser = what.partition(" by ")
+    columns = results["plan"]["levels"]
+    table = [f"| t | {' | '.join(map(str, columns))} |", "|---" * (len(columns) + 1) + "|"]
+    for model, found in results["classifiers"].items():
+        if name.endswith("_more") and model == results["plan"]["reference"]:
+            continue
+        cells = [level["by"][denoiser or results["plan"]["denoisers"][0]][name] for level in found["levels"]]
+        texts = [f"{cell['value']:.2f} ±{(cell['high'] - cell['low']) / 2:.2f}" for cell in cells]
+        table.append(f"| {model.split('/')[1].replace('_', ', ')} | {' | '.join(texts)} |")
+    return "\n".join(table)
+
+
 def radius_name(radius: float | str) -> str:
     """How pages call a classifier of the truth's worlds; its radius is a share of the way between two classes."""
     if isinstance(radius, str):
@@ -270,6 +284,7 @@ FUNCTIONS: tuple[Callable[..., str], ...] = (
     value,
     made,
     levels,
+    matching,
     truth,
     truth_differences,
     cheaper,
