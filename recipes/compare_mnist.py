@@ -4,24 +4,33 @@ from rgd.comparison import Comparison, Entry, small
 
 DENOISER = "mnist/ddpm"
 CLASSIFIERS = {
-    "clean": "mnist/clean",
     "vanilla": "mnist/vanilla",
     "robust": "mnist/robust",
     "robust, radius 1": "mnist/robust_1",
     "robust, radius 2": "mnist/robust_2",
     "robust, growing radius": "mnist/robust_growing",
 }
-SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+# A quarter of an octave apart where the best are: FD-judge rises steeply to both sides, and a coarse grid would compare
+# one guide at its best with another beside it.
+SCALES = (1.0, 1.4, 2.0, 2.4, 2.8, 3.4, 4.0, 4.8, 5.7, 8.0, 16.0)
 
 experiment = Comparison(
     data="mnist",
     judge="mnist/judge",
     entries=(
         Entry("none", DENOISER),
+        Entry("clean", DENOISER, "classifier", "mnist/clean", (0.25, 0.5, 1.0, 2.0, 4.0)),
         *(Entry(name, DENOISER, "classifier", model, SCALES) for name, model in CLASSIFIERS.items()),
-        Entry("robust, t from 100 to 599", DENOISER, "classifier", "mnist/robust", SCALES, (100, 600)),
-        Entry("clean, through x0", DENOISER, "through x0", "mnist/clean", SCALES),
-        Entry("clean, at x0", DENOISER, "at x0", "mnist/clean", tuple(4 * scale for scale in SCALES)),
+        Entry(
+            "robust, t from 100 to 599",
+            DENOISER,
+            "classifier",
+            "mnist/robust",
+            (2.0, 4.0, 5.7, 6.7, 8.0, 9.5, 11.3, 16.0),
+            (100, 600),
+        ),
+        Entry("clean, through x0", DENOISER, "through x0", "mnist/clean", (0.03, 0.1, 0.3, 1.0)),
+        Entry("clean, at x0", DENOISER, "at x0", "mnist/clean", (0.5, 1.0, 2.0, 4.0)),
     ),
     pairs=(
         *((name, "vanilla") for name in CLASSIFIERS if name.startswith("robust")),
