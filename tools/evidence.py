@@ -32,7 +32,7 @@ EXPERIMENTS = (
     "study_cheaper",
     "compare_cheaper",
 )
-PAGE = ROOT / "book" / "results.md"
+PAGES = [ROOT / "book" / "results.md", ROOT / "book" / "results_gradients.md"]
 
 
 def recipe_of(name: str) -> Recipe:
@@ -100,9 +100,9 @@ def main(quick: bool = False, out: Path | None = None, runs: Path = Path("runs")
         fill.main()
     else:
         figures.draw(target / "results", target / "figures")
-        page = target / PAGE.name
-        page.write_text(fill.fill(PAGE.read_text(), target, strict=False))
-        print(f"\nThe page is {page}")
+        for page in PAGES:
+            (target / page.name).write_text(fill.fill(page.read_text(), target, strict=False))
+        print(f"\nThe pages are {' and '.join(str(target / page.name) for page in PAGES)}")
 
 
 if __name__ == "__main__":

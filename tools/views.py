@@ -164,14 +164,20 @@ def levels(results: dict[str, Any], name: str) -> str:
 
 
 def matching(results: dict[str, Any], what: str) -> str:
-    """One measure of gradients held against the images: `scale`, or `explained_more by mnist/early`."""
+    """One measure of gradients held against the images: `scale`, or `explained_more by mnist/early`.
+
+    Of many levels every other one, or a table is wider than a page.
+    """
     name, _, denoiser = what.partition(" by ")
     columns = results["plan"]["levels"]
+    shown = range(len(columns)) if len(columns) <= 8 else range(1, len(columns), 2)
+    columns = [columns[k] for k in shown]
     table = [f"| t | {' | '.join(map(str, columns))} |", "|---" * (len(columns) + 1) + "|"]
     for model, found in results["classifiers"].items():
         if name.endswith("_more") and model == results["plan"]["reference"]:
             continue
-        cells = [level["by"][denoiser or results["plan"]["denoisers"][0]][name] for level in found["levels"]]
+        by = denoiser or results["plan"]["denoisers"][0]
+        cells = [found["levels"][k]["by"][by][name] for k in shown]
         texts = [f"{cell['value']:.2f} ±{(cell['high'] - cell['low']) / 2:.2f}" for cell in cells]
         table.append(f"| {model.split('/')[1].replace('_', ', ')} | {' | '.join(texts)} |")
     return "\n".join(table)
