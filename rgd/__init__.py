@@ -5,7 +5,7 @@ the classifier was trained. The modules in the order in which data flows through
 
 `data`, `schedule`, `networks`, `denoiser`, `objectives`, `training`, `attacks`, `guidance`, `samplers`, `gradients`,
 `metrics`, `plots`; beside them `mixture` (the oracle), `checkpoints`, `zoo`,
-`recipes`, `exercises`, `widgets`, `demo` and `cli`.
+`recipes`, `exercises`, `widgets`, `demo` and `cli`; and the experiments: `comparison`, `study`, `matching`, `truth`.
 """
 
 from importlib.metadata import PackageNotFoundError, version
