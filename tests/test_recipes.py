@@ -14,7 +14,9 @@ from rgd import checkpoints, recipes
 from rgd.errors import RgdError
 
 FOLDER = Path(__file__).parent.parent / "recipes"
-FILES = sorted(path for path in FOLDER.glob("*.py") if not path.stem.startswith(("compare", "study", "truth")))
+FILES = sorted(
+    path for path in FOLDER.glob("*.py") if not path.stem.startswith(("compare", "matching", "study", "truth"))
+)
 
 
 def millions(network: torch.nn.Module) -> float:

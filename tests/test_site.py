@@ -244,13 +244,13 @@ def test_notation_and_reference_lead_to_each_other(html: Path) -> None:
     assert 'href="../notation.html#notation-guidance"' in (html / "book" / "api" / "guidance.html").read_text()
 
 
-def test_the_book_is_printed_with_page_numbers_that_are_right(html: Path, tmp_path: Path) -> None:
+def test_the_book_is_printed_with_page_numbers_that_are_right(html: Path, chromium: Any, tmp_path: Path) -> None:
     from pypdf import PdfReader
 
     from tools import pdf
 
     whole = pdf.single_page(html.parents[1])  # where Sphinx has read every page already
-    pdf.write(whole, tmp_path / "book.pdf")
+    pdf.write(whole, tmp_path / "book.pdf", chromium)
     printed = PdfReader(tmp_path / "book.pdf")
     pages = [page.extract_text() for page in printed.pages]
     assert "The Gradient Decides" in pages[0]

@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from playwright.sync_api import Browser, sync_playwright
+from pypdf import PdfReader, PdfWriter
+from pypdf.generic import DictionaryObject, NameObject, TextStringObject
 
 ROOT = Path(__file__).resolve().parent.parent
 FOOTER = '<div style="width: 100%; font-size: 9px; text-align: center"><span class="pageNumber"></span></div>'
@@ -135,8 +138,6 @@ def description() -> dict[str, Any]:
 
 def numbers(pdf: Path) -> dict[str, int]:
     """The page that each place which is linked to stands on, counted from 1."""
-    from pypdf import PdfReader
-
     reader = PdfReader(pdf)
     places = reader.named_destinations.items()
     return {name.removeprefix("/"): reader.get_destination_page_number(place) + 1 for name, place in places}
@@ -144,9 +145,6 @@ def numbers(pdf: Path) -> dict[str, int]:
 
 def mend_outline(pdf: Path) -> None:
     """Chromium writes a heading that begins a page into the outline twice, as one title."""
-    from pypdf import PdfWriter
-    from pypdf.generic import DictionaryObject, NameObject, TextStringObject
-
     writer = PdfWriter(clone_from=pdf)
     waiting: list[DictionaryObject] = [writer.get_outline_root()]
     while waiting:
@@ -159,49 +157,46 @@ def mend_outline(pdf: Path) -> None:
     writer.write(pdf)
 
 
-def write(whole: Path, pdf: Path) -> None:
-    """Print a single page, with page numbers.
+def write(whole: Path, pdf: Path, chromium: Browser) -> None:
+    """Print a single page, with page numbers."""
 
-    Raises:
-        SystemExit: where there is no Chromium.
-    """
-    from playwright.sync_api import sync_playwright
+    def print_with(told: dict[str, int]) -> dict[str, int]:
+        """Print with these numbers, and return those that would have been right."""
+        page = chromium.new_page(color_scheme="light")  # a page that was printed before breaks elsewhere
+        page.goto(whole.as_uri())
+        page.evaluate("() => window.MathJax?.startup?.promise")
+        page.evaluate(PREPARE, description())
+        page.evaluate(NUMBER, told)
+        page.evaluate("() => Promise.all([...document.images].map(image => image.decode()))")
+        page.pdf(
+            path=pdf, format="A4", print_background=True, outline=True, tagged=True, display_header_footer=True,
+            header_template="<span></span>", footer_template=FOOTER,
+            margin={"top": "20mm", "bottom": "20mm", "left": "22mm", "right": "22mm"},
+        )  # fmt: skip
+        page.close()
+        return numbers(pdf)
 
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        raise SystemExit("the book is printed by Chromium, which is not here: apt-get install chromium")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
-
-        def print_with(told: dict[str, int]) -> dict[str, int]:
-            """Print with these numbers, and return those that would have been right."""
-            page = chromium.new_page(color_scheme="light")  # a page that was printed before breaks elsewhere
-            page.goto(whole.as_uri())
-            page.evaluate("() => window.MathJax?.startup?.promise")
-            page.evaluate(PREPARE, description())
-            page.evaluate(NUMBER, told)
-            page.evaluate("() => Promise.all([...document.images].map(image => image.decode()))")
-            page.pdf(
-                path=pdf, format="A4", print_background=True, outline=True, tagged=True, display_header_footer=True,
-                header_template="<span></span>", footer_template=FOOTER,
-                margin={"top": "20mm", "bottom": "20mm", "left": "22mm", "right": "22mm"},
-            )  # fmt: skip
-            page.close()
-            return numbers(pdf)
-
-        told: dict[str, int] = {}
-        for _ in range(4):
-            told, before = print_with(told), told
-            if told == before:
-                break
-        chromium.close()
+    told: dict[str, int] = {}
+    for _ in range(4):
+        told, before = print_with(told), told
+        if told == before:
+            break
     mend_outline(pdf)
 
 
 def main() -> None:
-    """Make the PDF."""
+    """Make the PDF.
+
+    Raises:
+        SystemExit: where there is no Chromium.
+    """
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        raise SystemExit("the book is printed by Chromium, which is not here: apt-get install chromium")
     pdf = ROOT / "build" / "the-gradient-decides.pdf"
-    write(single_page(ROOT / "build" / "pdf"), pdf)
+    whole = single_page(ROOT / "build" / "pdf")
+    with sync_playwright() as playwright:
+        write(whole, pdf, playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"]))
     print(f"{pdf.relative_to(ROOT)}: {pdf.stat().st_size / 1e6:.1f} MB")
 
 
