@@ -50,8 +50,10 @@ class Processes:
         """All cores for this process, while the others wait for it; they were launched with a share of them each."""
         threads = torch.get_num_threads()
         torch.set_num_threads(threads if self.accelerator is None else max(threads, os.cpu_count() or 1))
-        yield
-        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
     def wait(self) -> None:
         """Until every process is here."""

@@ -2,8 +2,8 @@
 
 Sphinx makes one page of the whole book and Chromium prints it, so that formulas, figures and boxes are those of the
 site. Paper needs what a screen does not: a title, contents and an index with page numbers, solutions that are open, and
-an animation's frames side by side. Page numbers are known only once it is printed, so it
-is printed until they no longer change.
+an animation's frames side by side. Page numbers are known only once it is printed, so it is printed until they no
+longer change.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ book => {
   let headings = 0;
   const entry = (heading, cls) => {
     const line = make("p", "", cls), link = make("a", heading.textContent);
-    link.href = "#" + heading.id;
-    line.append(link, make("a", "", "page")); line.lastChild.href = "#" + heading.id;
+    line.append(link, make("a", "", "page"));
+    for (const one of line.children) one.href = "#" + heading.id;
     contents.append(line);
   };
   const name = heading => { heading.id = "heading-" + headings++; return heading; };
@@ -158,7 +158,11 @@ def mend_outline(pdf: Path) -> None:
 
 
 def write(whole: Path, pdf: Path, chromium: Browser) -> None:
-    """Print a single page, with page numbers."""
+    """Print a single page, with page numbers.
+
+    Raises:
+        RuntimeError: if the numbers change however often it is printed.
+    """
 
     def print_with(told: dict[str, int]) -> dict[str, int]:
         """Print with these numbers, and return those that would have been right."""
@@ -181,6 +185,8 @@ def write(whole: Path, pdf: Path, chromium: Browser) -> None:
         told, before = print_with(told), told
         if told == before:
             break
+    else:
+        raise RuntimeError(f"{pdf} still breaks its pages elsewhere after the fourth printing")
     mend_outline(pdf)
 
 
