@@ -8,8 +8,9 @@ on (H/2, W/2) for CPUs, and a null label for classifier-free guidance.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 from typing import Literal
 
 import torch
@@ -122,6 +123,20 @@ def time_embedding(t: Tensor, dim: int) -> Tensor:
     frequencies = torch.exp(-math.log(10_000) / half * torch.arange(half, device=t.device))
     angles = t[:, None].float() * frequencies
     return F.pad(torch.cat([angles.cos(), angles.sin()], dim=1), (0, dim % 2))
+
+
+def _wherever_asked(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Take the inputs to the weights' device and the output back to the images': a network on a GPU can be asked about
+    images on the CPU, as a notebook will. Where they are together already, nothing is moved."""
+
+    @wraps(forward)
+    def answer(self: nn.Module, images: Tensor, *others: Tensor | None, **named: Tensor | None) -> Tensor:
+        home = next(self.parameters()).device
+        moved = [None if v is None else v.to(home) for v in others]
+        named = {name: None if v is None else v.to(home) for name, v in named.items()}
+        return forward(self, images.to(home), *moved, **named).to(images.device)
+
+    return answer
 
 
 def _norm(channels: int) -> nn.GroupNorm:
@@ -363,6 +378,7 @@ class UNet(_Encoder):
             y = torch.full((len(like),), -1, device=like.device)
         return self.label_emb(torch.where(y < 0, self.config.num_classes, y))
 
+    @_wherever_asked
     def forward(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         embedding = self.embed(t)
         if y is not None or self.config.num_classes is not None:
@@ -406,6 +422,7 @@ class EncoderUNet(_Encoder):
             layers.append(AttentionPool(config, self.bottom_size, channels, classes))
         self.out = nn.Sequential(*layers)
 
+    @_wherever_asked
     def forward(self, xt: Tensor, t: Tensor) -> Tensor:
         outputs = self.encode(xt, self.embed(t))
         if self.config.pool.startswith("spatial"):
@@ -447,6 +464,7 @@ class Judge(nn.Module):
         flatten = [type(layer) for layer in self.body].index(nn.Flatten)
         return self.body[:flatten](x0)[:, :7].flatten(1)
 
+    @_wherever_asked
     def forward(self, x0: Tensor) -> Tensor:
         return self.head(self.body(x0))
 
@@ -469,6 +487,7 @@ class MLP(nn.Module):
         self.hidden = nn.ModuleList([nn.Sequential(nn.SiLU(), nn.Linear(width, width)) for _ in range(depth)])
         self.out = nn.Sequential(nn.SiLU(), nn.Linear(width, classes))
 
+    @_wherever_asked
     def forward(self, xt: Tensor, t: Tensor) -> Tensor:
         embedding = self.time_embed(time_embedding(t, self.width).to(xt.dtype))
         scales, shifts = embedding.unflatten(1, (2, len(self.hidden), self.width)).unbind(1)
