@@ -1,4 +1,5 @@
-"""Figures that move: `slider` in a live notebook, and `animation` on any page, from the same function that draws."""
+"""Figures that move: `slider` and `controls` in a live notebook, and `animation` on any page, from the same function
+that draws."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import html
 import io
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # so that `import rgd` does not wait for matplotlib
@@ -15,34 +16,56 @@ if TYPE_CHECKING:  # so that `import rgd` does not wait for matplotlib
 
 
 def slider(draw: Callable[[Any], Figure], name: str, values: Sequence[Any], start: Any | None = None) -> Any:
-    """A slider over `values`, and below it the figure that `draw` makes of the chosen one.
+    """A slider over `values`, and below it the figure that `draw` makes of the chosen one: `controls` with one.
+
+    Raises:
+        ImportError, ValueError: as `controls` does.
+    """
+    return controls(lambda **chosen: draw(chosen[name]), {name: values}, {} if start is None else {name: start})
+
+
+def controls(
+    draw: Callable[..., Figure], choices: Mapping[str, Sequence[Any]], start: Mapping[str, Any] | None = None
+) -> Any:
+    """A slider for each argument of `draw`, and below them the figure that it makes of what is chosen.
 
     The picture is a widget of its own and not captured output, so that moving quickly does not flicker, and a notebook
     that is run without a browser does not wait for one. For ipywidgets 7.7 and 8.
 
+    Args:
+        draw: called with the chosen values by name.
+        choices: for each argument the values that it may have.
+        start: where sliders begin, if not at their first value.
+
     Raises:
         ImportError: without ipywidgets.
-        ValueError: if `start` is not among the values.
+        ValueError: if a slider would start at what is not among its values.
     """
     try:
         import ipywidgets
     except ImportError as error:
         raise ImportError("a slider needs ipywidgets: pip install ipywidgets") from error
-    if start is not None and start not in values:
-        raise ValueError(f"the slider starts at one of {list(values)}, not {start}")
-    chosen = ipywidgets.SelectionSlider(
-        options=list(values), value=values[0] if start is None else start, description=name, continuous_update=True
-    )
+    begin = {name: values[0] for name, values in choices.items()} | dict(start or {})
+    for name, value in begin.items():
+        if value not in choices.get(name, ()):
+            raise ValueError(f"the slider of {name} starts at one of {list(choices.get(name, ()))}, not {value}")
+    sliders = {
+        name: ipywidgets.SelectionSlider(
+            options=list(values), value=begin[name], description=name, continuous_update=True
+        )
+        for name, values in choices.items()
+    }
     picture = ipywidgets.Image(format="png")
 
     def update(_: object) -> None:
         buffer = io.BytesIO()
-        draw(chosen.value).savefig(buffer, format="png", dpi=110)
+        draw(**{name: chosen.value for name, chosen in sliders.items()}).savefig(buffer, format="png", dpi=110)
         picture.value = buffer.getvalue()
 
-    chosen.observe(update, "value")
+    for chosen in sliders.values():
+        chosen.observe(update, "value")
     update(None)
-    return ipywidgets.VBox([chosen, picture])
+    return ipywidgets.VBox([*sliders.values(), picture])
 
 
 _PLAYER = """

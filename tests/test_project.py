@@ -88,10 +88,10 @@ def test_everything_public_is_there_and_documented() -> None:
 
 
 def test_tables_of_the_pages_are_those_of_the_results() -> None:
-    pages = [ROOT / "README.md", *(ROOT / "book").glob("*.md")]
-    assert any(fill.BLOCK.search(page.read_text()) for page in pages)
+    pages = fill.pages()
+    assert {page.suffix for page in pages if fill.BLOCK.search(page.read_text())} == {".md", ".ipynb"}
     for page in pages:
-        assert fill.fill(page.read_text()) == page.read_text(), f"{page.name} is stale: run python -m tools.fill"
+        assert fill.filled(page) == page.read_text(), f"{page.name} is stale: run python -m tools.fill"
 
 
 def test_results_say_where_they_come_from() -> None:

@@ -198,6 +198,8 @@ def test_the_price_of_robustness() -> None:
     recipe["objective"] = "RobustCrossEntropy(attack=PGD(threat=L2(radius=1.0), steps=7, step=None))"
     assert "steps=7, step=None))` | 17 | 30 |" in views.cheaper(attacked)
     assert cells[4:] == [*["0.500 (0.490 to 0.510)"] * 2, *["0.600 (0.590 to 0.610)"] * 2]
+    *_, short = views.cheaper_short(attacked).splitlines()
+    assert short.startswith("| PGD-7 | 17 | 0.50 (0.49 to 0.51) |")
 
 
 def test_matching_by_either_denoiser_leaves_out_who_is_compared_with() -> None:

@@ -31,6 +31,20 @@ def test_the_picture_follows_the_slider() -> None:
     assert widgets.slider(draw, "width", [1, 2]).children[0].value == 1
 
 
+def test_several_controls_draw_one_picture() -> None:
+    def area(width: int, height: int) -> Figure:
+        return plots.figure(1, 1, width, height)[0]
+
+    box = widgets.controls(area, {"width": [1, 2], "height": [1, 3]}, {"height": 3})
+    width, height, picture = box.children
+    assert (width.description, width.value, height.value) == ("width", 1, 3)
+    assert Image.open(io.BytesIO(picture.value)).size == (110, 330)
+    width.value = 2
+    assert Image.open(io.BytesIO(picture.value)).size == (220, 330)
+    with pytest.raises(ValueError, match="slider of depth"):
+        widgets.controls(area, {"width": [1]}, {"depth": 1})
+
+
 def test_a_start_that_is_no_value() -> None:
     with pytest.raises(ValueError, match="one of"):
         widgets.slider(draw, "width", [1, 2], start=3)

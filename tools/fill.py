@@ -12,6 +12,8 @@ import re
 import sys
 from pathlib import Path
 
+import nbformat
+
 from tools.views import TAKES_ARGUMENT, VIEWS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,18 +48,32 @@ def fill(text: str, root: Path = ROOT, strict: bool = True) -> str:
 
 def pages() -> list[Path]:
     """The pages that may hold blocks."""
-    return [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
+
+
+def filled(page: Path) -> str:
+    """What a page should hold; of a notebook, only the text cells are looked at."""
+    text = page.read_text()
+    if page.suffix != ".ipynb":
+        return fill(text)
+    notebook = nbformat.reads(text, 4)
+    before = [cell.source for cell in notebook.cells]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = fill(cell.source)
+    unchanged = before == [cell.source for cell in notebook.cells]
+    return text if unchanged else nbformat.writes(notebook) + "\n"
 
 
 def main() -> int:
     """Fill all pages, or check them."""
     stale = []
     for page in pages():
-        text = page.read_text()
-        if fill(text) != text:
+        found = filled(page)
+        if found != page.read_text():
             stale.append(page.relative_to(ROOT))
             if "--check" not in sys.argv:
-                page.write_text(fill(text))
+                page.write_text(found)
     print(f"{'stale' if '--check' in sys.argv else 'rewritten'}: {', '.join(map(str, stale)) or 'nothing'}")
     return 1 if stale and "--check" in sys.argv else 0
 

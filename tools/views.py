@@ -271,11 +271,30 @@ def cheaper(results: dict[str, Any]) -> str:
             for name in ("accuracy", "accuracy_attacked")
         ]
         objective = made["made_from"]["recipe"]["objective"]
-        attack = re.search(r"PGD\(.*?\bsteps=(\d+)", objective)
-        units = 3 + 2 * int(attack[1]) if attack else 3  # forward passes; a backward pass is two
+        minutes = made["hours"] * 60
         table.append(
-            f"| {model.split('/')[1]} | `{objective}` | {units} | {made['hours'] * 60:.0f} | {' | '.join(cells)} |"
+            f"| {model.split('/')[1]} | `{objective}` | {_units(objective)} | {minutes:.0f} | {' | '.join(cells)} |"
         )
+    return "\n".join(table)
+
+
+def _units(objective: str) -> int:
+    """The cost of a training step in forward passes, without what early stopping saves; a backward pass is two."""
+    attack = re.search(r"PGD\(.*?\bsteps=(\d+)", objective)
+    return 3 + 2 * int(attack[1]) if attack else 3
+
+
+WAYS = {"vanilla": "no attack", "free": "free", "fgsm": "one step, random start", "pgd3": "PGD-3", "robust_1": "PGD-7"}
+
+
+def cheaper_short(results: dict[str, Any]) -> str:
+    """What training costs, and its accuracy under attack by noise level."""
+    shown = (0, 100, 200, 300)
+    table = [f"| trained with | units a step | {' | '.join(f't = {t}' for t in shown)} |", "|---" * 6 + "|"]
+    for model, rows in results["classifiers"].items():
+        cells = [estimate_text(row["accuracy_attacked"]) for row in rows if row["t"] in shown]
+        objective = results["made"][model]["made_from"]["recipe"]["objective"]
+        table.append(f"| {WAYS.get(model.split('/')[1], model)} | {_units(objective)} | {' | '.join(cells)} |")
     return "\n".join(table)
 
 
@@ -287,6 +306,7 @@ FUNCTIONS: tuple[Callable[..., str], ...] = (
     cards,
     headline,
     differences,
+    cheaper_short,
     value,
     made,
     levels,
