@@ -129,6 +129,7 @@ def install() -> None:
     setup(NAME, backend_module=_Backend())
     _library.fallback(perform, "PrivateUse1")
     torch.Generator = _Generator  # type: ignore
+    torch.__future__.set_overwrite_module_params_on_conversion(True)  # a disguise cannot change its type underneath
     for module in (processes, profiles, demo, cli, truth):
         module.best_device = lambda: torch.device(NAME)  # type: ignore
     processes.processes.cache_clear()
