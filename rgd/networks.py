@@ -126,15 +126,16 @@ def time_embedding(t: Tensor, dim: int) -> Tensor:
 
 
 def _wherever_asked(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Take the inputs to the weights' device and the output back to the images': a network on a GPU can be asked about
-    images on the CPU, as a notebook will. Where they are together already, nothing is moved."""
+    """Take the inputs to the weights' device and the output back to the first input's: a network on a GPU can be asked
+    about images on the CPU, as a notebook will. Where they are together already, nothing is moved."""
 
     @wraps(forward)
-    def answer(self: nn.Module, images: Tensor, *others: Tensor | None, **named: Tensor | None) -> Tensor:
+    def answer(self: nn.Module, *given: Tensor | None, **named: Tensor | None) -> Tensor:
         home = next(self.parameters()).device
-        moved = [None if v is None else v.to(home) for v in others]
+        asked = next(v.device for v in (*given, *named.values()) if v is not None)
+        moved = [None if v is None else v.to(home) for v in given]
         named = {name: None if v is None else v.to(home) for name, v in named.items()}
-        return forward(self, images.to(home), *moved, **named).to(images.device)
+        return forward(self, *moved, **named).to(asked)
 
     return answer
 

@@ -49,6 +49,8 @@ pretend_gpu.install()
 import torch, rgd
 denoise, robust = rgd.zoo.load("mnist/ddpm"), rgd.zoo.load("mnist/robust")
 assert next(robust.parameters()).device.type == "pretend"
+logits = robust(xt=torch.zeros(2, 1, 28, 28), t=torch.zeros(2).long())
+assert logits.device.type == "cpu"
 guided = rgd.guide(denoise, rgd.grad_log_prob(robust), scale=4.0, interval=(0, 600))
 for device in ("cpu", "pretend"):
     y = torch.arange(2).to(device)
@@ -56,7 +58,7 @@ for device in ("cpu", "pretend"):
         assert step.x0.device.type == device
     xt, t = step.x, torch.full_like(y, 100)
     attacked = rgd.pgd(robust, xt, t, y, rgd.L2(0.5), steps=2)
-    rgd.gradients.cosine(robust, denoise and robust, attacked, t, y)
+    rgd.gradients.cosine(robust, rgd.zoo.load("mnist/vanilla"), attacked, t, y)
 rgd.sample(guided, (2, 1, 28, 28), y, steps=2, progress=False)
 
 data, schedule = rgd.data.load("digits").take(64), rgd.schedule.linear(1000)

@@ -14,7 +14,6 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +124,7 @@ def install() -> None:
     """
     setup = getattr(backend_registration, "_setup_privateuseone_for_python_backend", None)
     if setup is None:
-        raise RuntimeError(f"torch {torch.__version__} has no devices written in Python; 2.10 and newer have")
+        raise RuntimeError(f"torch {torch.__version__} has no devices written in Python, as newer ones have")
     setup(NAME, backend_module=_Backend())
     _library.fallback(perform, "PrivateUse1")
     torch.Generator = _Generator  # type: ignore
@@ -135,7 +134,7 @@ def install() -> None:
     processes.processes.cache_clear()
 
 
-def run(chapter: Path, say: Callable[[str], None] = print) -> None:
+def run(chapter: Path) -> None:
     """Run a chapter's cells in this process, showing nothing but its progress.
 
     Raises:
@@ -160,7 +159,7 @@ def run(chapter: Path, say: Callable[[str], None] = print) -> None:
         except Exception as error:
             error.add_note(f"in {chapter.name}, code cell {number}:\n{source}")
             raise
-    say(f"{chapter.name}: {len(cells) - 1} cells in {time.perf_counter() - began:.0f} s")
+    print(f"{chapter.name}: {len(cells) - 1} cells in {time.perf_counter() - began:.0f} s")
 
 
 def main() -> None:

@@ -306,7 +306,6 @@ FUNCTIONS: tuple[Callable[..., str], ...] = (
     cards,
     headline,
     differences,
-    cheaper_short,
     value,
     made,
     levels,
@@ -314,6 +313,7 @@ FUNCTIONS: tuple[Callable[..., str], ...] = (
     truth,
     truth_differences,
     cheaper,
+    cheaper_short,
 )
 VIEWS = {function.__name__: function for function in FUNCTIONS}
 TAKES_ARGUMENT = {name for name, view in VIEWS.items() if len(inspect.signature(view).parameters) > 1}
