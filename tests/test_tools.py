@@ -192,12 +192,12 @@ def test_intervals_need_more_than_one_value() -> None:
 def test_the_price_of_robustness() -> None:
     *_, row = views.cheaper(STUDIED).splitlines()
     cells = [text.strip() for text in row.strip("|").split("|")]
-    assert cells[:4] == ["robust_1", "`Some()`", "3", "30"]
+    assert cells[:3] == ["PGD-7", "3", "30"]
     attacked = copy.deepcopy(STUDIED)
     recipe = attacked["made"]["mnist/robust_1"]["made_from"]["recipe"]
     recipe["objective"] = "RobustCrossEntropy(attack=PGD(threat=L2(radius=1.0), steps=7, step=None))"
-    assert "steps=7, step=None))` | 17 | 30 |" in views.cheaper(attacked)
-    assert cells[4:] == [*["0.500 (0.490 to 0.510)"] * 2, *["0.600 (0.590 to 0.610)"] * 2]
+    assert "| PGD-7 | 17 | 30 |" in views.cheaper(attacked)
+    assert cells[3:] == [*["0.500 (0.490 to 0.510)"] * 2, *["0.600 (0.590 to 0.610)"] * 2]
     *_, short = views.cheaper_short(attacked).splitlines()
     assert short.startswith("| PGD-7 | 17 | 0.50 (0.49 to 0.51) |")
 

@@ -256,11 +256,19 @@ def truth_differences(results: dict[str, Any], name: str) -> str:
     return "\n".join(table)
 
 
+WAYS = {"vanilla": "no attack", "free": "free", "fgsm": "one step, random start", "pgd3": "PGD-3", "robust_1": "PGD-7"}
+
+
+def _way(model: str) -> str:
+    """How pages call the training of a model of recipes/study_cheaper.py."""
+    return WAYS.get(model.split("/")[1], model)
+
+
 def cheaper(results: dict[str, Any]) -> str:
     """What training costs, and what it withstands at noise level zero and one hundred."""
     table = [
-        "| classifier | objective | units a step | minutes | accuracy at t = 0 | attacked | at t = 100 | attacked |",
-        "|---" * 8 + "|",
+        "| trained with | units a step | minutes | accuracy at t = 0 | attacked | at t = 100 | attacked |",
+        "|---" * 7 + "|",
     ]
     for model, rows in results["classifiers"].items():
         made = results["made"][model]
@@ -270,11 +278,8 @@ def cheaper(results: dict[str, Any]) -> str:
             if row["t"] in (0, 100)
             for name in ("accuracy", "accuracy_attacked")
         ]
-        objective = made["made_from"]["recipe"]["objective"]
-        minutes = made["hours"] * 60
-        table.append(
-            f"| {model.split('/')[1]} | `{objective}` | {_units(objective)} | {minutes:.0f} | {' | '.join(cells)} |"
-        )
+        units, minutes = _units(made["made_from"]["recipe"]["objective"]), made["hours"] * 60
+        table.append(f"| {_way(model)} | {units} | {minutes:.0f} | {' | '.join(cells)} |")
     return "\n".join(table)
 
 
@@ -284,9 +289,6 @@ def _units(objective: str) -> int:
     return 3 + 2 * int(attack[1]) if attack else 3
 
 
-WAYS = {"vanilla": "no attack", "free": "free", "fgsm": "one step, random start", "pgd3": "PGD-3", "robust_1": "PGD-7"}
-
-
 def cheaper_short(results: dict[str, Any]) -> str:
     """What training costs, and its accuracy under attack by noise level."""
     shown = (0, 100, 200, 300)
@@ -294,7 +296,7 @@ def cheaper_short(results: dict[str, Any]) -> str:
     for model, rows in results["classifiers"].items():
         cells = [estimate_text(row["accuracy_attacked"]) for row in rows if row["t"] in shown]
         objective = results["made"][model]["made_from"]["recipe"]["objective"]
-        table.append(f"| {WAYS.get(model.split('/')[1], model)} | {_units(objective)} | {' | '.join(cells)} |")
+        table.append(f"| {_way(model)} | {_units(objective)} | {' | '.join(cells)} |")
     return "\n".join(table)
 
 
