@@ -129,10 +129,15 @@ def test_a_page_loads_whole(window: Window, name: str) -> None:
     )
     assert [text for text, rendered, wrong in formulas if wrong or not rendered] == []
     wide = page.evaluate(
-        """() => [...document.querySelectorAll("div.math mjx-math")].filter(m => m.getBoundingClientRect().width > 716)
+        """() => [...document.querySelectorAll("div.math mjx-math")].filter(m => m.getBoundingClientRect().width > 672)
                  .map(m => m.closest(".math").textContent)"""
     )
-    assert wide == [], "a formula fits on a sheet of paper, where nothing can be scrolled"
+    assert wide == [], "a formula fits into the column, and on a sheet of paper, where nothing can be scrolled"
+    scrolled = page.evaluate(
+        """() => [...document.querySelectorAll(".cell_input pre")].filter(e => e.scrollWidth > e.clientWidth + 1)
+                 .map(e => e.textContent.slice(0, 200))"""
+    )
+    assert scrolled == [], "a line of code is read without scrolling"
     said = page.evaluate(
         """() => { const copy = document.querySelector("article").cloneNode(true);
                    copy.querySelectorAll("pre, code").forEach(e => e.remove()); return copy.textContent; }"""
