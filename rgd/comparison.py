@@ -351,7 +351,8 @@ def run(
 
     Args:
         folder: where cells are kept.
-        out: the JSON file of the results; a picture of samples from the same noise goes beside it.
+        out: the JSON file of the results, written whenever a way to guide has its headline numbers; `left` in it names
+            those that have none yet. A picture of samples from the same noise goes beside it.
         runs: where `rgd train` put models that are not published.
 
     Raises:
@@ -367,22 +368,6 @@ def run(
     best, entries = best_scales(sweep), {entry.name: entry for entry in plan.entries}
     names = (*HEADLINE, *(INCEPTION if plan.inception else ()))
     n, seeds = plan.headline_samples, plan.headline_seeds
-    # Pairs first, with scores and differences at once: what a stopped run has done then stands without its samples.
-    differences = []
-    for a, b in plan.pairs:
-        ends = ((entries[a], best[a]), (entries[b], best[b]))
-        parts = []
-        for seed in seeds:
-            for end in ends:
-                bench.score(*end, seed, n, names)
-            parts.append(bench.difference(*ends, seed, n))
-        means = {name: combine([part[name] for part in parts]).to_json() for name in SWEEP}
-        differences.append({"a": a, "b": b, **means, "seeds": parts})
-    headline = []
-    for entry in plan.entries:
-        cells = [bench.score(entry, best[entry.name], seed, n, names) for seed in seeds]
-        means = {name: combine([cell[name] for cell in cells]).to_json() for name in names}
-        headline.append({"name": entry.name, "scale": best[entry.name], **means, "seeds": cells})
     test = datasets.load(plan.data, "test")
     real = {eye: metrics.extract(test, network, labels=test.labels) for eye, network in bench.eyes.items()}
     results = {
@@ -395,16 +380,45 @@ def run(
             lambda: bench.measure(names, real),
         ),
         "sweep": sweep,
-        "headline": headline,
-        "differences": differences,
-        "provenance": provenance(),
     }  # fmt: skip
-    if processes().rank == 0:
+    differences: list[dict[str, Any]] = []
+    headline: dict[str, dict[str, Any]] = {}
+
+    def keep() -> None:
+        """Write what is known by now: a run of hours can be read from before its end."""
+        done = [name for name in entries if name in headline]
+        results["headline"], results["differences"] = [headline[name] for name in done], differences
+        results["left"] = [name for name in entries if name not in headline]
+        results["provenance"] = provenance()
+        if processes().rank > 0:
+            return
         write_atomic(Path(out), json.dumps(results, indent=1).encode())
         rows = {}
-        for entry in plan.entries:
-            cell = best[entry.name], plan.headline_seeds[0], plan.headline_samples
-            first = checkpoints.read(bench.file("first", entry, *cell))[0]["images"]
-            rows[f"{entry.name}, {best[entry.name]:g}" if entry.guide else entry.name] = first[:10] / 127.5 - 1
+        for name in done:
+            first = checkpoints.read(bench.file("first", entries[name], best[name], seeds[0], n))[0]["images"]
+            rows[f"{name}, {best[name]:g}" if entries[name].guide else name] = first[:10] / 127.5 - 1
         plots.picture_table(rows, bench.data.classes[:10], size=0.6).savefig(Path(out).with_suffix(".png"), dpi=150)
+
+    def headline_of(name: str) -> None:
+        if name not in headline:
+            cells = [bench.score(entries[name], best[name], seed, n, names) for seed in seeds]
+            means = {metric: combine([cell[metric] for cell in cells]).to_json() for metric in names}
+            headline[name] = {"name": name, "scale": best[name], **means, "seeds": cells}
+
+    for a, b in plan.pairs:
+        ends, parts = ((entries[a], best[a]), (entries[b], best[b])), []
+        for seed in seeds:  # scores and differences at once: what a stopped run has done stands without its samples
+            for end in ends:
+                bench.score(*end, seed, n, names)
+            parts.append(bench.difference(*ends, seed, n))
+        means = {name: combine([part[name] for part in parts]).to_json() for name in SWEEP}
+        differences.append({"a": a, "b": b, **means, "seeds": parts})
+        headline_of(a)
+        headline_of(b)
+        keep()
+    for name in entries:
+        if name not in headline:
+            headline_of(name)
+            keep()
+    keep()
     return results

@@ -219,6 +219,29 @@ def test_what_changes_is_drawn_anew(
     assert drawn <= calls <= drawn + moved
 
 
+def test_what_a_stopped_run_has_found_can_be_read(
+    done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, whole = done
+    score = comparison._Bench.score
+
+    def stop(bench: Any, entry: Entry, scale: float, seed: int, *rest: Any) -> Any:
+        if entry.name == "free" and seed in PLAN.headline_seeds:
+            raise KeyboardInterrupt
+        return score(bench, entry, scale, seed, *rest)
+
+    monkeypatch.setattr(comparison._Bench, "score", stop)
+    shutil.copytree(folder, tmp_path / "cells")
+    with pytest.raises(KeyboardInterrupt):
+        run(PLAN, tmp_path / "cells", tmp_path / "out.json", runs=runs, progress=False)
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["left"] == ["free"]
+    assert whole["left"] == []
+    assert found["headline"] == json.loads(json.dumps(whole["headline"]))[:3]
+    assert found["differences"] == json.loads(json.dumps(whole["differences"]))
+    assert (tmp_path / "out.png").exists()
+
+
 def test_a_retrained_model_is_not_taken_for_the_old_one(runs: Path, tmp_path: Path) -> None:
     mine = tmp_path / "runs"
     for name in ("t/ddpm", "t/a", "t/judge"):

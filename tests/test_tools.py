@@ -155,7 +155,9 @@ def test_numbers_are_found_by_path() -> None:
 def test_headline_has_a_row_for_each_guidance() -> None:
     *_, last = views.headline(COMPARED).splitlines()
     assert last.startswith("| robust, radius 1 | 2 | 0.900 (0.890 to 0.910) | 5.0 (5.0 to 5.0) | 10.0 ")
-    assert last.endswith("| 40 |")
+    assert last.endswith("| 50 |"), "the speed of the cell that was least disturbed"
+    *_, last = views.headline({**COMPARED, "left": ["slow", "slower"]}).splitlines()
+    assert last == "Still to be drawn: slow; slower."
 
 
 def test_levels_has_a_column_for_each_level_and_leaves_out_what_was_not_measured() -> None:
