@@ -152,6 +152,13 @@ def test_numbers_are_found_by_path() -> None:
     assert views.value({"a": {"b": 12345.678}}, "a/b:1") == "12,345.7"
 
 
+def test_a_sentence_says_where_numbers_come_from() -> None:
+    origin = {**PROVENANCE, "device": "x86_64 CPU, 1 threads", "processes": 2}
+    told = views.made({"provenance": origin})
+    assert told.endswith("at commit abc, on x86_64 CPU, 1 thread in each of 2 processes, torch 2.9.")
+    assert views.made({"provenance": PROVENANCE}).endswith("on a CPU, torch 2.9.")
+
+
 def test_headline_has_a_row_for_each_guidance() -> None:
     *_, last = views.headline(COMPARED).splitlines()
     assert last.startswith("| robust, radius 1 | 2 | 0.900 (0.890 to 0.910) | 5.0 (5.0 to 5.0) | 10.0 ")

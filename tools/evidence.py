@@ -32,7 +32,7 @@ EXPERIMENTS = (
     "study_cheaper",
     "compare_cheaper",
 )
-PAGES = [ROOT / "book" / "results.md", ROOT / "book" / "results_gradients.md"]
+PAGES = sorted((ROOT / "book").glob("results*.md"))
 
 
 def recipe_of(name: str) -> Recipe:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from rgd import plots
+from rgd.comparison import best_scales
 from rgd.metrics import Estimate
 from tools.views import learned, over_levels, radius_name
 
@@ -45,7 +46,7 @@ def compare(results: dict[str, Any]) -> Figure:
     """Every guidance at every scale: distance against accuracy, precision against recall."""
     fig, axes = plots.figure(1, 2, 10.0, 5.4)
     entries = [entry["name"] for entry in results["plan"]["entries"]]
-    best = {cell["name"]: cell["scale"] for cell in results["headline"]}
+    best = best_scales(results["sweep"])
     for ax, (x, y) in zip(axes[0], (("accuracy", "fd"), ("recall", "precision"))):
         for name, style in _styles(entries).items():
             cells = [cell for cell in results["sweep"] if cell["name"] == name]

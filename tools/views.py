@@ -150,9 +150,10 @@ def value(results: dict[str, Any], where: str) -> str:
 def made(results: dict[str, Any]) -> str:
     """Where an experiment's numbers come from, in a sentence."""
     origin = results["provenance"]
-    return (
-        f"Made on {origin['date'][:10]} at commit {origin['commit']}, on {origin['device']}, torch {origin['torch']}."
-    )
+    device = re.sub(r"\b1 threads\b", "1 thread", origin["device"])
+    if origin.get("processes", 1) > 1:
+        device += f" in each of {origin['processes']} processes"
+    return f"Made on {origin['date'][:10]} at commit {origin['commit']}, on {device}, torch {origin['torch']}."
 
 
 def levels(results: dict[str, Any], name: str) -> str:
