@@ -152,25 +152,23 @@ def test_a_page_fits_and_has_no_serious_fault_of_accessibility(window: Window, n
     from axe_playwright_python.sync_playwright import Axe
 
     faults = []
-    page = window.open(name)
-    page.add_style_tag(content="* { transition: none !important }")  # or colours are seen half changed
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
+    # axe is slow: it looks at either size and either scheme, and not at all four of them.
+    for (size, (width, height)), scheme in zip(SIZES.items(), ("light", "dark"), strict=True):
+        window.page.set_viewport_size({"width": width, "height": height})
+        window.page.emulate_media(color_scheme=scheme)
+        page = window.open(name)
+        page.add_style_tag(content="* { transition: none !important }")  # or colours are seen half changed
         page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
-        for size, (width, height) in SIZES.items():
-            page.set_viewport_size({"width": width, "height": height})
-            wide = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            if wide > 0:
-                faults.append((size, scheme, f"the page is {wide} pixels wider than the window"))
-            if (size, scheme) in (("phone", "light"), ("desktop", "dark")):
-                continue  # axe is slow, and looks at either size and either scheme in the other two
-            # The bibliography's list comes from docutils, whose items axe does not take for items of a list.
-            context = {"include": [["body"]], "exclude": [[".citation-list"]]}
-            found = Axe().run(page, context=context, options={"resultTypes": ["violations"]})
-            for fault in found.response["violations"]:
-                if fault["impact"] in ("serious", "critical"):
-                    nodes = [node["html"][:200] for node in fault["nodes"]][:3]
-                    faults.append((size, scheme, fault["id"], fault["help"], nodes))
+        wide = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if wide > 0:
+            faults.append((size, scheme, f"the page is {wide} pixels wider than the window"))
+        # The bibliography's list comes from docutils, whose items axe does not take for items of a list.
+        context = {"include": [["body"]], "exclude": [[".citation-list"]]}
+        found = Axe().run(page, context=context, options={"resultTypes": ["violations"]})
+        for fault in found.response["violations"]:
+            if fault["impact"] in ("serious", "critical"):
+                nodes = [node["html"][:200] for node in fault["nodes"]][:3]
+                faults.append((size, scheme, fault["id"], fault["help"], nodes))
     assert faults == []
 
 

@@ -116,7 +116,7 @@ def test_a_block_and_a_number_in_a_sentence_are_filled(project: Path) -> None:
     )
     once = fill.fill(page, project)
     assert "-->5.0 (5.0 to 5.0)<!-- /fill --> it." in once
-    assert "| robust minus vanilla | -1.00 (-1.01 to -0.99) |" in once
+    assert "| robust minus vanilla | -1.00 ±0.01 |" in once
     assert "old" not in once
     assert fill.fill(once, project) == once
 
@@ -161,7 +161,7 @@ def test_a_sentence_says_where_numbers_come_from() -> None:
 
 def test_headline_has_a_row_for_each_guidance() -> None:
     *_, last = views.headline(COMPARED).splitlines()
-    assert last.startswith("| robust, radius 1 | 2 | 0.900 (0.890 to 0.910) | 5.0 (5.0 to 5.0) | 10.0 ")
+    assert last.startswith("| robust, radius 1 | 2 | 0.900 ±0.010 | 5.0 ±0.0 | 10.0 ")
     assert last.endswith("| 50 |"), "the speed of the cell that was least disturbed"
     *_, last = views.headline({**COMPARED, "left": ["slow", "slower"]}).splitlines()
     assert last == "Still to be drawn: slow; slower."

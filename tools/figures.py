@@ -44,7 +44,7 @@ def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def compare(results: dict[str, Any]) -> Figure:
     """Every guidance at every scale: distance against accuracy, precision against recall."""
-    fig, axes = plots.figure(1, 2, 10.0, 5.4)
+    fig, axes = plots.figure(1, 2, 8.4, 5.2)
     entries = [entry["name"] for entry in results["plan"]["entries"]]
     best = best_scales(results["sweep"])
     for ax, (x, y) in zip(axes[0], (("accuracy", "fd"), ("recall", "precision"))):

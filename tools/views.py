@@ -105,6 +105,11 @@ def _quality(model: dict[str, Any]) -> str:
     return f"accuracy {', '.join(clean)}; on the first 500 under PGD-7 of the paper's radius {', '.join(attacked)}"
 
 
+def _narrow(estimate: dict[str, Any], digits: int) -> str:
+    """An estimate whose interval is as wide to either side, for tables of many columns."""
+    return f"{estimate['value']:.{digits}f} ±{(estimate['high'] - estimate['low']) / 2:.{digits}f}"
+
+
 def headline(results: dict[str, Any]) -> str:
     """Each guidance at its best scale, on seeds that did not choose it; FID where Inception looked too."""
     columns = {"accuracy": "judge accuracy", "fd": "FD-judge", "sfd": "sFD-judge", "fid": "FID"}
@@ -113,7 +118,7 @@ def headline(results: dict[str, Any]) -> str:
     table = [f"| guidance | scale | {' | '.join(columns[name] for name in shown)} | images/s |"]
     table.append("|---" * (len(shown) + 3) + "|")
     for cell in results["headline"]:
-        cells = [estimate_text(cell[name], 1 if name in ("fd", "sfd", "fid") else 3) for name in shown]
+        cells = [_narrow(cell[name], 1 if name in ("fd", "sfd", "fid") else 3) for name in shown]
         # Of its fastest cell, which the machine's other work has disturbed least.
         sweep = [c for c in results["sweep"] if c["name"] == cell["name"]]
         speed = max(c["images_per_second"] for c in (*sweep, *cell["seeds"]))
@@ -127,7 +132,7 @@ def differences(results: dict[str, Any]) -> str:
     """Robust minus vanilla, sample by sample."""
     table = ["| a minus b | FD-judge | accuracy | precision | recall |", "|---|---|---|---|---|"]
     for row in results["differences"]:
-        shown = [estimate_text(row["fd"], 2)] + [estimate_text(row[n], 3) for n in ("accuracy", "precision", "recall")]
+        shown = [_narrow(row["fd"], 2)] + [_narrow(row[n], 3) for n in ("accuracy", "precision", "recall")]
         table.append(f"| {row['a']} minus {row['b']} | {' | '.join(shown)} |")
     return "\n".join(table)
 
@@ -162,7 +167,7 @@ def levels(results: dict[str, Any], name: str) -> str:
     table = [f"| t | {' | '.join(map(str, columns))} |", "|---" * (len(columns) + 1) + "|"]
     for model, rows in results["classifiers"].items():
         if name in rows[0]:
-            cells = [f"{row[name]['value']:.2f} ±{(row[name]['high'] - row[name]['low']) / 2:.2f}" for row in rows]
+            cells = [_narrow(row[name], 2) for row in rows]
             table.append(f"| {model.split('/')[1].replace('_', ', ')} | {' | '.join(cells)} |")
     return "\n".join(table)
 
@@ -181,8 +186,7 @@ def matching(results: dict[str, Any], what: str) -> str:
         if name.endswith("_more") and model == results["plan"]["reference"]:
             continue
         by = denoiser or results["plan"]["denoisers"][0]
-        cells = [found["levels"][k]["by"][by][name] for k in shown]
-        texts = [f"{cell['value']:.2f} ±{(cell['high'] - cell['low']) / 2:.2f}" for cell in cells]
+        texts = [_narrow(found["levels"][k]["by"][by][name], 2) for k in shown]
         table.append(f"| {model.split('/')[1].replace('_', ', ')} | {' | '.join(texts)} |")
     return "\n".join(table)
 
