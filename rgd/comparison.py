@@ -400,10 +400,9 @@ def run(
         plots.picture_table(rows, bench.data.classes[:10], size=0.6).savefig(Path(out).with_suffix(".png"), dpi=150)
 
     def headline_of(name: str) -> None:
-        if name not in headline:
-            cells = [bench.score(entries[name], best[name], seed, n, names) for seed in seeds]
-            means = {metric: combine([cell[metric] for cell in cells]).to_json() for metric in names}
-            headline[name] = {"name": name, "scale": best[name], **means, "seeds": cells}
+        cells = [bench.score(entries[name], best[name], seed, n, names) for seed in seeds]
+        means = {metric: combine([cell[metric] for cell in cells]).to_json() for metric in names}
+        headline[name] = {"name": name, "scale": best[name], **means, "seeds": cells}
 
     for a, b in plan.pairs:
         ends, parts = ((entries[a], best[a]), (entries[b], best[b])), []
@@ -420,5 +419,4 @@ def run(
         if name not in headline:
             headline_of(name)
             keep()
-    keep()
     return results

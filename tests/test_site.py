@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,19 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
     return out / "_build" / "html"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def single_page(html: Path) -> Iterator[Future[Path]]:
+    """The whole book as one page, for paper. It takes a minute, and the browser's tests leave a core free for it."""
+
+    def make() -> Path:
+        from tools import pdf
+
+        return pdf.single_page(html.parents[1])  # where Sphinx has read every page already
+
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(make)
 
 
 @pytest.fixture(scope="module")
@@ -152,23 +166,23 @@ def test_a_page_fits_and_has_no_serious_fault_of_accessibility(window: Window, n
     from axe_playwright_python.sync_playwright import Axe
 
     faults = []
-    # axe is slow: it looks at either size and either scheme, and not at all four of them.
-    for (size, (width, height)), scheme in zip(SIZES.items(), ("light", "dark"), strict=True):
+    for size, (width, height) in SIZES.items():
         window.page.set_viewport_size({"width": width, "height": height})
-        window.page.emulate_media(color_scheme=scheme)
         page = window.open(name)
         page.add_style_tag(content="* { transition: none !important }")  # or colours are seen half changed
-        page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
-        wide = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        if wide > 0:
-            faults.append((size, scheme, f"the page is {wide} pixels wider than the window"))
-        # The bibliography's list comes from docutils, whose items axe does not take for items of a list.
-        context = {"include": [["body"]], "exclude": [[".citation-list"]]}
-        found = Axe().run(page, context=context, options={"resultTypes": ["violations"]})
-        for fault in found.response["violations"]:
-            if fault["impact"] in ("serious", "critical"):
-                nodes = [node["html"][:200] for node in fault["nodes"]][:3]
-                faults.append((size, scheme, fault["id"], fault["help"], nodes))
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
+            wide = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            if wide > 0:
+                faults.append((size, scheme, f"the page is {wide} pixels wider than the window"))
+            # The bibliography's list comes from docutils, whose items axe does not take for items of a list.
+            context = {"include": [["body"]], "exclude": [[".citation-list"]]}
+            found = Axe().run(page, context=context, options={"resultTypes": ["violations"]})
+            for fault in found.response["violations"]:
+                if fault["impact"] in ("serious", "critical"):
+                    nodes = [node["html"][:200] for node in fault["nodes"]][:3]
+                    faults.append((size, scheme, fault["id"], fault["help"], nodes))
     assert faults == []
 
 
@@ -249,13 +263,14 @@ def test_notation_and_reference_lead_to_each_other(html: Path) -> None:
     assert 'href="../notation.html#notation-guidance"' in (html / "book" / "api" / "guidance.html").read_text()
 
 
-def test_the_book_is_printed_with_page_numbers_that_are_right(html: Path, chromium: Any, tmp_path: Path) -> None:
+def test_the_book_is_printed_with_page_numbers_that_are_right(
+    single_page: Future[Path], chromium: Any, tmp_path: Path
+) -> None:
     from pypdf import PdfReader
 
     from tools import pdf
 
-    whole = pdf.single_page(html.parents[1])  # where Sphinx has read every page already
-    pdf.write(whole, tmp_path / "book.pdf", chromium)
+    pdf.write(single_page.result(), tmp_path / "book.pdf", chromium)
     printed = PdfReader(tmp_path / "book.pdf")
     pages = [page.extract_text() for page in printed.pages]
     assert "The Gradient Decides" in pages[0]
