@@ -1,11 +1,11 @@
 """Which guidance is best, by how much, and how sure is that?
 
-A `Comparison` names ways to guide and the scales to try. `run` first sweeps: every way at every scale, on one seed.
-Then each way's best scale (least FD-judge) is drawn anew, with more samples and on other seeds, so that the choice of
-the scale flatters nobody; these are the headline numbers, and `pairs` are subtracted sample by sample. Every cell is
-kept under a hash of all that it depends on: a run that was stopped goes on, and a changed model is computed anew.
-Scores are small and do not need the samples they came from, so that work can go on where only they were kept. Under
-`accelerate launch` the processes share the sampling.
+A `Comparison` names ways to guide and the scales to try. `run` takes one way after the other. First it sweeps: the way
+at every scale, on one seed. Then its best scale (least FD-judge) is drawn anew, with more samples and on other seeds,
+so that the choice of the scale flatters nobody; these are the headline numbers, and `pairs` are subtracted sample by
+sample. Every cell is kept under a hash of all that it depends on: a run that was stopped goes on, and a changed model
+is computed anew. Scores do not need the samples they came from, and are in the file of the results: a run goes on
+from that file alone, on another machine. Under `accelerate launch` the processes share the sampling.
 """
 
 from __future__ import annotations
@@ -209,20 +209,36 @@ class _Bench:
         """Where a cell keeps its "samples", that is what the judge saw in them, and the "first" images themselves."""
         return self.folder / kind / f"{content_key(self.key(entry, scale, seed, n))}.safetensors"
 
+    def draw(self, entry: Entry, scale: float, seed: int, n: int) -> torch.Tensor:
+        """The samples of a cell, labels in turn."""
+        plan = self.comparison
+        with self.autocast(entry):
+            return sample(
+                self.build(entry, scale), (n, *self.data.shape), torch.arange(n) % len(self.data.classes),
+                sampler=dpm_solver, steps=plan.steps, seed=seed, batch_size=plan.batch_size,
+                progress=f"{entry.name} x{scale:g}, seed {seed}" if self.progress else False,
+            )  # fmt: skip
+
+    def first(self, entry: Entry, scale: float, seed: int, n: int) -> torch.Tensor:
+        """The first images of a cell, one of each class, as uint8; what they are does not depend on how many follow."""
+        path = self.file("first", entry, scale, seed, n)
+        processes().wait()
+        if not path.exists():
+            images = metrics.quantise(self.draw(entry, scale, seed, len(self.data.classes)))
+            if processes().rank == 0:
+                checkpoints.write(path, {"images": images}, provenance())
+            processes().wait()
+        return checkpoints.read(path)[0]["images"][: len(self.data.classes)]
+
     def seen(self, entry: Entry, scale: float, seed: int, n: int) -> tuple[dict[str, Features], float]:
         """What judge and Inception see in a cell's samples, and how many images a second were drawn."""
-        group, plan = processes(), self.comparison
+        group = processes()
         path = self.file("samples", entry, scale, seed, n)
         labels = torch.arange(n) % len(self.data.classes)
         group.wait()  # until nobody is writing what all are about to look for
         if not path.exists():
             began = time.perf_counter()
-            with self.autocast(entry):
-                images = sample(
-                    self.build(entry, scale), (n, *self.data.shape), labels, sampler=dpm_solver, steps=plan.steps,
-                    seed=seed, batch_size=plan.batch_size,
-                    progress=f"{entry.name} x{scale:g}, seed {seed}" if self.progress else False,
-                )  # fmt: skip
+            images = self.draw(entry, scale, seed, n)
             speed = n / (time.perf_counter() - began)
             if group.rank == 0:
                 kept = {}
@@ -231,7 +247,7 @@ class _Bench:
                     for part in ("features", "logits", "spatial"):
                         if getattr(found, part) is not None:
                             kept[f"{eye}/{part}"] = getattr(found, part).float()
-                first = {"images": metrics.quantise(images[:100])}
+                first = {"images": metrics.quantise(images[: len(self.data.classes)])}
                 checkpoints.write(self.file("first", entry, scale, seed, n), first, provenance())
                 checkpoints.write(path, kept, {"images_per_second": speed, **provenance()})
             group.wait()
@@ -275,9 +291,16 @@ class _Bench:
         found = self.shared("scores", self.score_key(entry, scale, seed, n, names), compute)
         return {"name": entry.name, "scale": scale, "seed": seed, "samples": n, **found}
 
+    def difference_key(self, a: tuple[Entry, float], b: tuple[Entry, float], seed: int, n: int) -> object:
+        keys = [self.key(entry, scale, seed, n) for entry, scale in (a, b)]
+        return [keys, SWEEP, self.data.digest, self.comparison.reference]
+
+    def real_key(self, names: tuple[str, ...]) -> object:
+        plan = self.comparison
+        return ["real", self.digests[plan.judge], self.data.digest, plan.reference, names]
+
     def difference(self, a: tuple[Entry, float], b: tuple[Entry, float], seed: int, n: int) -> dict[str, Any]:
         """a minus b, sample by sample."""
-        keys = [self.key(entry, scale, seed, n) for entry, scale in (a, b)]
 
         def compute() -> dict[str, Any]:
             first, second = (self.seen(entry, scale, seed, n)[0]["judge"] for entry, scale in (a, b))
@@ -287,7 +310,44 @@ class _Bench:
             with processes().alone():
                 return {name: metrics.paired_difference(name, first, second, reference) for name in SWEEP}
 
-        return self.shared("differences", [keys, SWEEP, self.data.digest, self.comparison.reference], compute)
+        return self.shared("differences", self.difference_key(a, b, seed, n), compute)
+
+    def recall(self, results: Mapping[str, Any]) -> None:
+        """Take over the cells of an earlier file of results, where they would be the same here."""
+        plan, theirs, weights = asdict(self.comparison), results["plan"], results["weights"]
+        same = all(plan[name] == theirs[name] for name in ("judge", "reference", "steps", "inception"))
+        if not same or results.get("data_digest") != self.data.digest:
+            return
+
+        def unchanged(entry: Entry) -> bool:
+            was = next((was for was in theirs["entries"] if was["name"] == entry.name), {})
+            names = {self.comparison.judge, entry.denoiser, entry.guide} - {None}
+            return {**was, "scales": ()} == {**_plain(entry), "scales": ()} and all(
+                weights[name] == self.digests[name] for name in names
+            )
+
+        known = {entry.name: entry for entry in self.comparison.entries if unchanged(entry)}
+
+        def put(kind: str, key: object, found: dict[str, Any]) -> None:
+            path = self.folder / kind / f"{content_key(key)}.json"
+            if not path.exists():
+                write_atomic(path, json.dumps(found).encode())
+
+        names = headline_names(self.comparison)
+        if weights[self.comparison.judge] == self.digests[self.comparison.judge]:
+            put("scores", self.real_key(names), results["real"])
+        cells = [(cell, SWEEP) for cell in results["sweep"]]
+        cells += [(cell, names) for row in results["headline"] for cell in row["seeds"]]
+        for cell, wanted in cells:
+            if cell["name"] in known and set(wanted) <= set(cell):
+                key = self.score_key(known[cell["name"]], cell["scale"], cell["seed"], cell["samples"], wanted)
+                put("scores", key, {name: cell[name] for name in ("images_per_second", *wanted)})
+        headline = {row["name"]: row for row in results["headline"]}
+        for row in results["differences"]:
+            if row["a"] in known and row["b"] in known:
+                a, b = ((known[name], headline[name]["scale"]) for name in (row["a"], row["b"]))
+                for cell, part in zip(headline[row["a"]]["seeds"], row["seeds"]):
+                    put("differences", self.difference_key(a, b, cell["seed"], cell["samples"]), part)
 
     def forecast(self) -> str:
         """What remains to be done, and about how long it will take, from a few timed calls of each way to guide."""
@@ -339,6 +399,11 @@ def best_scales(sweep: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {name: cell["scale"] for name, cell in best.items()}
 
 
+def headline_names(comparison: Comparison) -> tuple[str, ...]:
+    """The metrics of the headline numbers."""
+    return (*HEADLINE, *(INCEPTION if comparison.inception else ()))
+
+
 def run(
     comparison: Comparison,
     folder: Path | str,
@@ -352,59 +417,66 @@ def run(
     Args:
         folder: where cells are kept.
         out: the JSON file of the results, written whenever a way to guide has its headline numbers; `left` in it names
-            those that have none yet. A picture of samples from the same noise goes beside it.
+            those that have none yet. If the file is there already, what it says of the same models, data and entries
+            is taken over; name another file to have all drawn anew. A picture of samples from the same noise goes
+            beside it.
         runs: where `rgd train` put models that are not published.
 
     Raises:
         CheckpointError: if a model cannot be had.
     """
     bench = _Bench(comparison, Path(folder), runs, progress)
+    if Path(out).exists() and processes().rank == 0:
+        bench.recall(json.loads(Path(out).read_text()))
     if progress and processes().rank == 0:
         print(bench.forecast())
-    plan = comparison
-    sweep = [
-        bench.score(entry, scale, plan.seed, plan.samples, SWEEP) for entry in plan.entries for scale in entry.scales
-    ]
-    best, entries = best_scales(sweep), {entry.name: entry for entry in plan.entries}
-    names = (*HEADLINE, *(INCEPTION if plan.inception else ()))
+    plan, entries = comparison, {entry.name: entry for entry in comparison.entries}
+    names = headline_names(plan)
     n, seeds = plan.headline_samples, plan.headline_seeds
     test = datasets.load(plan.data, "test")
     real = {eye: metrics.extract(test, network, labels=test.labels) for eye, network in bench.eyes.items()}
-    results = {
+    results: dict[str, Any] = {
         "data": plan.data,
+        "data_digest": bench.data.digest,
         "plan": {**asdict(plan), "entries": [_plain(entry) for entry in plan.entries]},
         "weights": bench.digests,
         "made": {name: model.provenance for name, model in bench.models.items()},
-        "real": bench.shared(
-            "scores", ["real", bench.digests[plan.judge], bench.data.digest, plan.reference, names],
-            lambda: bench.measure(names, real),
-        ),
-        "sweep": sweep,
-    }  # fmt: skip
+        "real": bench.shared("scores", bench.real_key(names), lambda: bench.measure(names, real)),
+    }
+    sweep: dict[str, list[dict[str, Any]]] = {}
+    best: dict[str, float] = {}
     differences: list[dict[str, Any]] = []
     headline: dict[str, dict[str, Any]] = {}
 
-    def keep() -> None:
-        """Write what is known by now: a run of hours can be read from before its end."""
-        done = [name for name in entries if name in headline]
-        results["headline"], results["differences"] = [headline[name] for name in done], differences
-        results["left"] = [name for name in entries if name not in headline]
-        results["provenance"] = provenance()
-        if processes().rank > 0:
-            return
-        write_atomic(Path(out), json.dumps(results, indent=1).encode())
-        rows = {}
-        for name in done:
-            first = checkpoints.read(bench.file("first", entries[name], best[name], seeds[0], n))[0]["images"]
-            rows[f"{name}, {best[name]:g}" if entries[name].guide else name] = first[:10] / 127.5 - 1
-        plots.picture_table(rows, bench.data.classes[:10], size=0.6).savefig(Path(out).with_suffix(".png"), dpi=150)
+    def sweep_of(name: str) -> None:
+        if name not in sweep:
+            scales = entries[name].scales
+            sweep[name] = [bench.score(entries[name], scale, plan.seed, plan.samples, SWEEP) for scale in scales]
+            best.update(best_scales(sweep[name]))
 
     def headline_of(name: str) -> None:
+        sweep_of(name)
         cells = [bench.score(entries[name], best[name], seed, n, names) for seed in seeds]
         means = {metric: combine([cell[metric] for cell in cells]).to_json() for metric in names}
         headline[name] = {"name": name, "scale": best[name], **means, "seeds": cells}
 
+    def keep() -> None:
+        """Write what is known by now: a run of hours can be read from before its end."""
+        results["sweep"] = [cell for name in entries for cell in sweep.get(name, ())]
+        results["headline"], results["differences"] = [headline[n] for n in entries if n in headline], differences
+        results["left"] = [name for name in entries if name not in headline]
+        results["provenance"] = provenance()
+        rows = {}
+        for name in (name for name in entries if name in headline):
+            images = bench.first(entries[name], best[name], seeds[0], n)
+            rows[f"{name}, {best[name]:g}" if entries[name].kind != "none" else name] = images[:10] / 127.5 - 1
+        if processes().rank == 0:
+            write_atomic(Path(out), json.dumps(results, indent=1).encode())
+            plots.picture_table(rows, bench.data.classes[:10], size=0.6).savefig(Path(out).with_suffix(".png"), dpi=150)
+
     for a, b in plan.pairs:
+        sweep_of(a)
+        sweep_of(b)
         ends, parts = ((entries[a], best[a]), (entries[b], best[b])), []
         for seed in seeds:  # scores and differences at once: what a stopped run has done stands without its samples
             for end in ends:

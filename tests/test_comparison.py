@@ -185,6 +185,69 @@ def test_scores_outlive_their_samples(
     assert (tmp_path / "out.png").exists()
 
 
+def test_a_run_goes_on_from_its_results_alone(
+    done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, results = done
+    shutil.copy(folder / "out.json", tmp_path / "out.json")
+    drawn = []
+
+    def counted(denoise: Any, shape: Any, *args: Any, **options: Any) -> torch.Tensor:
+        drawn.append(shape[0])
+        return sample(denoise, shape, *args, **options)
+
+    monkeypatch.setattr(comparison, "sample", counted)
+    again = run(PLAN, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    assert drawn == [10] * 4  # for the picture alone
+    for key in ("sweep", "headline", "differences", "real", "left"):
+        assert again[key] == results[key], key
+    assert {file.name for file in (tmp_path / "first").iterdir()} <= {
+        file.name for file in (folder / "first").iterdir()
+    }
+    for file in (tmp_path / "first").iterdir():
+        mine, whole = (checkpoints.read(path)[0]["images"].int() for path in (file, folder / "first" / file.name))
+        assert (mine - whole).abs().max() <= 1  # the first images are the same, however many were drawn
+
+
+@pytest.mark.parametrize(
+    ("change", "cells"),
+    [  # the fourth draws its partner of a pair again too, to subtract sample by sample
+        ({"steps": 4}, 6 + 8),
+        ({"reference": 90}, 6 + 8),
+        ({"headline_samples": 40}, 8),
+        ({"entries": (*PLAN.entries[:2], replace(PLAN.entries[2], interval=(0, 600)), PLAN.entries[3])}, 2 + 2 + 2),
+        ({"entries": (*PLAN.entries[:2], replace(PLAN.entries[2], scales=(1.0, 2.0, 50.0)), PLAN.entries[3])}, 1),
+    ],
+)
+def test_results_of_something_else_are_not_taken_over(
+    change: dict[str, Any], cells: int, done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    shutil.copy(done[0] / "out.json", tmp_path / "out.json")
+    drawn = []
+
+    def counted(denoise: Any, shape: Any, *args: Any, **options: Any) -> torch.Tensor:
+        drawn.append(shape[0])
+        return sample(denoise, shape, *args, **options)
+
+    monkeypatch.setattr(comparison, "sample", counted)
+    found = run(replace(PLAN, **change), tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    before = {row["name"]: row["scale"] for row in done[1]["headline"]}
+    moved = sum(2 for row in found["headline"] if row["scale"] != before[row["name"]])
+    assert cells <= sum(n != 10 for n in drawn) <= cells + moved
+
+
+def test_results_of_other_weights_are_not_taken_over(
+    done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "runs"
+    shutil.copytree(runs, mine)
+    put(mine, "t/a", EncoderConfig(**SHAPE, out_channels=10), 9)
+    shutil.copy(done[0] / "out.json", tmp_path / "out.json")
+    found = run(PLAN, tmp_path, tmp_path / "out.json", runs=mine, progress=False)
+    assert [a == b for a, b in zip(found["sweep"], done[1]["sweep"])] == [True, False, False, True, True, True]
+
+
 @pytest.mark.parametrize(
     ("change", "drawn"),
     [
