@@ -320,10 +320,10 @@ class _Bench:
             return
 
         def unchanged(entry: Entry) -> bool:
-            was = next((was for was in theirs["entries"] if was["name"] == entry.name), {})
-            names = {self.comparison.judge, entry.denoiser, entry.guide} - {None}
+            was: dict[str, Any] = next((was for was in theirs["entries"] if was["name"] == entry.name), {})
+            models = [name for name in (self.comparison.judge, entry.denoiser, entry.guide) if name is not None]
             return {**was, "scales": ()} == {**_plain(entry), "scales": ()} and all(
-                weights[name] == self.digests[name] for name in names
+                weights[name] == self.digests[name] for name in models
             )
 
         known = {entry.name: entry for entry in self.comparison.entries if unchanged(entry)}
@@ -336,7 +336,7 @@ class _Bench:
         names = headline_names(self.comparison)
         if weights[self.comparison.judge] == self.digests[self.comparison.judge]:
             put("scores", self.real_key(names), results["real"])
-        cells = [(cell, SWEEP) for cell in results["sweep"]]
+        cells: list[tuple[dict[str, Any], tuple[str, ...]]] = [(cell, SWEEP) for cell in results["sweep"]]
         cells += [(cell, names) for row in results["headline"] for cell in row["seeds"]]
         for cell, wanted in cells:
             if cell["name"] in known and set(wanted) <= set(cell):
