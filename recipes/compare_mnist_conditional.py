@@ -1,6 +1,6 @@
 """Ways to guide MNIST's class-conditional DDPM: the unconditional one's, and two that need no classifier.
 
-In order of what one would wait for first: a run that is stopped has finished those at the top.
+Pairs come in the order in which one would wait for them: a run that is stopped has finished those at the top.
 """
 
 from rgd.comparison import Comparison, Entry, small
@@ -13,7 +13,7 @@ CLASSIFIERS = {
     "robust, radius 2": "mnist/robust_2",
     "robust, growing radius": "mnist/robust_growing",
 }
-# The model knows the class already, so that less is needed than without; a quarter of an octave apart where the best are.
+# The model knows the class already, so that less is needed; a quarter of an octave apart where the best are.
 SCALES = (0.35, 0.7, 0.84, 1.0, 1.2, 1.4, 1.7, 2.0, 2.8)
 
 guides = [Entry(name, DENOISER, "classifier", model, SCALES) for name, model in CLASSIFIERS.items()]
@@ -39,9 +39,11 @@ experiment = Comparison(
     ),
     pairs=(
         ("robust", "vanilla"),
+        ("vanilla", "none"),
+        ("robust", "classifier-free"),
+        ("robust", "autoguidance"),
         ("robust, radius 1", "vanilla"),
         ("robust, radius 2", "vanilla"),
-        ("robust", "classifier-free"),
         ("robust, growing radius", "vanilla"),
         ("robust, t from 100 to 599", "vanilla"),
     ),

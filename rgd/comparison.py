@@ -312,12 +312,12 @@ class _Bench:
 
         return self.shared("differences", self.difference_key(a, b, seed, n), compute)
 
-    def recall(self, results: Mapping[str, Any]) -> None:
-        """Take over the cells of an earlier file of results, where they would be the same here."""
+    def recall(self, results: Mapping[str, Any]) -> bool:
+        """Take over the cells of an earlier file of results, where they would be the same here; were there any?"""
         plan, theirs, weights = asdict(self.comparison), results["plan"], results["weights"]
         same = all(plan[name] == theirs[name] for name in ("judge", "reference", "steps", "inception"))
         if not same or results.get("data_digest") != self.data.digest:
-            return
+            return False
 
         def unchanged(entry: Entry) -> bool:
             was: dict[str, Any] = next((was for was in theirs["entries"] if was["name"] == entry.name), {})
@@ -348,6 +348,7 @@ class _Bench:
                 a, b = ((known[name], headline[name]["scale"]) for name in (row["a"], row["b"]))
                 for cell, part in zip(headline[row["a"]]["seeds"], row["seeds"]):
                     put("differences", self.difference_key(a, b, cell["seed"], cell["samples"]), part)
+        return bool(known)
 
     def forecast(self) -> str:
         """What remains to be done, and about how long it will take, from a few timed calls of each way to guide."""
@@ -375,6 +376,11 @@ class _Bench:
             f"{seconds / 3600:.1f} hours of sampling at most. What is done is kept: stop with Ctrl-C, and the same "
             "command goes on."
         )
+
+
+def _same_day(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two runs were made on one day by the same commit."""
+    return (a["date"][:10], a["commit"]) == (b["date"][:10], b["commit"])
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
@@ -418,16 +424,19 @@ def run(
         folder: where cells are kept.
         out: the JSON file of the results, written whenever a way to guide has its headline numbers; `left` in it names
             those that have none yet. If the file is there already, what it says of the same models, data and entries
-            is taken over; name another file to have all drawn anew. A picture of samples from the same noise goes
-            beside it.
+            is taken over, and where that came from is kept as `before`; name another file to have all drawn anew. A
+            picture of samples from the same noise goes beside it.
         runs: where `rgd train` put models that are not published.
 
     Raises:
         CheckpointError: if a model cannot be had.
     """
     bench = _Bench(comparison, Path(folder), runs, progress)
+    before: list[dict[str, Any]] = []
     if Path(out).exists() and processes().rank == 0:
-        bench.recall(json.loads(Path(out).read_text()))
+        earlier = json.loads(Path(out).read_text())
+        if bench.recall(earlier):
+            before = [*earlier.get("before", ()), earlier["provenance"]]
     if progress and processes().rank == 0:
         print(bench.forecast())
     plan, entries = comparison, {entry.name: entry for entry in comparison.entries}
@@ -465,7 +474,8 @@ def run(
         results["sweep"] = [cell for name in entries for cell in sweep.get(name, ())]
         results["headline"], results["differences"] = [headline[n] for n in entries if n in headline], differences
         results["left"] = [name for name in entries if name not in headline]
-        results["provenance"] = provenance()
+        results["provenance"] = now = provenance()
+        results["before"] = [was for was in before if not _same_day(was, now)]
         rows = {}
         for name in (name for name in entries if name in headline):
             images = bench.first(entries[name], best[name], seeds[0], n)

@@ -47,7 +47,7 @@ def grad_log_prob_of_x0(classifier: Classifier, denoise: Denoiser) -> Gradient:
     Each call costs a forward and a backward pass through both. The classifier is asked at t = 0. The denoiser's x0
     is taken before it is cut to the pixel range, where the derivative would be zero (as on every black pixel).
     """
-    open_ended = replace(denoise, clip=False) if isinstance(denoise, NetworkDenoiser) else denoise
+    open_ended = _open_ended(denoise)
 
     def of_x0(xt: Tensor, t: Tensor) -> Tensor:
         return classifier(open_ended(xt, t).x0, torch.zeros_like(t))
@@ -253,6 +253,13 @@ def autoguidance(
     """
     _check(scale, interval)
     return Extrapolated(denoise, worse, scale, interval)
+
+
+def _open_ended(denoise: Denoiser) -> Denoiser:
+    """The same denoiser, its x0 not cut to the pixel range."""
+    if isinstance(denoise, Unconditional):
+        return Unconditional(_open_ended(denoise.denoise))
+    return replace(denoise, clip=False) if isinstance(denoise, NetworkDenoiser) else denoise
 
 
 def _check(scale: float, interval: tuple[float, float]) -> None:

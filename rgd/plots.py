@@ -22,8 +22,17 @@ COLOURS = {
     "robust": "#0072b2",
     "oracle": "#000000",
     "classifier-free": "#009e73",
+    "autoguidance": "#e69f00",
 }
-MARKERS = {"none": "D", "clean": "x", "vanilla": "s", "robust": "o", "oracle": "^", "classifier-free": "v"}
+MARKERS = {
+    "none": "D",
+    "clean": "x",
+    "vanilla": "s",
+    "robust": "o",
+    "oracle": "^",
+    "classifier-free": "v",
+    "autoguidance": "P",
+}
 
 STYLE: Any = {
     "figure.dpi": 110,

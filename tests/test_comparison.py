@@ -189,7 +189,8 @@ def test_a_run_goes_on_from_its_results_alone(
     done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, results = done
-    shutil.copy(folder / "out.json", tmp_path / "out.json")
+    then = {**results["provenance"], "commit": "another"}
+    (tmp_path / "out.json").write_text(json.dumps({**results, "provenance": then}))
     drawn = []
 
     def counted(denoise: Any, shape: Any, *args: Any, **options: Any) -> torch.Tensor:
@@ -201,6 +202,7 @@ def test_a_run_goes_on_from_its_results_alone(
     assert drawn == [10] * 4  # for the picture alone
     for key in ("sweep", "headline", "differences", "real", "left"):
         assert again[key] == results[key], key
+    assert (again["before"], results["before"]) == ([then], [])
     assert {file.name for file in (tmp_path / "first").iterdir()} <= {
         file.name for file in (folder / "first").iterdir()
     }

@@ -347,7 +347,8 @@ def test_x0_beyond_the_pixel_range_still_has_a_gradient() -> None:
     far = torch.full((1, 1, 4, 4), 9.0)
     denoise, t, y = NetworkDenoiser(Zero(), Q), torch.tensor([10]), torch.tensor([0])
     assert denoise(far, t).x0.eq(1).all()
-    assert grad_log_prob_of_x0(lambda x, t: x.flatten(1)[:, :2], denoise)(far, t, y).any()
+    for each in (denoise, unconditional(denoise), unconditional(unconditional(denoise))):
+        assert grad_log_prob_of_x0(lambda x, t: x.flatten(1)[:, :2], each)(far, t, y).any()
 
 
 def test_smoothing_averages_over_a_trajectory_and_forgets_the_last_one() -> None:

@@ -293,3 +293,23 @@ def test_every_chapter_has_a_link_to_colab() -> None:
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         first = json.loads(path.read_text())["cells"][0]["source"]
         assert notebooks.colab(f"notebooks/{path.name}") in "".join(first)
+
+
+def test_the_forecast_reads_finished_and_stopped_experiments(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done, stopped = {**STUDIED, "seconds": 7200}, {**COMPARED, "left": ["clean", "clean, at x0"]}
+    (project / "results" / "study_mnist.json").write_text(json.dumps(done))
+    (project / "results" / "compare_mnist.json").write_text(json.dumps(stopped))
+    monkeypatch.setattr(evidence, "ROOT", project)
+    said = evidence.forecast([])
+    assert "study_mnist: 2.0 hours on a CPU" in said
+    assert "compare_mnist: goes on from results/compare_mnist.json; left: clean; clean, at x0" in said
+    assert "matching_mnist: never run before" in said
+    assert "about 2.0 hours" in said
+
+
+def test_results_of_several_runs_name_them_all() -> None:
+    later = {**PROVENANCE, "date": "2026-01-03T00:00:00+00:00", "commit": "def"}
+    assert views.made({"provenance": PROVENANCE}) == "Made on 2026-01-02 at commit abc, on a CPU, torch 2.9."
+    assert views.made({"provenance": later, "before": [PROVENANCE, {**PROVENANCE, "commit": "ghi"}]}) == (
+        "Made on 2026-01-02 and 2026-01-03 at commit abc and ghi and def, on a CPU, torch 2.9."
+    )

@@ -1,9 +1,9 @@
 """All the evidence in one command: train what is missing, run every experiment, fill the pages and draw the figures.
 
 `python -m tools.evidence` does everything, in hours; it says how many before it begins, and goes on where it was
-stopped. `--quick` does a small but complete version in `build/results`, in minutes: every recipe that the experiments
-need for a hundredth of its steps, and every experiment in its small version, with the published models where there are
-some.
+stopped, from the results that are there. `--out DIR --runs DIR` does all of it anew. `--quick` does a small but
+complete version in `build/results`, in minutes: every recipe that the experiments need for a hundredth of its steps,
+and every experiment in its small version, with the published models where there are some.
 """
 
 from __future__ import annotations
@@ -56,11 +56,14 @@ def forecast(names: list[str]) -> str:
         lines.append(f"  train {name}: about {hours:.1f} hours here")
     for name in EXPERIMENTS:
         record = ROOT / "results" / f"{name}.json"
-        if record.exists():
-            kept = json.loads(record.read_text())
+        kept = json.loads(record.read_text()) if record.exists() else {}
+        if "seconds" in kept:
             hours = kept["seconds"] / 3600
             total += hours
             lines.append(f"  {name}: {hours:.1f} hours on {kept['provenance']['device']}")
+        elif kept:
+            left = "; ".join(kept.get("left", ())) or "nothing"
+            lines.append(f"  {name}: goes on from {record.relative_to(ROOT)}; left: {left}")
         else:
             lines.append(f"  {name}: never run before")
     return "\n".join([*lines, f"In all about {total:.1f} hours. Ctrl-C keeps what was done; the same command goes on."])

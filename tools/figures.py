@@ -45,8 +45,8 @@ def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 def compare(results: dict[str, Any]) -> Figure:
     """Every guidance at every scale: distance against accuracy, precision against recall."""
     fig, axes = plots.figure(1, 2, 8.4, 5.2)
-    entries = [entry["name"] for entry in results["plan"]["entries"]]
     best = best_scales(results["sweep"])
+    entries = [entry["name"] for entry in results["plan"]["entries"] if entry["name"] in best]  # or still to be swept
     for ax, (x, y) in zip(axes[0], (("accuracy", "fd"), ("recall", "precision"))):
         for name, style in _styles(entries).items():
             cells = [cell for cell in results["sweep"] if cell["name"] == name]

@@ -155,10 +155,14 @@ def value(results: dict[str, Any], where: str) -> str:
 def made(results: dict[str, Any]) -> str:
     """Where an experiment's numbers come from, in a sentence."""
     origin = results["provenance"]
+    runs = [*results.get("before", ()), origin]  # of several runs each did a part
+    days, commits = (
+        " and ".join(dict.fromkeys(run[key][:n] for run in runs)) for key, n in (("date", 10), ("commit", 12))
+    )
     device = re.sub(r"\b1 threads\b", "1 thread", origin["device"])
     if origin.get("processes", 1) > 1:
         device += f" in each of {origin['processes']} processes"
-    return f"Made on {origin['date'][:10]} at commit {origin['commit']}, on {device}, torch {origin['torch']}."
+    return f"Made on {days} at commit {commits}, on {device}, torch {origin['torch']}."
 
 
 def levels(results: dict[str, Any], name: str) -> str:
