@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -168,8 +169,17 @@ def find(name: str, runs: Path | str = "runs") -> Model:
     )
 
 
+class _Unknown(Exception):
+    """A value that no earlier run has kept."""
+
+
 class _Bench:
-    """One comparison at work: its models, its cache, its processes."""
+    """One comparison at work: its models, its cache, its processes.
+
+    While `known_only` it computes nothing, and raises `_Unknown` for what is not in the cache.
+    """
+
+    known_only = False
 
     def __init__(self, comparison: Comparison, folder: Path, runs: Path | str, progress: bool) -> None:
         self.comparison, self.folder, self.progress = comparison, folder, progress
@@ -272,6 +282,8 @@ class _Bench:
         path = self.folder / kind / f"{content_key(key)}.json"
         processes().wait()  # until nobody is writing what all are about to look for
         if not path.exists():
+            if self.known_only:
+                raise _Unknown(path.name)
             found = compute()
             if processes().rank == 0:
                 write_atomic(path, json.dumps(found, default=Estimate.to_json).encode())
@@ -454,8 +466,8 @@ def run(
     }
     sweep: dict[str, list[dict[str, Any]]] = {}
     best: dict[str, float] = {}
-    differences: list[dict[str, Any]] = []
     headline: dict[str, dict[str, Any]] = {}
+    differences: dict[tuple[str, str], dict[str, Any]] = {}
 
     def sweep_of(name: str) -> None:
         if name not in sweep:
@@ -464,27 +476,13 @@ def run(
             best.update(best_scales(sweep[name]))
 
     def headline_of(name: str) -> None:
-        sweep_of(name)
-        cells = [bench.score(entries[name], best[name], seed, n, names) for seed in seeds]
-        means = {metric: combine([cell[metric] for cell in cells]).to_json() for metric in names}
-        headline[name] = {"name": name, "scale": best[name], **means, "seeds": cells}
+        if name not in headline:
+            sweep_of(name)
+            cells = [bench.score(entries[name], best[name], seed, n, names) for seed in seeds]
+            means = {metric: combine([cell[metric] for cell in cells]).to_json() for metric in names}
+            headline[name] = {"name": name, "scale": best[name], **means, "seeds": cells}
 
-    def keep() -> None:
-        """Write what is known by now: a run of hours can be read from before its end."""
-        results["sweep"] = [cell for name in entries for cell in sweep.get(name, ())]
-        results["headline"], results["differences"] = [headline[n] for n in entries if n in headline], differences
-        results["left"] = [name for name in entries if name not in headline]
-        results["provenance"] = now = provenance()
-        results["before"] = [was for was in before if not _same_day(was, now)]
-        rows = {}
-        for name in (name for name in entries if name in headline):
-            images = bench.first(entries[name], best[name], seeds[0], n)
-            rows[f"{name}, {best[name]:g}" if entries[name].kind != "none" else name] = images[:10] / 127.5 - 1
-        if processes().rank == 0:
-            write_atomic(Path(out), json.dumps(results, indent=1).encode())
-            plots.picture_table(rows, bench.data.classes[:10], size=0.6).savefig(Path(out).with_suffix(".png"), dpi=150)
-
-    for a, b in plan.pairs:
+    def difference_of(a: str, b: str) -> None:
         sweep_of(a)
         sweep_of(b)
         ends, parts = ((entries[a], best[a]), (entries[b], best[b])), []
@@ -493,12 +491,37 @@ def run(
                 bench.score(*end, seed, n, names)
             parts.append(bench.difference(*ends, seed, n))
         means = {name: combine([part[name] for part in parts]).to_json() for name in SWEEP}
-        differences.append({"a": a, "b": b, **means, "seeds": parts})
+        differences[a, b] = {"a": a, "b": b, **means, "seeds": parts}
         headline_of(a)
         headline_of(b)
+
+    def keep() -> None:
+        """Write what is known by now: a run of hours can be read from before its end."""
+        results["sweep"] = [cell for name in entries for cell in sweep.get(name, ())]
+        results["headline"] = [headline[name] for name in entries if name in headline]
+        results["differences"] = [differences[pair] for pair in plan.pairs if pair in differences]
+        results["left"] = [name for name in entries if name not in headline]
+        results["provenance"] = now = provenance()
+        results["before"] = [was for was in before if not _same_day(was, now)]
+        rows = {}
+        for name in (name for name in entries if name in headline):
+            images = bench.first(entries[name], best[name], seeds[0], n)
+            rows[f"{name}, {best[name]:g}" if entries[name].kind != "none" else name] = images[:10] / 127.5 - 1
+        if processes().rank == 0 and rows:
+            write_atomic(Path(out), json.dumps(results, indent=1).encode())
+            plots.picture_table(rows, bench.data.classes[:10], size=0.6).savefig(Path(out).with_suffix(".png"), dpi=150)
+
+    tasks = [partial(difference_of, a, b) for a, b in plan.pairs] + [partial(headline_of, name) for name in entries]
+    left = []
+    bench.known_only = True  # first what earlier runs have done: the file is never poorer than it was
+    for task in tasks:
+        try:
+            task()
+        except _Unknown:
+            left.append(task)
+    bench.known_only = False
+    keep()
+    for task in left:
+        task()
         keep()
-    for name in entries:
-        if name not in headline:
-            headline_of(name)
-            keep()
     return results

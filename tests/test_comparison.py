@@ -211,6 +211,32 @@ def test_a_run_goes_on_from_its_results_alone(
         assert (mine - whole).abs().max() <= 1  # the first images are the same, however many were drawn
 
 
+def test_a_run_that_goes_on_and_is_stopped_at_once_loses_nothing(
+    done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, results = done
+    without_b = {
+        **results,
+        "sweep": [cell for cell in results["sweep"] if cell["name"] != "b"],
+        "headline": [row for row in results["headline"] if row["name"] != "b"],
+        "differences": [row for row in results["differences"] if "b" not in (row["a"], row["b"])],
+    }
+    (tmp_path / "out.json").write_text(json.dumps(without_b))
+
+    def only_pictures(denoise: Any, shape: Any, *args: Any, **options: Any) -> torch.Tensor:
+        if shape[0] > 10:
+            raise KeyboardInterrupt
+        return sample(denoise, shape, *args, **options)
+
+    monkeypatch.setattr(comparison, "sample", only_pictures)
+    with pytest.raises(KeyboardInterrupt):  # at the first pair, which needs b
+        run(PLAN, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    found = json.loads((tmp_path / "out.json").read_text())
+    for key in ("sweep", "headline", "differences"):
+        assert found[key] == json.loads(json.dumps(without_b[key])), key
+    assert found["left"] == ["b"]
+
+
 @pytest.mark.parametrize(
     ("change", "cells"),
     [  # the fourth draws its partner of a pair again too, to subtract sample by sample
@@ -292,7 +318,7 @@ def test_what_a_stopped_run_has_found_can_be_read(
 
     def stop(bench: Any, entry: Entry, scale: float, seed: int, *rest: Any) -> Any:
         if entry.name == "free" and seed in PLAN.headline_seeds:
-            raise KeyboardInterrupt
+            raise comparison._Unknown if bench.known_only else KeyboardInterrupt
         return score(bench, entry, scale, seed, *rest)
 
     monkeypatch.setattr(comparison._Bench, "score", stop)
