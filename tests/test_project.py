@@ -141,10 +141,12 @@ def test_notebook_cells_are_short_and_explained(notebook: tuple[Path, dict[str, 
     assert 70 <= words / len(cells) <= 200
 
 
-def test_notebook_code_is_not_wider_than_the_page(notebook: tuple[Path, dict[str, Any]]) -> None:
+def test_notebook_code_and_output_are_not_wider_than_the_page(notebook: tuple[Path, dict[str, Any]]) -> None:
     _, content = notebook
     lines = [line for cell in code_cells(content) for line in "".join(cell["source"]).splitlines()]
     assert [line for line in lines if len(line) > 84 and "pip install" not in line] == []
+    printed = [o.get("text", "") for cell in code_cells(content) for o in cell["outputs"]]
+    assert [line for text in printed for line in "".join(text).splitlines() if len(line) > 84] == []
 
 
 def test_notebook_outputs_are_there_in_order_and_small(notebook: tuple[Path, dict[str, Any]]) -> None:
