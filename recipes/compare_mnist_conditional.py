@@ -44,8 +44,8 @@ experiment = Comparison(
         ("robust", "autoguidance"),
         ("robust, radius 1", "vanilla"),
         ("robust, radius 2", "vanilla"),
-        ("robust, growing radius", "vanilla"),
         ("robust, t from 100 to 599", "vanilla"),
+        ("robust, growing radius", "vanilla"),
     ),
 )
 quick = small(experiment)
