@@ -157,7 +157,8 @@ def made(results: dict[str, Any]) -> str:
     origin = results["provenance"]
     runs = [*results.get("before", ()), origin]  # of several runs each did a part
     days, commits = (
-        " and ".join(dict.fromkeys(run[key][:n] for run in runs)) for key, n in (("date", 10), ("commit", 12))
+        re.sub(r", (?=[^,]*$)", " and ", ", ".join(dict.fromkeys(run[key][:n] for run in runs)))
+        for key, n in (("date", 10), ("commit", 12))
     )
     device = re.sub(r"\b1 threads\b", "1 thread", origin["device"])
     if origin.get("processes", 1) > 1:
