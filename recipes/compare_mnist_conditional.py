@@ -34,8 +34,7 @@ experiment = Comparison(
             (100, 600),
         ),
         Entry("clean", DENOISER, "classifier", "mnist/clean", (0.03, 0.1, 0.3, 1.0)),
-        Entry("clean, at x0", DENOISER, "at x0", "mnist/clean", (0.06, 0.12, 0.25, 0.5)),
-        Entry("clean, through x0", DENOISER, "through x0", "mnist/clean", (0.01, 0.03, 0.1, 0.3)),
+        Entry("clean, at x0, capped", DENOISER, "at x0", "mnist/clean", (0.35, 0.7, 1.0, 1.4, 2.0), most=3.0),
     ),
     pairs=(
         ("robust", "vanilla"),

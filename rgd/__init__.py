@@ -16,6 +16,7 @@ from rgd.denoiser import Denoiser, NetworkDenoiser, Prediction
 from rgd.exercises import check
 from rgd.guidance import (
     autoguidance,
+    cap,
     classifier_free,
     grad_log_prob,
     grad_log_prob_at_x0,
@@ -59,6 +60,7 @@ __all__ = [
     "UNetConfig",
     "autoguidance",
     "build",
+    "cap",
     "check",
     "checkpoints",
     "classifier_free",

@@ -31,6 +31,7 @@ from rgd.errors import CheckpointError
 from rgd.guidance import (
     Gradient,
     autoguidance,
+    cap,
     classifier_free,
     grad_log_prob,
     grad_log_prob_at_x0,
@@ -67,6 +68,7 @@ class Entry:
         scales: to try.
         interval: of t, where guidance acts.
         blind: whether the denoiser, one with a null label, is not told the class, and the guide alone decides it.
+        most: where a classifier's gradient is to be kept from becoming longer, see `cap`; before it is smoothed.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Entry:
     scales: tuple[float, ...] = (0.0,)
     interval: tuple[float, float] = (0, math.inf)
     blind: bool = False
+    most: float | None = None
 
     def build(self, model: Callable[[str], Any], scale: float) -> Denoiser:
         """The guided denoiser; `model` gives what a name stands for."""
@@ -94,9 +97,13 @@ class Entry:
         if self.kind == "classifier":
             gradient = grad_log_prob(other)
         elif self.kind == "through x0":
-            gradient = smooth(grad_log_prob_of_x0(other, denoise))
+            gradient = grad_log_prob_of_x0(other, denoise)
         else:
             gradient = grad_log_prob_at_x0(other, denoise)
+        if self.most is not None:
+            gradient = cap(gradient, denoise.schedule, self.most)
+        if self.kind == "through x0":
+            gradient = smooth(gradient)
         return guide(denoise, gradient, scale, self.interval)
 
 
@@ -213,6 +220,7 @@ class _Bench:
             "denoiser": self.digests[entry.denoiser], "guide": entry.guide and self.digests[entry.guide],
             "sampler": "dpm_solver", "steps": plan.steps, "judge": self.digests[plan.judge],
             "classes": len(self.data.classes), "shape": self.data.shape,
+            **({} if entry.most is None else {"most": entry.most}),  # without it, the key that such cells always had
         }  # fmt: skip
 
     def file(self, kind: str, entry: Entry, scale: float, seed: int, n: int) -> Path:
@@ -333,6 +341,7 @@ class _Bench:
 
         def unchanged(entry: Entry) -> bool:
             was: dict[str, Any] = next((was for was in theirs["entries"] if was["name"] == entry.name), {})
+            was = {"most": None, **was}  # of which older files do not know
             models = [name for name in (self.comparison.judge, entry.denoiser, entry.guide) if name is not None]
             return {**was, "scales": ()} == {**_plain(entry), "scales": ()} and all(
                 weights[name] == self.digests[name] for name in models

@@ -105,6 +105,25 @@ def smooth(gradient: Gradient, decay: float = 0.9) -> Smoothed:
     return Smoothed(gradient, decay)
 
 
+def cap(gradient: Gradient, schedule: Schedule, most: float = 3.0) -> Gradient:
+    """The same direction, but nowhere so long that sqrt(1 - alpha_bar) ||g||_2 is more than `most`, image by image.
+
+    For a gradient that is far too long where the noise is strong, as that of a classifier that never saw noise is. At
+    scale s guidance then moves eps, whose own length is about sqrt(C H W), by at most s times `most`.
+
+    Raises:
+        ValueError: unless most > 0.
+    """
+    if not most > 0:
+        raise ValueError(f"the greatest length must be positive, not {most}")
+
+    def gradient_within(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        g, sigma = gradient(xt, t, y), schedule.at("sigma", t, xt)
+        return g * (most / _per_image((sigma * g).flatten(1).norm(dim=1), xt).clamp(min=most))
+
+    return gradient_within
+
+
 @dataclass(frozen=True)
 class GuidanceRecord:
     """What one guided step did, image by image.

@@ -244,6 +244,7 @@ def test_a_run_that_goes_on_and_is_stopped_at_once_loses_nothing(
         ({"reference": 90}, 6 + 8),
         ({"headline_samples": 40}, 8),
         ({"entries": (*PLAN.entries[:2], replace(PLAN.entries[2], interval=(0, 600)), PLAN.entries[3])}, 2 + 2 + 2),
+        ({"entries": (*PLAN.entries[:2], replace(PLAN.entries[2], most=0.5), PLAN.entries[3])}, 2 + 2 + 2),
         ({"entries": (*PLAN.entries[:2], replace(PLAN.entries[2], scales=(1.0, 2.0, 50.0)), PLAN.entries[3])}, 1),
     ],
 )
@@ -283,6 +284,7 @@ def test_results_of_other_weights_are_not_taken_over(
         ({"headline_seeds": (4, 8)}, 4),
         ({"entries": (*PLAN.entries, Entry("c", "t/ddpm", "classifier", "t/b", (1.0,)))}, 1 + 2),
         ({"entries": (*PLAN.entries[:2], replace(PLAN.entries[2], interval=(0, 600)), PLAN.entries[3])}, 2 + 2),
+        ({"entries": (*PLAN.entries[:2], replace(PLAN.entries[2], most=0.5), PLAN.entries[3])}, 2 + 2),
         ({"batch_size": 5}, 0),
         ({"reference": 90}, 0),
     ],
@@ -372,6 +374,11 @@ def test_every_kind_is_the_guidance_of_its_name() -> None:
         if kind != "none":
             outside = replace(entry, interval=(600, math.inf)).build(model, 3.0)(xt, t, y)
             torch.testing.assert_close(outside.eps, strong(xt, t, y).eps)
+    for kind, gradient in (("at x0", guidance.grad_log_prob_at_x0), ("through x0", guidance.grad_log_prob_of_x0)):
+        capped = guidance.guide(strong, guidance.cap(gradient(strong.logits, strong), strong.schedule, 0.1), 3.0)
+        found = Entry(kind, "strong", kind, "classifier", most=0.1).build(model, 3.0)(xt, t, y)  # type: ignore[arg-type]
+        torch.testing.assert_close(found.eps, capped(xt, t, y).eps)
+        assert not torch.allclose(found.eps, expected[kind](xt, t, y).eps, atol=0.05)
     distances = torch.cdist(torch.stack(answers).flatten(1), torch.stack(answers).flatten(1))
     assert (distances + 9 * torch.eye(6)).min() > 0.05  # or some of the six would be no test
     with pytest.raises(ValueError, match="needs a model"):

@@ -17,6 +17,7 @@ from rgd.denoiser import Denoiser, NetworkDenoiser, Prediction
 from rgd.guidance import (
     GuidanceRecord,
     autoguidance,
+    cap,
     classifier_free,
     grad_log_prob,
     grad_log_prob_at_x0,
@@ -357,6 +358,24 @@ def test_smoothing_averages_over_a_trajectory_and_forgets_the_last_one() -> None
     found = [float(smoothed(torch.zeros(n, 1), torch.full((n,), t), None)[0])  # type: ignore[arg-type]
              for t, n in ((900, 2), (600, 2), (300, 2), (900, 2), (600, 3), (300, 3))]  # fmt: skip
     assert found == [1.0, 1.5, 1.125, 8.0, 2.0, 2.75]
+
+
+def test_a_cap_shortens_what_is_too_long_and_nothing_else() -> None:
+    sigma = Q.at("sigma", T, XT)
+    plain = sigma * GRADIENT(XT, T, Y)
+    length = plain.norm(dim=1)
+    most = float(length.median())
+    found = sigma * cap(GRADIENT, Q, most)(XT, T, Y)
+    torch.testing.assert_close(found.norm(dim=1), length.clamp(max=most), **EXACT)
+    torch.testing.assert_close(torch.cosine_similarity(found, plain), torch.ones_like(length), **EXACT)
+    nothing = cap(lambda xt, t, y: torch.zeros_like(xt), Q)(XT, T, Y)
+    assert nothing.eq(0).all()
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, math.nan])
+def test_caps_that_are_none(wrong: float) -> None:
+    with pytest.raises(ValueError, match="greatest length must be positive"):
+        cap(GRADIENT, Q, wrong)
 
 
 @pytest.mark.parametrize("wrong", [-0.1, 1.0, math.nan])
