@@ -18,6 +18,8 @@ help:  ## what there is
 	$(BIN)/python -m pip install --quiet --editable '.$(if $(filter base,$*),,[$(subst -,$(comma),$*)])'
 	@touch $@
 comma := ,
+# Two files at a time, of one thread each: most of what is tested is too small for two threads.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 
 demo: .venv/.installed-base  ## train, guide and measure on real digits; writes a report (DATA=mnist for larger images)
 	$(BIN)/rgd demo $(if $(DATA),--data $(DATA))
@@ -26,8 +28,9 @@ test: .venv/.installed-test  ## lint, types, the whole suite, and every notebook
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
-	RGD_PROFILE=ci $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
+	OMP_NUM_THREADS=1 RGD_PROFILE=ci $(BIN)/python -m pytest $(SIDE_BY_SIDE) \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
 
 fix: .venv/.installed-test  ## format, and mend what the linter can mend
 	$(BIN)/ruff check --fix .
