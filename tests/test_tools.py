@@ -311,5 +311,5 @@ def test_results_of_several_runs_name_them_all() -> None:
     later = {**PROVENANCE, "date": "2026-01-03T00:00:00+00:00", "commit": "def"}
     assert views.made({"provenance": PROVENANCE}) == "Made on 2026-01-02 at commit abc, on a CPU, torch 2.9."
     assert views.made({"provenance": later, "before": [PROVENANCE, {**PROVENANCE, "commit": "ghi"}]}) == (
-        "Made on 2026-01-02 and 2026-01-03 at commit abc and ghi and def, on a CPU, torch 2.9."
+        "Made on 2026-01-02 and 2026-01-03 at commit abc, ghi and def, on a CPU, torch 2.9."
     )
