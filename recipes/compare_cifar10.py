@@ -1,16 +1,14 @@
-"""Ways to guide CIFAR-10's small DDPM: told the class or not."""
+"""Ways to guide CIFAR-10's small DDPM, which is not told the class: as compare_mnist.py, with fewer samples."""
 
 from rgd.comparison import Comparison, Entry, small
 
 DENOISER = "cifar10/ddpm"
 CLASSIFIERS = {
-    "clean": "cifar10/clean",
     "vanilla": "cifar10/vanilla",
     "robust": "cifar10/robust",
     "robust, radius 1": "cifar10/robust_1",
 }
-SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)
-TOLD = tuple(scale / 4 for scale in SCALES)  # the model knows the class already
+SCALES = (1.0, 2.0, 2.8, 4.0, 5.7, 8.0, 11.3)
 
 experiment = Comparison(
     data="cifar10",
@@ -18,13 +16,20 @@ experiment = Comparison(
     entries=(
         Entry("none", DENOISER, blind=True),
         *(Entry(name, DENOISER, "classifier", model, SCALES, blind=True) for name, model in CLASSIFIERS.items()),
-        Entry("clean, at x0", DENOISER, "at x0", "cifar10/clean", SCALES, blind=True),
-        Entry("none, told", DENOISER),
-        Entry("vanilla, told", DENOISER, "classifier", "cifar10/vanilla", TOLD),
-        Entry("robust, told", DENOISER, "classifier", "cifar10/robust", TOLD),
-        Entry("classifier-free", DENOISER, "classifier-free", None, (1.25, 1.5, 2.0, 3.0)),
+        Entry("clean", DENOISER, "classifier", "cifar10/clean", (0.5, 1.0, 2.0, 4.0), blind=True),
+        Entry(
+            "robust, t from 100 to 599",
+            DENOISER,
+            "classifier",
+            "cifar10/robust",
+            (4.0, 5.7, 8.0, 11.3),
+            (100, 600),
+            blind=True,
+        ),
+        Entry("clean, at x0, capped", DENOISER, "at x0", "cifar10/clean", (1.4, 2.8, 5.7), blind=True, most=3.0),
+        Entry("clean, through x0, capped", DENOISER, "through x0", "cifar10/clean", (1.4, 2.8), blind=True, most=3.0),
     ),
-    pairs=(("robust", "vanilla"), ("robust, radius 1", "vanilla"), ("robust, told", "vanilla, told")),
+    pairs=(("robust", "vanilla"), ("robust, radius 1", "vanilla"), ("vanilla", "none")),
     samples=1000,
     headline_samples=5000,
 )

@@ -31,6 +31,9 @@ EXPERIMENTS = (
     "compare_mnist_conditional",
     "study_cheaper",
     "compare_cheaper",
+    "study_cifar10",
+    "compare_cifar10",
+    "compare_cifar10_conditional",
 )
 PAGES = sorted((ROOT / "book").glob("results*.md"))
 

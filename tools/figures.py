@@ -189,7 +189,10 @@ def truth_guidance(results: dict[str, Any]) -> Figure:
 FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
     "compare_mnist": ("compare_mnist", compare),
     "compare_mnist_conditional": ("compare_mnist_conditional", compare),
+    "compare_cifar10": ("compare_cifar10", compare),
+    "compare_cifar10_conditional": ("compare_cifar10_conditional", compare),
     "study_mnist": ("study_mnist", study),
+    "study_cifar10": ("study_cifar10", study),
     "matching_mnist": ("matching_mnist", matching),
     "truth_gradients": ("truth", truth_gradients),
     "truth_guidance": ("truth", truth_guidance),

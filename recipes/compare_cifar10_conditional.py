@@ -1,0 +1,34 @@
+"""Ways to guide CIFAR-10's small DDPM when it is told the class, as in the paper."""
+
+from rgd.comparison import Comparison, Entry, small
+
+DENOISER = "cifar10/ddpm"
+CLASSIFIERS = {
+    "vanilla": "cifar10/vanilla",
+    "robust": "cifar10/robust",
+    "robust, radius 1": "cifar10/robust_1",
+}
+SCALES = (0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+
+experiment = Comparison(
+    data="cifar10",
+    judge="cifar10/judge",
+    entries=(
+        Entry("none", DENOISER),
+        *(Entry(name, DENOISER, "classifier", model, SCALES) for name, model in CLASSIFIERS.items()),
+        Entry("classifier-free", DENOISER, "classifier-free", None, (1.12, 1.25, 1.4, 1.6, 2.0, 3.0)),
+        Entry("autoguidance", DENOISER, "autoguidance", "cifar10/early", (1.12, 1.25, 1.4, 1.6, 2.0, 3.0)),
+        Entry("robust, t from 100 to 599", DENOISER, "classifier", "cifar10/robust", (1.0, 2.0, 2.8, 4.0), (100, 600)),
+        Entry("clean", DENOISER, "classifier", "cifar10/clean", (0.1, 0.3, 1.0)),
+    ),
+    pairs=(
+        ("robust", "vanilla"),
+        ("robust, radius 1", "vanilla"),
+        ("vanilla", "none"),
+        ("robust", "classifier-free"),
+        ("robust", "autoguidance"),
+    ),
+    samples=1000,
+    headline_samples=5000,
+)
+quick = small(experiment)
