@@ -81,9 +81,10 @@ MATCHED: dict[str, Any] = {
 def learned(world: str, draws: int, radius: float | str, seed: int) -> dict[str, Any]:
     cosine = 0.5 + 0.1 * (radius != 0) + 0.01 * seed * (1 + (radius != 0))
     row = {"accuracy": about(0.8), "cosine_own": about(cosine), "cosine_other": about(0.4)}
+    row |= {"error_other": 1.5, "length_own": 1 - 0.2 * (radius != 0)}
     return {
         "world": world, "draws": draws, "radius": radius, "seed": seed,
-        "levels": [{"t": 0, **row}, {"t": 100, **row, "cosine_own": about(cosine + 0.2)}],
+        "levels": [{"t": 0, **row}, {"t": 300, **row, "cosine_own": about(cosine + 0.2)}],
         "walks_read_by_bayes": about(0.25), "guided_right": about(0.75), "guided_energy_distance": 0.125,
     }  # fmt: skip
 
@@ -178,7 +179,7 @@ def test_levels_has_a_column_for_each_level_and_leaves_out_what_was_not_measured
 def test_the_truth_is_averaged_over_levels_and_seeds() -> None:
     table = views.truth(KNOWN, "plane").splitlines()
     assert len(table) == 2 + 2 * 3
-    assert table[2] == "| 10 | vanilla | 0.800 | 0.610 | 0.400 | 0.250 | 125.0 |"
+    assert table[2] == "| 10 | vanilla | 0.800 | 0.610 | 0.400 | 1.500 | 0.250 | 125.0 |"
     assert table[4].startswith("| 10 | robust, growing radius | 0.800 | 0.720 |")
 
 
@@ -189,6 +190,13 @@ def test_differences_are_between_classifiers_of_one_seed() -> None:
     assert row.startswith(f"| plane | 10 | 0.110 ({expected.low:.3f} to {expected.high:.3f}) |")
     one = {**KNOWN, "classifiers": [row for row in KNOWN["classifiers"] if row["seed"] == 0]}
     assert "0.100 (one seed)" in views.truth_differences(one, "cosine_own")
+    assert "| 0.0 (0.0 to 0.0) |" in views.truth_differences(KNOWN, "guided_energy_distance")
+
+
+def test_the_truth_by_level_leaves_out_those_where_the_exact_gradient_is_nothing() -> None:
+    table = views.truth_levels(KNOWN, "length_own in sphere").splitlines()
+    assert table[0] == "| t | 300 |"
+    assert table[2:] == ["| vanilla | 1.00 |", "| robust, 0.5 of the way | 0.80 |", "| robust, growing radius | 0.80 |"]
 
 
 def test_intervals_need_more_than_one_value() -> None:

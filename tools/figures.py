@@ -137,11 +137,9 @@ def _band(ax: Axes, x: Sequence[float], points: Sequence[Estimate], label: str, 
 
 def _truth_style(radius: float | str) -> dict[str, Any]:
     if isinstance(radius, str):
-        return {
-            "color": plots.COLOURS["classifier-free"],
-            "linestyle": "--",
-            "marker": "^" if radius == "growing" else "v",
-        }
+        grows = radius == "growing"
+        colour = plots.COLOURS["autoguidance" if grows else "classifier-free"]
+        return {"color": colour, "linestyle": "--", "marker": "^" if grows else "v"}
     key = "vanilla" if radius == 0 else str(radius)
     return {"color": RADII.get(key, "#4292c6"), "marker": plots.MARKERS["robust" if radius else "vanilla"]}
 

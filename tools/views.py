@@ -226,13 +226,19 @@ def learned(results: dict[str, Any], world: str, draws: int, radius: float | str
 
 
 def _by_seed(results: dict[str, Any], world: str, draws: int, radius: float | str, name: str) -> list[float]:
-    return [over_levels(row, name) for row in learned(results, world, draws, radius)]
+    factor = 1000 if name == "guided_energy_distance" else 1
+    return [factor * over_levels(row, name) for row in learned(results, world, draws, radius)]
+
+
+def _digits(name: str) -> int:
+    return 1 if name == "guided_energy_distance" else 3
 
 
 TRUTH = {
     "accuracy": "accuracy",
     "cosine_own": "cosine, own class",
     "cosine_other": "cosine, another class",
+    "error_other": "relative error, another class",
     "walks_read_by_bayes": "walks that end in the class",
     "guided_energy_distance": "energy distance x 1000",
 }
@@ -245,9 +251,8 @@ def truth(results: dict[str, Any], world: str) -> str:
         for radius in results["plan"]["radii"]:
             cells = []
             for name in TRUTH:
-                factor = 1000 if "energy" in name else 1
-                found = interval([factor * v for v in _by_seed(results, world, draws, radius, name)])
-                cells.append(f"{found['value']:.{1 if factor > 1 else 3}f}")
+                found = interval(_by_seed(results, world, draws, radius, name))
+                cells.append(f"{found['value']:.{_digits(name)}f}")
             table.append(f"| {draws:,} | {radius_name(radius)} | {' | '.join(cells)} |")
     return "\n".join(table)
 
@@ -264,8 +269,26 @@ def truth_differences(results: dict[str, Any], name: str) -> str:
                 pairs = zip(_by_seed(results, world, draws, radius, name), plain, strict=True)
                 found = interval([robust - vanilla for robust, vanilla in pairs])
                 one = math.isnan(found["low"])
-                cells.append(f"{found['value']:.3f} (one seed)" if one else estimate_text(found, 3))
+                number = f"{found['value']:.{_digits(name)}f} (one seed)"
+                cells.append(number if one else estimate_text(found, _digits(name)))
             table.append(f"| {world} | {draws:,} | {' | '.join(cells)} |")
+    return "\n".join(table)
+
+
+def truth_levels(results: dict[str, Any], what: str) -> str:
+    """One measure by noise level, `length_own in sphere`: a row for each radius, of the most draws, a mean over seeds.
+
+    The levels from 200 on: below, exact gradients are all but nothing, and lengths relative to them anything.
+    """
+    name, _, world = what.partition(" in ")
+    draws = max(results["plan"]["draws"])
+    shown = [k for k, row in enumerate(results["classifiers"][0]["levels"]) if row["t"] >= 200]
+    columns = [results["classifiers"][0]["levels"][k]["t"] for k in shown]
+    table = [f"| t | {' | '.join(map(str, columns))} |", "|---" * (len(columns) + 1) + "|"]
+    for radius in results["plan"]["radii"]:
+        rows = learned(results, world, draws, radius)
+        cells = [f"{statistics.fmean(over_levels(row['levels'][k], name) for row in rows):.2f}" for k in shown]
+        table.append(f"| {radius_name(radius)} | {' | '.join(cells)} |")
     return "\n".join(table)
 
 
@@ -327,6 +350,7 @@ FUNCTIONS: tuple[Callable[..., str], ...] = (
     matching,
     truth,
     truth_differences,
+    truth_levels,
     cheaper,
     cheaper_short,
 )
