@@ -187,10 +187,10 @@ def test_differences_are_between_classifiers_of_one_seed() -> None:
     row = views.truth_differences(KNOWN, "cosine_own").splitlines()[2]
     differences = [0.1 + 0.01 * seed for seed in range(3)]
     expected = scipy.stats.ttest_1samp(differences, 0).confidence_interval()
-    assert row.startswith(f"| plane | 10 | 0.110 ({expected.low:.3f} to {expected.high:.3f}) |")
+    assert row.startswith(f"| plane | 10 | 0.110 ±{(expected.high - expected.low) / 2:.3f} |")
     one = {**KNOWN, "classifiers": [row for row in KNOWN["classifiers"] if row["seed"] == 0]}
     assert "0.100 (one seed)" in views.truth_differences(one, "cosine_own")
-    assert "| 0.0 (0.0 to 0.0) |" in views.truth_differences(KNOWN, "guided_energy_distance")
+    assert "| 0.0 ±0.0 |" in views.truth_differences(KNOWN, "guided_energy_distance")
 
 
 def test_the_truth_by_level_leaves_out_those_where_the_exact_gradient_is_nothing() -> None:

@@ -260,7 +260,7 @@ def truth(results: dict[str, Any], world: str) -> str:
 def truth_differences(results: dict[str, Any], name: str) -> str:
     """Robust minus vanilla in one measure, trained on the same draws: a row for each world and number of draws."""
     radii = [radius for radius in results["plan"]["radii"] if radius != 0]
-    columns = [radius_name(radius).removeprefix("robust, ") for radius in radii]
+    columns = [str(radius) for radius in radii]
     table = [f"| world | draws | {' | '.join(columns)} |", "|---" * (len(radii) + 2) + "|"]
     for world in results["plan"]["worlds"]:
         for draws in results["plan"]["draws"]:
@@ -270,7 +270,7 @@ def truth_differences(results: dict[str, Any], name: str) -> str:
                 found = interval([robust - vanilla for robust, vanilla in pairs])
                 one = math.isnan(found["low"])
                 number = f"{found['value']:.{_digits(name)}f} (one seed)"
-                cells.append(number if one else estimate_text(found, _digits(name)))
+                cells.append(number if one else _narrow(found, _digits(name)))
             table.append(f"| {world} | {draws:,} | {' | '.join(cells)} |")
     return "\n".join(table)
 
