@@ -107,7 +107,7 @@ def _quality(model: dict[str, Any]) -> str:
 
 def _narrow(estimate: dict[str, Any], digits: int) -> str:
     """An estimate whose interval is as wide to either side, for tables of many columns."""
-    return f"{estimate['value']:.{digits}f} ±{(estimate['high'] - estimate['low']) / 2:.{digits}f}"
+    return f"{estimate['value']:z.{digits}f} ±{(estimate['high'] - estimate['low']) / 2:.{digits}f}"
 
 
 def headline(results: dict[str, Any]) -> str:
