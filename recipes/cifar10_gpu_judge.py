@@ -9,6 +9,6 @@ small = read(Path(__file__).with_name("cifar10_judge.py"))
 recipe = replace(
     small,
     name="cifar10/gpu_judge",
-    network=replace(small.network, width=96, pool_early=False),
+    network=replace(small.network, width=128),
     training=replace(small.training, steps=8000, batch_size=512, lr=4e-3, shift=4),
 )

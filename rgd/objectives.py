@@ -200,17 +200,24 @@ class FreeCrossEntropy:
 
 @dataclass(frozen=True)
 class CleanCrossEntropy:
-    """Cross-entropy on images without noise: of f(x0, t = 0) where the network takes a time, else of f(x0)."""
+    """Cross-entropy on images without noise: of f(x0, t = 0) where the network takes a time, else of f(x0).
+
+    With `label_smoothing` s the target is the label's class with probability 1 - s and any class with probability s.
+    """
 
     takes_time: bool = True
+    label_smoothing: float = 0.0
 
     def __call__(
         self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
     ) -> Loss:
         logits = network(x0, torch.zeros_like(y)) if self.takes_time else network(x0)
-        return _cross_entropy(logits, y, "accuracy")
+        return _cross_entropy(logits, y, "accuracy", self.label_smoothing)
 
 
-def _cross_entropy(logits: Tensor, y: Tensor, name: str) -> Loss:
+def _cross_entropy(logits: Tensor, y: Tensor, name: str, label_smoothing: float = 0.0) -> Loss:
     logits = logits.float()
-    return Loss(F.cross_entropy(logits, y), {name: (logits.detach().argmax(1) == y).float().mean()})
+    return Loss(
+        F.cross_entropy(logits, y, label_smoothing=label_smoothing),
+        {name: (logits.detach().argmax(1) == y).float().mean()},
+    )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.fft
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -105,15 +106,37 @@ def test_judge_takes_any_size(size: int) -> None:
     assert network(xt).shape == (2, 5)
 
 
-@pytest.mark.parametrize(("stages", "early"), [(1, False), (3, False), (3, True)])
-def test_judge_of_any_depth(stages: int, early: bool) -> None:
-    config = JudgeConfig(image_size=9, in_channels=3, out_channels=5, width=4, stages=stages, pool_early=early)
+@pytest.mark.parametrize(("stages", "fast", "side"), [(1, False, 5), (3, False, 2), (2, True, 2), (3, True, 1)])
+def test_judge_of_any_depth(stages: int, fast: bool, side: int) -> None:
+    config = JudgeConfig(image_size=9, in_channels=3, out_channels=5, width=4, stages=stages, fast=fast)
     network, x0 = awake(config), torch.zeros(2, 3, 9, 9).double()
     assert network(x0).shape == (2, 5)
     widths = [layer.out_channels for layer in network.body if isinstance(layer, torch.nn.Conv2d)]
     assert widths == [4 * 2**i for i in range(stages) for _ in (0, 1)]
-    side = {1: 5, 3: 2}[stages]
     assert network.spatial(x0).shape == (2, min(7, widths[-1]) * side**2)
+
+
+def test_fast_judge_begins_with_the_image_handed_on() -> None:
+    """Its convolutions begin as the identity on the channels they are given; the others are random."""
+    for layer in build(JudgeConfig(image_size=9, in_channels=1, out_channels=5, width=12, fast=True)).body:
+        if isinstance(layer, torch.nn.Conv2d):
+            x = torch.randn(1, layer.in_channels, 6, 6)
+            torch.testing.assert_close(layer(x)[:, : layer.in_channels], x)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_stem_of_the_fast_judge_is_a_cosine_basis_of_patches(channels: int) -> None:
+    stem = networks.PatchStem(channels).eval()
+    basis = stem.basis.flatten(1)
+    torch.testing.assert_close(basis @ basis.T, torch.eye(4 * channels))
+    columns = [scipy.fft.dct(np.eye(n), axis=0, norm="ortho") for n in (channels, 2, 2)]
+    expected = np.einsum("ac,bi,dj->abdcij", *columns).reshape(basis.shape)
+    np.testing.assert_allclose(basis, expected, atol=1e-6)
+    grey = torch.full((1, channels, 4, 4), 0.5)  # only the first entry, the mean, sees it, and with one sign
+    answer = stem(grey)
+    assert answer.shape == (1, 8 * channels, 3, 3)
+    assert (answer[:, 0] > 0.9).all()
+    assert answer[:, 1:].abs().max() < 1e-6
 
 
 def test_patches_are_whole_pixels() -> None:
