@@ -9,6 +9,7 @@ CLASSIFIERS = {
     "robust, radius 1": "mnist/robust_1",
     "robust, radius 2": "mnist/robust_2",
     "robust, growing radius": "mnist/robust_growing",
+    "robust, shrinking radius": "mnist/robust_shrinking",
 }
 # A quarter of an octave apart where the best are: FD-judge rises steeply to both sides, and a coarse grid would compare
 # one guide at its best with another beside it.
@@ -36,7 +37,11 @@ experiment = Comparison(
         Entry("clean, through x0, capped", DENOISER, "through x0", "mnist/clean", (1.4, 2.8, 5.7), most=3.0),
     ),
     pairs=(
-        *((name, "vanilla") for name in CLASSIFIERS if name.startswith("robust")),
+        ("robust", "vanilla"),
+        ("robust, radius 1", "vanilla"),
+        ("robust, radius 2", "vanilla"),
+        ("robust, shrinking radius", "vanilla"),
+        ("robust, growing radius", "vanilla"),
         ("robust, t from 100 to 599", "vanilla"),
         ("clean, at x0, capped", "vanilla"),
     ),

@@ -12,6 +12,7 @@ CLASSIFIERS = {
     "robust, radius 1": "mnist/robust_1",
     "robust, radius 2": "mnist/robust_2",
     "robust, growing radius": "mnist/robust_growing",
+    "robust, shrinking radius": "mnist/robust_shrinking",
 }
 # The model knows the class already, so that less is needed; a quarter of an octave apart where the best are.
 SCALES = (0.35, 0.7, 0.84, 1.0, 1.2, 1.4, 1.7, 2.0, 2.8)
@@ -45,6 +46,7 @@ experiment = Comparison(
         ("robust, radius 2", "vanilla"),
         ("robust, t from 100 to 599", "vanilla"),
         ("robust, growing radius", "vanilla"),
+        ("robust, shrinking radius", "vanilla"),
     ),
 )
 quick = small(experiment)

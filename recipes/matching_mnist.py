@@ -14,6 +14,7 @@ experiment = Matching(
         "mnist/robust_1",
         "mnist/robust_2",
         "mnist/robust_growing",
+        "mnist/robust_shrinking",
     ),
     reference="mnist/vanilla",
 )

@@ -15,6 +15,7 @@ experiment = Study(
         ("mnist/robust_1", None),
         ("mnist/robust_2", None),
         ("mnist/robust_growing", None),
+        ("mnist/robust_shrinking", None),
     ),
 )
 # Small and complete, with published models alone.

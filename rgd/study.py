@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from rgd.attacks import PGD
 from rgd.checkpoints import Model
 from rgd.comparison import find
 from rgd.data import Dataset
+from rgd.errors import CheckpointError
 from rgd.guidance import grad_log_prob
 from rgd.metrics import Estimate
 from rgd.noise import generator, noise
@@ -117,6 +119,31 @@ def measure(
     return rows
 
 
+def recall(study: Study, earlier: Mapping[str, Any], models: Mapping[str, Model]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of an earlier file of results that would be the same here, by classifier.
+
+    `models` are those that can be had; a twin, which need not be published, may be missing and is then taken for what
+    it was.
+    """
+    made, was = earlier["made"], {**earlier["plan"], "classifiers": None}
+
+    def same(name: str) -> bool:
+        return name in made and (name not in models or made[name] == models[name].provenance)
+
+    if was != json.loads(json.dumps(_settings(study))) or not (same(study.judge) and same(study.denoiser)):
+        return {}
+    return {
+        name: earlier["classifiers"][name]
+        for name, twin in study.classifiers
+        if [name, twin] in earlier["plan"]["classifiers"] and same(name) and (twin is None or same(twin))
+    }
+
+
+def _settings(study: Study) -> dict[str, Any]:
+    """All of a study but the classifiers, for JSON."""
+    return {**asdict(study), "attack": repr(study.attack), "classifiers": None}
+
+
 def run(
     study: Study, folder: Path | str, out: Path | str, *, runs: Path | str = "runs", progress: bool = True
 ) -> dict[str, Any]:
@@ -124,30 +151,41 @@ def run(
 
     Args:
         folder: where each classifier's rows are kept.
-        out: the JSON file of the results.
+        out: the JSON file of the results. If it is there already, what it says of the same models is taken over, and
+            where that came from is kept as `before`; name another file to have all measured anew.
         runs: where `rgd train` put models that are not published.
 
     Raises:
-        CheckpointError: if a model cannot be had.
+        CheckpointError: if a model cannot be had that there are no rows of.
     """
-    test = datasets.load(study.data, "test").take(study.images)
-    names = {study.judge, study.denoiser} | {name for pair in study.classifiers for name in pair if name is not None}
-    models = {name: find(name, runs) for name in sorted(names)}
-    digests = {name: checkpoints.weights_digest(model.network) for name, model in models.items()}
-    settings = {**asdict(study), "attack": repr(study.attack), "classifiers": None}
-    rows = {}
+    out, test = Path(out), datasets.load(study.data, "test").take(study.images)
+    twins = {twin for _, twin in study.classifiers if twin is not None}
+    models = {name: find(name, runs) for name in {study.judge, study.denoiser, *dict(study.classifiers)}}
+    for twin in twins:
+        with suppress(CheckpointError):
+            models[twin] = find(twin, runs)
+    earlier = json.loads(out.read_text()) if out.exists() else None
+    rows = {} if earlier is None else recall(study, earlier, models)
+    made = {name: model.provenance for name, model in models.items()}
+    before = []
+    if earlier is not None and rows:
+        made |= {twin: earlier["made"][twin] for twin in twins - models.keys() if twin in earlier["made"]}
+        before = [*earlier.get("before", ()), earlier["provenance"]]
     for name, twin in tqdm(study.classifiers, "classifiers", unit="classifier", disable=not progress):
-        weights = [digests.get(str(n)) for n in (name, twin, study.judge, study.denoiser)]
-        rows[name] = checkpoints.cached(
-            Path(folder), [settings, weights, test.digest], partial(measure, study, name, twin, models, test),
-            Estimate.to_json,
-        )  # fmt: skip
+        if name not in rows:
+            used = [name, study.judge, study.denoiser, *([] if twin is None else [twin])]
+            digests = [checkpoints.weights_digest((models.get(n) or find(n, runs)).network) for n in used]
+            rows[name] = checkpoints.cached(
+                Path(folder), [_settings(study), digests, test.digest],
+                partial(measure, study, name, twin, models, test), Estimate.to_json,
+            )  # fmt: skip
     results = {
         "data": study.data,
-        "plan": {**settings, "classifiers": study.classifiers},
-        "made": {name: model.provenance for name, model in models.items()},
-        "classifiers": rows,
+        "plan": {**_settings(study), "classifiers": study.classifiers},
+        "made": dict(sorted(made.items())),
+        "classifiers": {name: rows[name] for name, _ in study.classifiers},
         "provenance": provenance(),
+        "before": before,
     }
-    checkpoints.write_atomic(Path(out), json.dumps(results, indent=1).encode())
+    checkpoints.write_atomic(out, json.dumps(results, indent=1).encode())
     return results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from rgd import checkpoints, gradients, metrics, recipes, study
 from rgd.attacks import L2, PGD
 from rgd.checkpoints import Model
 from rgd.data import load
+from rgd.errors import CheckpointError
 from rgd.guidance import grad_log_prob
 from rgd.networks import EncoderConfig, JudgeConfig, UNetConfig, build
 from rgd.noise import generator, noise
@@ -96,6 +98,26 @@ def test_only_what_is_new_is_measured(runs: Path, tmp_path: Path, monkeypatch: p
     assert measured == ["t/b"]
     run(replace(plan, move=3.0), tmp_path, tmp_path / "out.json", runs=runs, progress=False)
     assert measured == ["t/b", "t/a"]
+
+
+def test_goes_on_from_the_file_of_results_alone(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On another machine, where a twin that is not published is gone, what it was compared with stands."""
+    plan = replace(STUDY, classifiers=(("t/a", "t/a2"), ("t/b", None)), levels=(0,), images=10)
+    here, out = tmp_path / "runs", tmp_path / "out.json"
+    shutil.copytree(runs, here)
+    first = run(plan, tmp_path / "1", out, runs=here, progress=False)
+    shutil.rmtree(here / "t" / "a2")
+    b = checkpoints.load(here / "t" / "b" / "model.safetensors")
+    replace(b, provenance={"seed": 7}).save(here / "t" / "b" / "model.safetensors")  # trained again
+    measured, measure = [], study.measure
+    monkeypatch.setattr(study, "measure", lambda plan, name, *rest: measured.append(name) or measure(plan, name, *rest))
+    second = run(plan, tmp_path / "2", out, runs=here, progress=False)
+    assert measured == ["t/b"]
+    assert second["classifiers"] == json.loads(json.dumps(first["classifiers"]))
+    assert second["made"] == {**first["made"], "t/b": {"seed": 7}}
+    assert second["before"] == [first["provenance"]]
+    with pytest.raises(CheckpointError, match="t/a2"):
+        run(plan, tmp_path / "3", tmp_path / "other.json", runs=here, progress=False)
 
 
 def test_calibration_error_is_that_of_sklearns_bins() -> None:
