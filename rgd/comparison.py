@@ -163,17 +163,22 @@ def small(comparison: Comparison) -> Comparison:
 def find(name: str, runs: Path | str = "runs") -> Model:
     """A model by name: as made by `rgd train` in `runs/NAME`, else as published.
 
+    One that was made here and then published is taken as published, with its weights rounded: results must not depend
+    on who has the unrounded ones.
+
     Raises:
         CheckpointError: if it is neither.
     """
     made = Path(runs) / name / "model.safetensors"
-    if made.exists():
-        return checkpoints.load(made, processes().device)
+    model = checkpoints.load(made, processes().device) if made.exists() else None
     if name in zoo.names():
-        return zoo.model(name)
-    raise CheckpointError(
-        f"{name} is not published, and there is no {made}: make it with rgd train recipes/{name.replace('/', '_')}.py"
-    )
+        published = zoo.model(name)
+        if model is None or model.provenance == published.provenance:
+            return published
+    if model is None:
+        recipe = f"recipes/{name.replace('/', '_')}.py"
+        raise CheckpointError(f"{name} is not published, and there is no {made}: make it with rgd train {recipe}")
+    return model
 
 
 class _Unknown(Exception):

@@ -456,10 +456,17 @@ def test_models_that_cannot_be_had(runs: Path, tmp_path: Path) -> None:
         run(replace(PLAN, judge="t/a"), tmp_path, tmp_path / "out.json", runs=runs, progress=False)
 
 
-def test_published_models_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(zoo, "names", lambda: ("t/published",))
-    monkeypatch.setattr(zoo, "model", lambda name, device=None: f"the published {name}")
-    assert find("t/published", tmp_path) == "the published t/published"
+def test_published_models_are_found(monkeypatch: pytest.MonkeyPatch, runs: Path, tmp_path: Path) -> None:
+    """Also where they were made, whose weights are not rounded; but not in place of another training's."""
+    ours, made = find("t/a", runs), tmp_path / "t" / "a" / "model.safetensors"
+    published = replace(ours, provenance={"seed": 1})
+    monkeypatch.setattr(zoo, "names", lambda: ("t/a",))
+    monkeypatch.setattr(zoo, "model", lambda name, device=None: published)
+    assert find("t/a", tmp_path) is published
+    published.save(made)
+    assert find("t/a", tmp_path) is published
+    replace(ours, provenance={"seed": 2}).save(made)
+    assert find("t/a", tmp_path).provenance == {"seed": 2}
 
 
 def test_the_command_runs_a_file(

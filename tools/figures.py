@@ -24,7 +24,7 @@ from tools.views import learned, over_levels, radius_name
 
 ROOT = Path(__file__).resolve().parent.parent
 RADII = {"vanilla": plots.COLOURS["vanilla"], "0.05": "#9ecae1", "0.1": "#4292c6", "0.2": "#2171b5", "0.4": "#08306b"}
-DASHES = ("-", "--", ":", "-.", (0, (1, 3)))
+DASHES = ("-", "--", ":", "-.", (0, (1, 3)), (0, (6, 1, 1, 1, 1, 1)))
 
 
 def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
