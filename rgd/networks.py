@@ -92,10 +92,11 @@ class EncoderConfig(_Config):
 class JudgeConfig:
     """A plain convolutional classifier of clean images: it scores samples and never guides.
 
-    Each of `stages` halves the image and has twice the width of the one before. The `fast` form learns colour images in
-    a third of the steps (after Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024): a fixed stem that
-    nearly whitens 2 x 2 patches, convolutions that begin as the identity, images halved between a stage's two
-    convolutions and not after them, and each channel's largest value in place of all its values.
+    Each of `stages` halves the image and has twice the width of the one before. The `fast` form learns photographs in a
+    third of the steps (after Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024): a fixed stem that nearly
+    whitens 2 x 2 patches, convolutions that begin as the identity, images halved between a stage's two convolutions and
+    not after them, and each channel's largest value in place of all its values. Once trained, it looks at an image and
+    at its mirror image, and its features are the mean of both.
     """
 
     image_size: int
@@ -468,6 +469,8 @@ class Judge(nn.Module):
 
     def features(self, x0: Tensor) -> Tensor:
         """The (B, features) representation in which distances are measured."""
+        if self.config.fast and not self.training:
+            return (self.body(x0) + self.body(x0.flip(-1))) / 2
         return self.body(x0)
 
     def spatial(self, x0: Tensor) -> Tensor:
@@ -477,7 +480,7 @@ class Judge(nn.Module):
 
     @_wherever_asked
     def forward(self, x0: Tensor) -> Tensor:
-        return self.head(self.body(x0))
+        return self.head(self.features(x0))
 
 
 class PatchStem(nn.Module):

@@ -124,6 +124,20 @@ def test_fast_judge_begins_with_the_image_handed_on() -> None:
             torch.testing.assert_close(layer(x)[:, : layer.in_channels], x)
 
 
+@pytest.mark.parametrize("fast", [False, True])
+def test_fast_judge_takes_an_image_and_its_mirror_image_for_one(fast: bool) -> None:
+    judge = build(JudgeConfig(image_size=9, in_channels=3, out_channels=5, width=8, features=6, fast=fast))
+    x0 = torch.randn(4, 3, 9, 9)
+    judge(x0)  # statistics for the norms
+    body = judge.eval().body
+    assert torch.allclose(judge(x0), judge(x0.flip(-1)), atol=1e-6) == fast
+    expected = (body(x0) + body(x0.flip(-1))) / 2 if fast else body(x0)
+    torch.testing.assert_close(judge.features(x0), expected)
+    torch.testing.assert_close(judge(x0), judge.head(expected))
+    judge.train().head[1].p = 0.0
+    assert not torch.allclose(judge(x0), judge(x0.flip(-1)), atol=1e-3)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_stem_of_the_fast_judge_is_a_cosine_basis_of_patches(channels: int) -> None:
     stem = networks.PatchStem(channels).eval()
