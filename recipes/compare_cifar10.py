@@ -27,10 +27,9 @@ experiment = Comparison(
             blind=True,
         ),
         Entry("clean, at x0, capped", DENOISER, "at x0", "cifar10/clean", (1.4, 2.8, 5.7), blind=True, most=3.0),
-        Entry("clean, through x0, capped", DENOISER, "through x0", "cifar10/clean", (1.4, 2.8), blind=True, most=3.0),
     ),
     pairs=(("robust", "vanilla"), ("robust, radius 1", "vanilla"), ("vanilla", "none")),
     samples=1000,
-    headline_samples=5000,
+    headline_samples=3000,
 )
 quick = small(experiment)

@@ -29,6 +29,6 @@ experiment = Comparison(
         ("robust", "autoguidance"),
     ),
     samples=1000,
-    headline_samples=5000,
+    headline_samples=3000,
 )
 quick = small(experiment)
