@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import scipy.stats
 
-from rgd import plots
+from rgd import plots, zoo
+from rgd.checkpoints import weights_digest
 from tools import evidence, figures, fill, fork, notebooks, views
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -259,6 +260,18 @@ def test_the_books_figures_are_those_of_the_results() -> None:
         assert source.exists() == picture.exists(), f"run python -m tools.figures: {name}"
         if source.exists():
             assert figures.source_of(picture) == figures.digest_of(source), f"run python -m tools.figures: {name}"
+
+
+@pytest.mark.parametrize("name", [name for name in evidence.EXPERIMENTS if (ROOT / f"results/{name}.json").exists()])
+def test_results_are_those_of_the_published_models(name: str) -> None:
+    """Nobody could get the others."""
+    results = json.loads((ROOT / f"results/{name}.json").read_text())
+    cards = json.loads((ROOT / "results/models.json").read_text())["models"]
+    made, weights = results.get("made", {}), results.get("weights", {})
+    for model in made.keys() & cards.keys():
+        assert made[model] == cards[model]["made"], model
+    for model in weights.keys() & cards.keys():
+        assert weights[model] == weights_digest(zoo.model(model, "cpu").network), model
 
 
 def test_every_experiment_of_the_evidence_has_a_recipe_and_so_have_its_models() -> None:

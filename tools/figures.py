@@ -24,11 +24,13 @@ from tools.views import learned, over_levels, radius_name
 
 ROOT = Path(__file__).resolve().parent.parent
 RADII = {"vanilla": plots.COLOURS["vanilla"], "0.05": "#9ecae1", "0.1": "#4292c6", "0.2": "#2171b5", "0.4": "#08306b"}
-DASHES = ("-", "--", ":", "-.", (0, (1, 3)), (0, (6, 1, 1, 1, 1, 1)))
+# Variants of one kind of guide, such as robust ones of several radii, share its colour.
+DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
+VARIANTS = ("v", "^", "D", "*", "h")
 
 
 def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """A colour by the first word of each name; those of one kind differ in their dashes."""
+    """A colour by the first word of each name; those of one kind differ in dashes and markers."""
     found: dict[str, dict[str, Any]] = {}
     for name in names:
         kind = name.split(",")[0]
@@ -37,7 +39,7 @@ def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
         found[name] = {
             "color": colour,
             "linestyle": DASHES[before % len(DASHES)],
-            "marker": plots.MARKERS.get(kind, "P"),
+            "marker": VARIANTS[(before - 1) % len(VARIANTS)] if before else plots.MARKERS.get(kind, "P"),
         }
     return found
 
