@@ -182,8 +182,11 @@ class _Run:
         if self.ema is not None:
             checkpoints.load_weights(self.ema, parts["ema"], source)
         state: dict[int, dict[str, Tensor]] = {}
+        parameters = self.optimizer.param_groups[0]["params"]
         for name, tensor in parts["optimizer"].items():
             i, key = name.split("/")
+            if tensor.ndim:  # a fused step walks memory: averages must lie as their parameters do
+                tensor = torch.empty_like(parameters[int(i)]).copy_(tensor)
             state.setdefault(int(i), {})[key] = tensor
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
         if parts["scaler"]:

@@ -256,6 +256,14 @@ def test_clean_cross_entropy_sees_no_noise() -> None:
     assert torch.equal(random.get_state(), state)
 
 
+def test_smoothed_labels_give_a_share_to_every_class() -> None:
+    x0, y, random = batch()
+    network = Recorder(torch.randn(8, 5, generator=random))
+    loss = objectives.CleanCrossEntropy(takes_time=False, label_smoothing=0.3)(network, SCHEDULE, x0, y, random)
+    target = 0.7 * F.one_hot(y, 5) + 0.3 / 5
+    torch.testing.assert_close(loss.value, -(target * network.answer.log_softmax(1)).sum(1).mean())
+
+
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_robust_loss_is_the_worst_case_of_a_linear_model(norm: str) -> None:
     """log(1 + exp(-(margin - radius |w|_dual))), averaged, and never below the plain loss on the same noise."""
