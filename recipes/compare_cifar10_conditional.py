@@ -8,7 +8,8 @@ CLASSIFIERS = {
     "robust": "cifar10/robust",
     "robust, radius 1": "cifar10/robust_1",
 }
-SCALES = (0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+# Ten times MNIST's: this denoiser is a poor one, and a classifier has much to add.
+SCALES = (2.0, 4.0, 8.0, 11.0, 16.0, 23.0, 32.0)
 
 experiment = Comparison(
     data="cifar10",
@@ -16,10 +17,17 @@ experiment = Comparison(
     entries=(
         Entry("none", DENOISER),
         *(Entry(name, DENOISER, "classifier", model, SCALES) for name, model in CLASSIFIERS.items()),
-        Entry("classifier-free", DENOISER, "classifier-free", None, (1.12, 1.25, 1.4, 1.6, 2.0, 3.0)),
-        Entry("autoguidance", DENOISER, "autoguidance", "cifar10/early", (1.12, 1.25, 1.4, 1.6, 2.0, 3.0)),
-        Entry("robust, t from 100 to 599", DENOISER, "classifier", "cifar10/robust", (1.0, 2.0, 2.8, 4.0), (100, 600)),
-        Entry("clean", DENOISER, "classifier", "cifar10/clean", (0.1, 0.3, 1.0)),
+        Entry("classifier-free", DENOISER, "classifier-free", None, (1.4, 2.0, 3.0, 4.0, 5.7, 8.0)),
+        Entry("autoguidance", DENOISER, "autoguidance", "cifar10/early", (1.06, 1.12, 1.25, 1.4, 1.7, 2.0)),
+        Entry(
+            "robust, t from 100 to 599",
+            DENOISER,
+            "classifier",
+            "cifar10/robust",
+            (8.0, 11.0, 16.0, 23.0, 32.0),
+            (100, 600),
+        ),
+        Entry("clean", DENOISER, "classifier", "cifar10/clean", (0.5, 1.0, 2.0, 4.0)),
     ),
     pairs=(
         ("robust", "vanilla"),
@@ -27,6 +35,7 @@ experiment = Comparison(
         ("vanilla", "none"),
         ("robust", "classifier-free"),
         ("robust", "autoguidance"),
+        ("robust, t from 100 to 599", "robust"),
     ),
     samples=1000,
     headline_samples=3000,
