@@ -8,7 +8,8 @@ CLASSIFIERS = {
     "robust": "cifar10/robust",
     "robust, radius 1": "cifar10/robust_1",
 }
-SCALES = (1.0, 2.0, 2.8, 4.0, 5.7, 8.0, 11.3)
+# As in compare_cifar10_conditional.py, and larger still: here the guide alone decides the class.
+SCALES = (4.0, 8.0, 16.0, 23.0, 32.0, 45.0, 64.0)
 
 experiment = Comparison(
     data="cifar10",
@@ -16,17 +17,17 @@ experiment = Comparison(
     entries=(
         Entry("none", DENOISER, blind=True),
         *(Entry(name, DENOISER, "classifier", model, SCALES, blind=True) for name, model in CLASSIFIERS.items()),
-        Entry("clean", DENOISER, "classifier", "cifar10/clean", (0.5, 1.0, 2.0, 4.0), blind=True),
+        Entry("clean", DENOISER, "classifier", "cifar10/clean", (1.0, 2.0, 4.0, 8.0), blind=True),
         Entry(
             "robust, t from 100 to 599",
             DENOISER,
             "classifier",
             "cifar10/robust",
-            (4.0, 5.7, 8.0, 11.3),
+            (16.0, 23.0, 32.0, 45.0, 64.0),
             (100, 600),
             blind=True,
         ),
-        Entry("clean, at x0, capped", DENOISER, "at x0", "cifar10/clean", (1.4, 2.8, 5.7), blind=True, most=3.0),
+        Entry("clean, at x0, capped", DENOISER, "at x0", "cifar10/clean", (4.0, 8.0, 16.0, 32.0), blind=True, most=3.0),
     ),
     pairs=(("robust", "vanilla"), ("robust, radius 1", "vanilla"), ("vanilla", "none")),
     samples=1000,

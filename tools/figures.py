@@ -81,20 +81,23 @@ def study(results: dict[str, Any]) -> Figure:
     fig, axes = plots.figure(2, 4, 14.0, 7.2)
     named = {model.split("/")[1].replace("_", ", "): rows for model, rows in results["classifiers"].items()}
     styles = _styles(list(named))
-    for ax, (measure, label) in zip(axes.flat, STUDY.items()):
+    known = [measure for measure in STUDY if any(measure in rows[0] for rows in named.values())]  # twins may be missing
+    panels = dict(zip((*known, "spectrum"), axes.flat))
+    for measure in known:
         for name, rows in named.items():
             if measure in rows[0]:
-                _band(ax, [row["t"] for row in rows], [Estimate(**row[measure]) for row in rows], name, styles[name])
-        ax.set_xlabel("t")
-        ax.set_title(label, fontsize=11)
-        ax.set_visible(bool(ax.lines))  # twins are not always there
-    axes.flat[list(STUDY).index("norm")].set_yscale("log")
-    last = axes.flat[len(STUDY)]
+                points = [Estimate(**row[measure]) for row in rows]
+                _band(panels[measure], [row["t"] for row in rows], points, name, styles[name])
+        panels[measure].set_xlabel("t")
+        panels[measure].set_title(STUDY[measure], fontsize=11)
+    panels["norm"].set_yscale("log")
     for name, rows in named.items():
         level = rows[min(2, len(rows) - 1)]
-        last.plot(level["spectrum"], label=name, markersize=4, **styles[name])
-    last.set_title(f"spectrum of the gradient, t = {level['t']}", fontsize=11)
-    last.set_xlabel("cycles per image")
+        panels["spectrum"].plot(level["spectrum"], label=name, markersize=4, **styles[name])
+    panels["spectrum"].set_title(f"spectrum of the gradient, t = {level['t']}", fontsize=11)
+    panels["spectrum"].set_xlabel("cycles per image")
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=len(named))
     return fig
