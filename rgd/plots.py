@@ -115,10 +115,11 @@ def picture_table(
     for line, (name, images) in zip(axes, rows.items()):
         for ax, image in zip(line, images):
             show_image(ax, image, signed=name in signed)
-        label = COLOURS.get(name.split()[0], "black")
+        label = COLOURS.get(name.split()[0].rstrip(","), "black")
         line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center", color=label, fontsize=9)
+    longest = max(1, *(len(line) for name in columns for line in name.split("\n")))
     for ax, name in zip(axes[0], columns):
-        ax.set_title(name, fontsize=9)
+        ax.set_title(name, fontsize=min(9, 120 * size / longest))  # so that neighbours do not touch
     return fig
 
 
