@@ -17,7 +17,7 @@ experiment = Comparison(
     entries=(
         Entry("none", DENOISER),
         *(Entry(name, DENOISER, "classifier", model, SCALES) for name, model in CLASSIFIERS.items()),
-        Entry("classifier-free", DENOISER, "classifier-free", None, (1.4, 2.0, 3.0, 4.0, 5.7, 8.0)),
+        Entry("classifier-free", DENOISER, "classifier-free", None, (1.4, 2.0, 3.0, 4.0, 5.7, 8.0, 11.0, 16.0)),
         Entry("autoguidance", DENOISER, "autoguidance", "cifar10/early", (1.06, 1.12, 1.25, 1.4, 1.7, 2.0)),
         Entry(
             "robust, t from 100 to 599",
