@@ -55,8 +55,12 @@ def compare(results: dict[str, Any]) -> Figure:
             ax.plot([c[x]["value"] for c in cells], [c[y]["value"] for c in cells], label=name, markersize=4, **style)
             chosen = next(c for c in cells if c["scale"] == best[name])
             ax.plot(chosen[x]["value"], chosen[y]["value"], "o", markersize=11, fillstyle="none", color=style["color"])
-        real = results["real"]
-        ax.plot(real[x]["value"], real[y]["value"], "*", markersize=13, color="black", label="held-out images")
+        real, lowest = results["real"], min(cell[y]["value"] for cell in results["sweep"])
+        place = real[x]["value"], max(real[y]["value"], lowest / 2)
+        ax.plot(*place, "*", markersize=13, color="black", label="held-out images")
+        if place[1] > real[y]["value"]:  # so far below that the curves would lie flat
+            note = f"↓ at {real[y]['value']:.1f}"
+            ax.annotate(note, place, (-10, -2), textcoords="offset points", ha="right", fontsize=9)
         ax.set_xlabel({"accuracy": "judge accuracy", "recall": "recall"}[x])
         ax.set_ylabel({"fd": "FD-judge", "precision": "precision"}[y])
     axes[0, 0].set_yscale("log")
