@@ -7,11 +7,13 @@ import json
 import math
 import re
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import scipy.stats
+import torch
 
 from rgd import plots, zoo
 from rgd.checkpoints import weights_digest
@@ -245,6 +247,22 @@ def test_matching_by_either_denoiser_leaves_out_who_is_compared_with() -> None:
 def test_figures_draw_every_row(function: Any, content: dict[str, Any], lines: int) -> None:
     plots.use_style()
     assert sum(len(ax.lines) for ax in function(content).axes) == lines
+
+
+def test_held_out_images_far_below_do_not_press_the_curves_flat() -> None:
+    lowest = min(cell["fd"]["value"] for cell in COMPARED["sweep"])
+    left = figures.compare({**COMPARED, "real": {**COMPARED["real"], "fd": about(lowest / 500)}}).axes[0]
+    assert left.get_ylim()[0] > lowest / 4
+    assert [text.get_text() for text in left.texts] == [f"↓ at {lowest / 500:.1f}"]
+
+
+def test_names_of_pictures_fit_their_column_and_wear_their_guides_colour() -> None:
+    fig = plots.picture_table({"vanilla, 11": torch.zeros(10, 3, 8, 8)}, ["automobile"] * 10, size=0.6)
+    fig.canvas.draw()
+    axes = fig.axes
+    assert axes[0].texts[0].get_color() == plots.COLOURS["vanilla"]
+    places = [ax.title.get_window_extent() for ax in axes]
+    assert all(left.x1 < right.x0 for left, right in pairwise(places))
 
 
 def test_figures_carry_the_hash_of_their_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
