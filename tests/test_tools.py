@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import scipy.stats
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from rgd import plots, zoo
 from rgd.checkpoints import weights_digest
@@ -258,7 +259,7 @@ def test_held_out_images_far_below_do_not_press_the_curves_flat() -> None:
 
 def test_names_of_pictures_fit_their_column_and_wear_their_guides_colour() -> None:
     fig = plots.picture_table({"vanilla, 11": torch.zeros(10, 3, 8, 8)}, ["automobile"] * 10, size=0.6)
-    fig.canvas.draw()
+    FigureCanvasAgg(fig).draw()  # lays out
     axes = fig.axes
     assert axes[0].texts[0].get_color() == plots.COLOURS["vanilla"]
     places = [ax.title.get_window_extent() for ax in axes]
