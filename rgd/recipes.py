@@ -88,10 +88,18 @@ def read_named(path: Path | str, name: str, kind: type[T] | tuple[type[T], ...])
 
 
 def commit() -> str | None:
-    """The commit of the source tree that rgd is imported from, "+" if it was changed since; None outside a clone."""
-    try:
-        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=12", "--dirty=+"]
+    """The commit of the source tree that rgd is imported from, "+" if it was changed since; None outside a clone.
+
+    What is written to `results/` is no such change: a long run writes there more than once.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,3 +95,29 @@ def test_unusable_recipes_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.py").write_text("x = 1\n")
     with pytest.raises(RgdError, match=r"empty\.py does not define"):
         recipes.read(tmp_path / "empty.py")
+
+
+def test_a_commit_is_marked_where_the_source_was_changed_but_not_where_results_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipes, "__file__", str(tmp_path / "rgd" / "recipes.py"))
+    for folder in ("rgd", "results"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file").write_text("before")
+    assert recipes.commit() is None
+
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        command = ["git", "-C", str(tmp_path), *who, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    git("init")
+    assert recipes.commit() is None  # there is none yet
+    git("add", ".")
+    git("commit", "-m", "all")
+    head = git("rev-parse", "HEAD")[:12]
+    assert recipes.commit() == head
+    (tmp_path / "results" / "file").write_text("after")
+    assert recipes.commit() == head
+    (tmp_path / "rgd" / "file").write_text("after")
+    assert recipes.commit() == head + "+"
