@@ -17,7 +17,7 @@ experiment = Comparison(
     entries=(
         Entry("none", DENOISER, blind=True),
         *(Entry(name, DENOISER, "classifier", model, SCALES, blind=True) for name, model in CLASSIFIERS.items()),
-        Entry("clean", DENOISER, "classifier", "cifar10/clean", (1.0, 2.0, 4.0, 8.0), blind=True),
+        Entry("clean", DENOISER, "classifier", "cifar10/clean", (1.0, 2.0, 4.0, 8.0, 16.0), blind=True),
         Entry(
             "robust, t from 100 to 599",
             DENOISER,
@@ -27,7 +27,9 @@ experiment = Comparison(
             (100, 600),
             blind=True,
         ),
-        Entry("clean, at x0, capped", DENOISER, "at x0", "cifar10/clean", (4.0, 8.0, 16.0, 32.0), blind=True, most=3.0),
+        Entry(
+            "clean, at x0, capped", DENOISER, "at x0", "cifar10/clean", (1.0, 2.0, 4.0, 8.0, 16.0), blind=True, most=3.0
+        ),
     ),
     pairs=(("robust", "vanilla"), ("robust, radius 1", "vanilla"), ("vanilla", "none")),
     samples=1000,

@@ -26,6 +26,7 @@ from torch import nn
 from rgd import checkpoints, metrics, plots, zoo
 from rgd import data as datasets
 from rgd.checkpoints import Model, content_key, write_atomic
+from rgd.data import Dataset
 from rgd.denoiser import Denoiser
 from rgd.errors import CheckpointError
 from rgd.guidance import (
@@ -207,11 +208,16 @@ class _Bench:
         self.eyes: dict[str, nn.Module] = {"judge": judge}
         if comparison.inception:
             self.eyes["inception"] = metrics.load_inception().to(processes().device)
-        known = self.data.take(comparison.reference)
-        self.references = {name: metrics.extract(known, eye) for name, eye in self.eyes.items()}
+        # All measuring is the first process's work, and the others have no need of a reference.
+        self.references = self.look(self.data.take(comparison.reference)) if processes().rank == 0 else {}
 
     def build(self, entry: Entry, scale: float) -> Denoiser:
         return entry.build(lambda name: self.models[name].use(), scale)
+
+    def look(self, images: torch.Tensor | Dataset, labels: torch.Tensor | None = None) -> dict[str, Features]:
+        """What judge and Inception see in images."""
+        with processes().alone():
+            return {name: metrics.extract(images, eye, labels=labels) for name, eye in self.eyes.items()}
 
     def autocast(self, entry: Entry) -> AbstractContextManager:
         return autocast(processes().device, network=self.models[entry.denoiser].network)
@@ -254,7 +260,7 @@ class _Bench:
         return checkpoints.read(path)[0]["images"][: len(self.data.classes)]
 
     def seen(self, entry: Entry, scale: float, seed: int, n: int) -> tuple[dict[str, Features], float]:
-        """What judge and Inception see in a cell's samples, and how many images a second were drawn."""
+        """What is seen in a cell's samples, in the first process, and how many images a second were drawn."""
         group = processes()
         path = self.file("samples", entry, scale, seed, n)
         labels = torch.arange(n) % len(self.data.classes)
@@ -265,8 +271,7 @@ class _Bench:
             speed = n / (time.perf_counter() - began)
             if group.rank == 0:
                 kept = {}
-                for eye, network in self.eyes.items():
-                    found = metrics.extract(images, network, labels=labels)
+                for eye, found in self.look(images, labels).items():
                     for part in ("features", "logits", "spatial"):
                         if getattr(found, part) is not None:
                             kept[f"{eye}/{part}"] = getattr(found, part).float()
@@ -324,14 +329,25 @@ class _Bench:
         plan = self.comparison
         return ["real", self.digests[plan.judge], self.data.digest, plan.reference, names]
 
+    def real(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """The scores of held-out images, as many as there are in the reference at most."""
+
+        def compute() -> dict[str, Any]:
+            if processes().rank > 0:
+                return {}
+            test = datasets.load(self.comparison.data, "test").take(self.comparison.reference)
+            return dict(self.measure(names, self.look(test, test.labels)))
+
+        return dict(self.shared("scores", self.real_key(names), compute))
+
     def difference(self, a: tuple[Entry, float], b: tuple[Entry, float], seed: int, n: int) -> dict[str, Any]:
         """a minus b, sample by sample."""
 
         def compute() -> dict[str, Any]:
-            first, second = (self.seen(entry, scale, seed, n)[0]["judge"] for entry, scale in (a, b))
+            seen = [self.seen(entry, scale, seed, n)[0] for entry, scale in (a, b)]
             if processes().rank > 0:
                 return {}
-            reference = self.references["judge"]
+            first, second, reference = (part["judge"] for part in (*seen, self.references))
             with processes().alone():
                 return {name: metrics.paired_difference(name, first, second, reference) for name in SWEEP}
 
@@ -468,15 +484,13 @@ def run(
     plan, entries = comparison, {entry.name: entry for entry in comparison.entries}
     names = headline_names(plan)
     n, seeds = plan.headline_samples, plan.headline_seeds
-    test = datasets.load(plan.data, "test")
-    real = {eye: metrics.extract(test, network, labels=test.labels) for eye, network in bench.eyes.items()}
     results: dict[str, Any] = {
         "data": plan.data,
         "data_digest": bench.data.digest,
         "plan": {**asdict(plan), "entries": [_plain(entry) for entry in plan.entries]},
         "weights": bench.digests,
         "made": {name: model.provenance for name, model in bench.models.items()},
-        "real": bench.shared("scores", bench.real_key(names), lambda: bench.measure(names, real)),
+        "real": bench.real(names),
     }
     sweep: dict[str, list[dict[str, Any]]] = {}
     best: dict[str, float] = {}
