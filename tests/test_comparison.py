@@ -18,6 +18,7 @@ from rgd.checkpoints import Model
 from rgd.comparison import Comparison, Entry, best_scales, combine, find, run
 from rgd.data import load
 from rgd.errors import CheckpointError
+from rgd.metrics import Features
 from rgd.mixture import mixture
 from rgd.networks import EncoderConfig, JudgeConfig, UNetConfig, build
 from rgd.noise import noise
@@ -137,8 +138,17 @@ def test_a_finished_run_draws_nothing_again(
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("sampled again")
 
+    looked_at: list[int] = []
+    extract = metrics.extract
+
+    def look(images: Any, *rest: Any, **more: Any) -> Features:
+        looked_at.append(len(images))
+        return extract(images, *rest, **more)
+
     monkeypatch.setattr(comparison, "sample", forbidden)
+    monkeypatch.setattr(metrics, "extract", look)
     again = run(PLAN, folder, folder / "again.json", runs=runs, progress=False)
+    assert looked_at == [PLAN.reference], "training images alone: of held-out ones the scores are known"
     assert [again[key] for key in ("sweep", "headline", "differences", "real")] == [
         results[key] for key in ("sweep", "headline", "differences", "real")
     ]
