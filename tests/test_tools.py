@@ -250,6 +250,13 @@ def test_figures_draw_every_row(function: Any, content: dict[str, Any], lines: i
     assert sum(len(ax.lines) for ax in function(content).axes) == lines
 
 
+def test_kinds_without_a_colour_of_the_book_can_be_told_apart() -> None:
+    styles = figures._styles(["vanilla", "free", "fgsm", "pgd3", "robust_1", "robust, radius 2"])
+    assert len({style["color"] for style in styles.values()}) == 5, "the two robust ones share theirs"
+    assert len({style["marker"] for style in styles.values()}) == 6
+    assert styles["robust_1"]["color"] == plots.COLOURS["robust"]
+
+
 def test_held_out_images_far_below_do_not_press_the_curves_flat() -> None:
     lowest = min(cell["fd"]["value"] for cell in COMPARED["sweep"])
     left = figures.compare({**COMPARED, "real": {**COMPARED["real"], "fd": about(lowest / 500)}}).axes[0]

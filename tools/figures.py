@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import statistics
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +29,21 @@ RADII = {"vanilla": plots.COLOURS["vanilla"], "0.05": "#9ecae1", "0.1": "#4292c6
 # Variants of one kind of guide, such as robust ones of several radii, share its colour.
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
 VARIANTS = ("v", "^", "D", "*", "h")
+SPARE = (("#e69f00", "P"), ("#009e73", "X"), ("#56b4e9", "<"))  # for kinds that the book has no colour and marker for
 
 
 def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """A colour by the first word of each name; those of one kind differ in dashes and markers."""
     found: dict[str, dict[str, Any]] = {}
-    for name in names:
-        kind = name.split(",")[0]
-        before = sum(other.split(",")[0] == kind for other in found)
-        colour = plots.COLOURS.get(kind, "#e69f00")
+    kinds = [re.split("[,_]", name)[0] for name in names]
+    new = dict(zip((kind for kind in dict.fromkeys(kinds) if kind not in plots.COLOURS), cycle(SPARE)))
+    for i, (name, kind) in enumerate(zip(names, kinds)):
+        before = kinds[:i].count(kind)
+        colour, marker = new.get(kind) or (plots.COLOURS[kind], plots.MARKERS.get(kind, "P"))
         found[name] = {
             "color": colour,
             "linestyle": DASHES[before % len(DASHES)],
-            "marker": VARIANTS[(before - 1) % len(VARIANTS)] if before else plots.MARKERS.get(kind, "P"),
+            "marker": VARIANTS[(before - 1) % len(VARIANTS)] if before else marker,
         }
     return found
 
