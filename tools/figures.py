@@ -65,6 +65,7 @@ def compare(results: dict[str, Any]) -> Figure:
         if place[1] > real[y]["value"]:  # so far below that the curves would lie flat
             note = f"↓ at {real[y]['value']:.1f}"
             ax.annotate(note, place, (-10, -2), textcoords="offset points", ha="right", fontsize=9)
+        ax.locator_params(axis="x", nbins=6)
         ax.set_xlabel({"accuracy": "judge accuracy", "recall": "recall"}[x])
         ax.set_ylabel({"fd": "FD-judge", "precision": "precision"}[y])
     axes[0, 0].set_yscale("log")
@@ -200,6 +201,7 @@ def truth_guidance(results: dict[str, Any]) -> Figure:
 FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
     "compare_mnist": ("compare_mnist", compare),
     "compare_mnist_conditional": ("compare_mnist_conditional", compare),
+    "compare_cheaper": ("compare_cheaper", compare),
     "compare_cifar10": ("compare_cifar10", compare),
     "compare_cifar10_conditional": ("compare_cifar10_conditional", compare),
     "study_mnist": ("study_mnist", study),
