@@ -20,6 +20,9 @@ from rgd.schedule import Schedule
 Classifier = Callable[[Tensor, Tensor], Tensor]
 """(xt (B, C, H, W), t (B,)) -> logits (B, K)."""
 
+Attack = Callable[[Classifier, Tensor, Tensor, Tensor, torch.Generator], Tensor]
+"""(classifier, xt, t, y, generator) -> the attacked xt: a `PGD`, or any function of that form."""
+
 
 class Threat(Protocol):
     """A norm ball around xt. The methods speak of the unit ball, which is then scaled by `radius`."""
@@ -210,7 +213,7 @@ class PGD:
                     moving = torch.zeros_like(moving).index_fill(0, active, True)
                 else:
                     moving = moving & correct
-                    gradient = gradient * _per_image(moving, gradient)
+                    gradient = torch.where(_per_image(moving, gradient), gradient, 0)
             moved = self.threat.project(u[active] + length * self.threat.direction(gradient))
             u = u.index_copy(0, active, moved)
             yield AttackStep(xt + scale * u, moving)

@@ -131,6 +131,8 @@ def sample(
         form: mean is ADM's and the paper's, for the sampler ddpm alone.
         out: the images and labels, with their origin; a picture of the first 100 goes beside it.
     """
+    if out.suffix == ".png":
+        raise RgdError(f"{out} is where the picture goes: give --out {out.with_suffix('.safetensors')}")
     denoise, model = _network(denoiser, NetworkDenoiser, "a denoiser")
     config = denoise.network.config
     known = len(model.classes)
@@ -185,8 +187,13 @@ def gradients(
     """
     if not classifiers:
         raise RgdError("name at least one model file of a time-dependent classifier")
-    loaded = {f"{path.parent.name or path.stem}": _network(path, EncoderUNet, "a time-dependent classifier")
-              for path in classifiers}  # fmt: skip
+    # Training calls every model model.safetensors and its folder by its name; published ones have a name each.
+    names = [path.parent.name if path.stem == "model" and path.parent.name else path.stem for path in classifiers]
+    if len(set(names)) < len(names):
+        raise RgdError(f"these files are called {', '.join(names)} in the picture: rename those that share a name")
+    loaded = {
+        name: _network(path, EncoderUNet, "a time-dependent classifier") for name, path in zip(names, classifiers)
+    }
     test = datasets.load(data, "test").take(n)
     device = processes().device
     x0, y = test.x0().to(device), test.labels.to(device)

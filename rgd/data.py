@@ -111,25 +111,26 @@ def load(name: Location, split: str = "train", *, root: Location | None = None, 
     split, "few": the first 500 test images, which come with this package.
 
     A folder is either `train/cat/1.png` and `test/cat/2.png`, or `cat/1.png`, of which a fixed 15 % of each
-    class are the test split. Classes are the sorted folder names; hidden files, and files beside the class
-    folders, are ignored. The images of both splits come to one mode (grey if all are, else RGB) and one square
-    `size` (default: the smallest side found, down to a multiple of 8, from 8 to 64), cropped at the centre and
-    resized with antialiasing; what is transparent becomes white.
+    class are the test split; images come in a fixed order that mixes the classes. Classes are the sorted folder
+    names; hidden files, and files beside the class folders, are ignored. The images of both splits come to one mode
+    (grey if all are, else RGB) and one square `size` (default: the smallest side found, down to a multiple of 8, from
+    8 to 64), cropped at the centre and resized with antialiasing; what is transparent becomes white.
 
     Raises ValueError for an unknown name or split, or a size that the set does not have; DataError (a ValueError)
     for a damaged `.npz`, and a folder or image that cannot be used; FileNotFoundError for a missing folder;
     ConnectionError where no host serves the right file.
     """
-    if name == "mnist" and split == "few":
-        return _read(FEW, "mnist")
-    if split not in SPLITS:
+    few = name == "mnist" and split == "few"
+    if split not in SPLITS and not few:
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}; for mnist also few")
     if size is not None and (type(size) is not int or size < 1):
         raise ValueError(f"size must be a positive whole number of pixels, not {size!r}")
     cache = Path(root or os.environ.get("RGD_DATA") or pooch.os_cache("rgd")).expanduser()
     file, folder = cache / f"{name}-{split}.npz", Path(name).expanduser()
     bare = isinstance(name, str) and name == folder.name
-    if name == "digits":
+    if few:
+        dataset = _read(FEW, "mnist")
+    elif name == "digits":
         dataset = _digits(split)
     elif bare and file.exists():
         dataset = _read(file, str(name))
@@ -299,7 +300,8 @@ def _folder(folder: Path, split: str, size: int | None) -> Dataset:
     side = size or min(max(min(shorter for _, shorter in headers) // 8 * 8, 8), 64)
     images = np.stack([_pixels(path, mode, side) for paths in trees[split].values() for path in paths])
     labels = np.array([k for k, paths in enumerate(trees[split].values()) for _ in paths], np.int64)
-    return _from_numpy(images, labels, tuple(trees[split]), folder.resolve().name)
+    order = _permutation(len(labels), 0, len(trees[split])).numpy()  # so that the first n images are of all classes
+    return _from_numpy(images[order], labels[order], tuple(trees[split]), folder.resolve().name)
 
 
 def _tree(folder: Path) -> Tree:

@@ -69,10 +69,14 @@ def plan(data: Dataset, effort: float = 1.0, seed: int = 0, samples: int = 400) 
     """A plan that fits the size of the images; `effort` multiplies the training steps.
 
     Raises:
-        ValueError: if the effort is not positive, or the images are not square.
+        ValueError: if the effort is not positive, the samples are too few, or the images are not square.
     """
     if not effort > 0:
         raise ValueError(f"the effort multiplies the training steps and must be positive, not {effort}")
+    K = len(data.classes)
+    fewest = max(8, K + min(10, K))  # for recall's neighbours, and two pictures of each class that is shown
+    if samples < fewest:
+        raise ValueError(f"{samples} samples of each guidance are too few to score and to show: take {fewest} or more")
     channels, size, width = data.shape
     if size != width:
         raise ValueError(f"{data.name} has images of {size} x {width}; the demo's networks take square ones")

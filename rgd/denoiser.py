@@ -93,8 +93,7 @@ class NetworkDenoiser:
     @property
     def conditional(self) -> bool:
         """Whether the network takes labels. One that does not is never shown those meant for its guide."""
-        config = getattr(self.network, "config", None)
-        return config is None or getattr(config, "num_classes", None) is not None
+        return getattr(getattr(self.network, "config", None), "num_classes", "unknown") is not None
 
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
         if y is None or not self.conditional:

@@ -16,7 +16,7 @@ def check(name: str, answer: Tensor | float | None, expected: Tensor | float, to
     if answer is None:
         print(f"{name}: not answered yet")
         return False
-    found, wanted = (torch.as_tensor(v).detach().double().cpu() for v in (answer, expected))
+    found, wanted = (torch.as_tensor(v).detach().cpu().double() for v in (answer, expected))
     if found.shape != wanted.shape:
         print(f"{name}: not yet. The shape is {tuple(found.shape)}, and should be {tuple(wanted.shape)}")
         return False

@@ -5,6 +5,8 @@ Each function takes classifiers, (xt, t) -> logits; that of a mixture, `Mixture.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -73,7 +75,7 @@ def spectrum(gradient: Tensor) -> Tensor:
     H // 2 (the corners) go to the last. Natural images fall off with f; adversarial noise is flat, so that its
     energy grows with the number of frequencies in a ring.
 
-    A gradient of zero has no spectrum and does not count.
+    A gradient of zero has no spectrum and does not count; of nothing else, all shares are NaN.
 
     Args:
         gradient: (B, C, H, W).
@@ -84,12 +86,15 @@ def spectrum(gradient: Tensor) -> Tensor:
     side = gradient.shape[-1]
     if gradient.shape[-2] != side:
         raise ValueError(f"a spectrum in cycles per image needs square images, not {tuple(gradient.shape[-2:])}")
+    gradient = gradient.detach().cpu()  # Apple's GPUs have no float64
     gradient = gradient[gradient.flatten(1).any(dim=1)]
+    if len(gradient) == 0:
+        return torch.full((side // 2 + 1,), math.nan, dtype=torch.float64)
     energy = torch.fft.fft2(gradient.double()).abs().square().sum(dim=1)
     energy = energy / energy.sum(dim=(1, 2), keepdim=True)
-    frequency = torch.fft.fftfreq(side, 1 / side, dtype=torch.float64, device=gradient.device)
+    frequency = torch.fft.fftfreq(side, 1 / side, dtype=torch.float64)
     ring = (frequency[:, None] ** 2 + frequency**2).sqrt().round().long().clamp_max(side // 2)
-    total = torch.zeros(side // 2 + 1, dtype=torch.float64, device=gradient.device)
+    total = torch.zeros(side // 2 + 1, dtype=torch.float64)
     return total.index_add(0, ring.flatten(), energy.mean(0).flatten())
 
 

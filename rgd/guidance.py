@@ -278,6 +278,10 @@ def _open_ended(denoise: Denoiser) -> Denoiser:
     """The same denoiser, its x0 not cut to the pixel range."""
     if isinstance(denoise, Unconditional):
         return Unconditional(_open_ended(denoise.denoise))
+    if isinstance(denoise, Guided):
+        return replace(denoise, denoise=_open_ended(denoise.denoise))
+    if isinstance(denoise, Extrapolated):
+        return replace(denoise, strong=_open_ended(denoise.strong), weak=_open_ended(denoise.weak))
     return replace(denoise, clip=False) if isinstance(denoise, NetworkDenoiser) else denoise
 
 

@@ -32,6 +32,7 @@ from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metri
 
 from rgd import data as datasets
 from rgd import zoo
+from rgd.attacks import Attack
 from rgd.data import Dataset
 from rgd.errors import CheckpointError
 from rgd.noise import generator, noise
@@ -76,7 +77,7 @@ def proportion(successes: int, n: int) -> Estimate:
 def mean(values: Tensor) -> Estimate:
     """The mean of independent values (N,) with its normal interval. Values that are not numbers (the cosine of a
     gradient of zero) do not count; ValueError where fewer than two are left."""
-    values = values.detach().flatten().double().cpu()
+    values = values.detach().flatten().cpu().double()
     counted = values[values.isfinite()]
     if len(counted) < 2:
         raise ValueError(f"of {len(values)} values {len(counted)} are numbers: a mean needs at least 2")
@@ -91,7 +92,7 @@ def calibration_error(logits: Tensor, y: Tensor, bins: int = 15, *, halves: int 
     It is biased up, by about the square root of bins / N: a perfectly calibrated classifier does not reach zero.
     """
     _check_labels(y, len(logits), logits.shape[1])
-    confidence, verdict = logits.detach().double().cpu().softmax(dim=1).max(dim=1)
+    confidence, verdict = logits.detach().cpu().double().softmax(dim=1).max(dim=1)
     gap = confidence - (verdict == y.cpu()).double()
     bin_of = (confidence * bins).long().clamp_max(bins - 1)
 
@@ -426,7 +427,7 @@ def evaluate(
     names = METRICS if metrics is None else metrics
     if metrics is None:
         spatial = inception is None and hasattr(judge, "spatial")
-        lacking = {"accuracy": labels is None, "sfd": not spatial}
+        lacking = {"accuracy": labels is None or judge is None, "sfd": not spatial}
         names = [m for m in METRICS if not lacking.get(m)]
     if "accuracy" in names and (judge is None or labels is None):
         raise ValueError("accuracy needs judge=... and labels=..., the classes the samples were asked for")
@@ -454,14 +455,14 @@ def accuracy_by_t(
     schedule: Schedule,
     ts: Iterable[int],
     *,
-    attack: Callable[..., Tensor] | None = None,
+    attack: Attack | None = None,
     seed: int = 0,
     batch_size: int = 256,
 ) -> list[dict[str, Any]]:
     """A noisy classifier's accuracy by level: rows of `t` and Estimates `clean` and, with an attack, `robust`.
 
-    `dataset_x0` is float (N, C, H, W) in [-1, 1], `y` int64 (N,); `attack(classifier, xt, t, y) -> x_adv` is on xt.
-    An image's eps depends on `seed` and its index only and is the same at all levels, so that curves are smooth.
+    `dataset_x0` is float (N, C, H, W) in [-1, 1], `y` int64 (N,); the attack is on xt. An image's eps
+    depends on `seed` and its index only and is the same at all levels, so that curves are smooth.
     ValueError for levels outside 0..T-1, empty or NaN images, and labels that do not fit.
     """
     n, device = len(dataset_x0), _device(classifier, dataset_x0)
@@ -473,13 +474,14 @@ def accuracy_by_t(
     for level in map(int, ts):
         if not 0 <= level < schedule.T:
             raise ValueError(f"t = {level} is not a level of this schedule: need 0 <= t < {schedule.T}")
+        random = generator(seed, "attack", level, device=device)
         right = {"clean": 0} if attack is None else {"clean": 0, "robust": 0}
         for x0, e, label in zip(*(part.split(batch_size) for part in (dataset_x0, eps, y))):
             x0, e, label = x0.to(device), e.to(device), label.to(device)
             t = torch.full(label.shape, level, device=device)
             xt = schedule.q_sample(x0, t, e)
             for kind in right:
-                x = attack(classifier, xt, t, label) if attack is not None and kind == "robust" else xt
+                x = attack(classifier, xt, t, label, random) if attack is not None and kind == "robust" else xt
                 with torch.no_grad():
                     logits = classifier(x, t)
                 _check_labels(label, len(x0), logits.shape[1])

@@ -91,6 +91,8 @@ class Mixture:
         It is the conditional score minus the marginal one; written as p(not y | xt) times the score of y minus the
         score of all else, it keeps its digits where the class is all but certain and the difference is tiny.
         """
+        if y is None:
+            raise ValueError("the gradient of log p(y | xt) points to a class: give labels y, int64 of shape (B,)")
         log_joint, scores = self._joint(xt, t)
         self._given(log_joint, y)  # for its check of y
         if self.num_classes == 1:

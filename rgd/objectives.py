@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rgd.attacks import L2, PGD, Classifier, Threat, radii
+from rgd.attacks import L2, PGD, Attack, Threat, radii
 from rgd.denoiser import Predicts, split_output, x0_from
 from rgd.schedule import Schedule
 
@@ -38,7 +37,8 @@ class Objective(Protocol):
 
 def unwrap(network: nn.Module) -> nn.Module:
     """The network inside a distributed wrapper: attacks must not wake the wrapper's gradient exchange."""
-    return getattr(network, "module", network)
+    wrappers = (nn.parallel.DistributedDataParallel, nn.DataParallel)
+    return network.module if isinstance(network, wrappers) else network
 
 
 def draw_xt(schedule: Schedule, x0: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -70,6 +70,8 @@ class Denoising:
     ) -> Loss:
         xt, t, eps = draw_xt(schedule, x0, generator)
         if self.conditional:
+            if self.label_dropout and not getattr(getattr(unwrap(network), "config", None), "null_label", True):
+                raise ValueError("to drop labels, the network needs a null label: UNetConfig(null_label=True)")
             dropped = torch.rand(len(y), generator=generator, device=generator.device).to(y.device) < self.label_dropout
             output = network(xt, t, torch.where(dropped, -1, y))
         else:
@@ -150,10 +152,10 @@ class RobustCrossEntropy:
     early stop.
 
     Attributes:
-        attack: (classifier, xt, t, y, generator) -> attacked xt; a `PGD`, or any function of that form.
+        attack: a `PGD`, or any other `Attack`.
     """
 
-    attack: Callable[[Classifier, Tensor, Tensor, Tensor, torch.Generator], Tensor] = PAPER_ATTACK
+    attack: Attack = PAPER_ATTACK
 
     def __call__(
         self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
@@ -193,7 +195,8 @@ class FreeCrossEntropy:
         if self._u is None or self._u.shape != xt.shape or self._u.grad is None:
             u = torch.zeros_like(xt)
         else:
-            u = self.threat.project(self._u.detach() + self.step * self.threat.direction(self._u.grad))
+            gradient = self._u.grad.nan_to_num(0, 0, 0)  # a GradScaler lets float16 overflow now and then
+            u = self.threat.project(self._u.detach() + self.step * self.threat.direction(gradient))
         self._u = u.requires_grad_()
         return _cross_entropy(network(xt + radii(self.threat, xt, t) * self._u, t), y, "robust_accuracy")
 

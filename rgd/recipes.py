@@ -12,7 +12,7 @@ import json
 import platform
 import runpy
 import subprocess
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -98,6 +98,7 @@ def commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # fails if the clone around us is somebody else's
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
         return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
@@ -163,14 +164,16 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
     if finished.exists():
         model = load(finished, group.device)
         if model.provenance.get("made_from") == fingerprint:
-            return model
+            # The variance is how one samples, and no part of training.
+            return replace(model, denoising=model.denoising and {**model.denoising, "variance": recipe.variance})
     network, schedule, training = build(recipe.network, recipe.training.seed), recipe.make_schedule(), recipe.training
     history = History(max(1, training.steps // 100))
     folder.mkdir(parents=True, exist_ok=True)
     steps = fit(network, recipe.objective, data, schedule, training, folder)
     last = next(steps)
     steps = itertools.chain([last], steps)
-    _forget_after(folder / "log.jsonl", last.step - 1)
+    if group.rank == 0:
+        _forget_after(folder / "log.jsonl", last.step - 1 if last.lr > 0 else last.step)
     hidden = not progress or group.rank > 0
     with tqdm(total=training.steps, initial=last.step - 1, desc=recipe.name, unit="step", disable=hidden) as bar:
         for last in steps:
@@ -204,10 +207,10 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
 
 
 def _forget_after(log: Path, step: int) -> None:
-    """Take from a log what a killed run wrote after the state from which it is resumed."""
+    """Take from a log what a killed run wrote after the state from which it is resumed, and a line cut short."""
     if log.exists():
-        lines = [line for line in log.read_text().splitlines(keepends=True) if json.loads(line)["step"] <= step]
-        write_atomic(log, "".join(lines).encode())
+        whole = [line for line in log.read_text().splitlines(keepends=True) if line.endswith("}\n")]
+        write_atomic(log, "".join(line for line in whole if json.loads(line)["step"] <= step).encode())
 
 
 def _describe(recipe: Recipe) -> dict[str, Any]:

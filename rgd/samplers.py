@@ -7,6 +7,7 @@ any number of images.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -51,9 +52,25 @@ class Sampler(Protocol):
         y: Tensor | None = None,
         *,
         steps: Steps = None,
-        noise: Noise = ...,
+        noise: Noise | None = None,
     ) -> Iterator[SampleStep]:
-        """denoise: any denoiser; x: x_T (B, C, H, W); y: labels (B,) or None; steps: as `Schedule.respace` takes."""
+        """From x_T to x_0, step by step.
+
+        Args:
+            denoise: any denoiser.
+            x: x_T (B, C, H, W).
+            y: labels (B,), or None.
+            steps: as `Schedule.respace` takes them.
+            noise: (k, shape) -> the noise of step k; default a stream that x_T decides, so that another x_T is
+                another draw in full.
+        """
+
+
+def _noise_of(x: Tensor) -> NoiseStream:
+    """A stream that the start decides. One stream for all starts would not do: ancestral sampling forgets x_T, and all
+    its samples would be copies."""
+    digest = hashlib.blake2b(x.detach().float().cpu().numpy().tobytes(), digest_size=7).digest()
+    return NoiseStream(int.from_bytes(digest, "little"))
 
 
 def _no_mean_form(prediction: Prediction, sampler: str) -> Prediction:
@@ -69,10 +86,10 @@ def ddpm(
     y: Tensor | None = None,
     *,
     steps: Steps = None,
-    noise: Noise = NoiseStream(),
+    noise: Noise | None = None,
 ) -> Iterator[SampleStep]:
     """Ancestral sampling (DDPM algorithm 2), with the denoiser's variance and, in the mean form, its gradient."""
-    schedule = denoise.schedule.respace(steps)
+    schedule, noise = denoise.schedule.respace(steps), noise or _noise_of(x)
     for k, i in enumerate(reversed(range(schedule.T)), 1):
         t = int(schedule.timesteps[i])
         prediction = denoise(x, torch.full((len(x),), t, device=x.device), y)
@@ -93,11 +110,11 @@ def ddim(
     y: Tensor | None = None,
     *,
     steps: Steps = 50,
-    noise: Noise = NoiseStream(),
+    noise: Noise | None = None,
     eta: float = 0.0,
 ) -> Iterator[SampleStep]:
     """DDIM (Song et al. 2021, eq. 12): deterministic for eta = 0, as random as ancestral sampling for eta = 1."""
-    schedule = denoise.schedule.respace(steps)
+    schedule, noise = denoise.schedule.respace(steps), noise or _noise_of(x)
     for k, i in enumerate(reversed(range(schedule.T)), 1):
         t = int(schedule.timesteps[i])
         prediction = _no_mean_form(denoise(x, torch.full((len(x),), t, device=x.device), y), "DDIM")
@@ -116,7 +133,7 @@ def dpm_solver(
     y: Tensor | None = None,
     *,
     steps: Steps = 20,
-    noise: Noise = NoiseStream(),
+    noise: Noise | None = None,
 ) -> Iterator[SampleStep]:
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): second order from one evaluation a step; draws no noise.
 
@@ -150,7 +167,7 @@ def heun(
     y: Tensor | None = None,
     *,
     steps: Steps = 20,
-    noise: Noise = NoiseStream(),
+    noise: Noise | None = None,
 ) -> Iterator[SampleStep]:
     """Heun's second-order method (Karras et al. 2022, algorithm 1): two evaluations a step, one at the last.
 

@@ -7,8 +7,9 @@ Every table follows from `alpha_bar`, in float64, and is cast where it is used.
 from __future__ import annotations
 
 import math
+import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -149,8 +150,6 @@ class Schedule:
 
 
 def _kept_times(T: int, steps: int | str | Sequence[int]) -> list[int]:
-    if steps == 1:
-        return [T - 1]
     if isinstance(steps, str):
         if not re.fullmatch(r"(ddim|quadratic)\d+|\d+(,\d+)*", steps):
             raise ValueError(f"steps are a number, counts such as '10,15,25', 'ddim25' or 'quadratic25', not {steps!r}")
@@ -167,7 +166,9 @@ def _kept_times(T: int, steps: int | str | Sequence[int]) -> list[int]:
                 raise ValueError(f"no integer stride visits exactly {count} of {T} times; try {steps[4:]} alone")
             return list(times)
         steps = [int(count) for count in steps.split(",")]
-    counts = [steps] if isinstance(steps, int) else list(steps)
+    counts = list(steps) if isinstance(steps, Iterable) else [operator.index(steps)]
+    if counts == [1]:
+        return [T - 1]
     if not counts or min(counts) < 1:
         raise ValueError(f"a schedule needs at least one step in each section, not {counts}")
     kept: list[int] = []

@@ -136,6 +136,12 @@ def _fast_precision(device: torch.device, network: nn.Module | None) -> Precisio
     return "bf16" if any(getattr(torch.cpu, name, bool)() for name in questions) else "fp32"
 
 
+def _drops(module: nn.Module) -> bool:
+    """Whether a layer drops something: `nn.Dropout` and its kin, or attention with a share of its own."""
+    share = module.p if isinstance(module, nn.modules.dropout._DropoutNd) else getattr(module, "dropout", 0)
+    return isinstance(share, float) and share > 0
+
+
 class _Run:
     """The mutable state of one training run, and its way to disk and back."""
 
@@ -151,7 +157,7 @@ class _Run:
         half = isinstance(self.autocast, torch.autocast) and self.autocast.fast_dtype == torch.float16
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=half)
         # Only dropout consults the global random state; where there is some, each step seeds a fork of it.
-        self.dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.network.modules())
+        self.dropout = any(_drops(m) for m in self.network.modules())
         self.step, self.seconds, self.saved_at = 0, 0.0, 0
 
     def _average(self, averaged: Any, current: Any, count: Tensor | int) -> None:

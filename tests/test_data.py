@@ -543,6 +543,7 @@ def test_folder_is_split_by_class_for_good(photos):
     assert torch.bincount(train.labels).tolist() == [17, 8]
     assert torch.bincount(test.labels).tolist() == [3, 2]
     assert same(train, data.load(photos, "train"))
+    assert set(train.labels[:9].tolist()) == {0, 1}  # whoever takes the first n has images of all classes
 
     def keyed(dataset):
         return [(image.numpy().tobytes(), int(label)) for image, label in zip(dataset.images, dataset.labels)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,6 +131,9 @@ def test_commands_on_the_demos_models(folder: Path, tmp_path: Path) -> None:
         == 5
     )
     assert (tmp_path / "gradients.png").exists()
+    beside = [shutil.copy(models[name], tmp_path / f"{name}.safetensors") for name in ("vanilla", "robust")]
+    compared = rgd("gradients", *beside, "--n", 16, cwd=tmp_path)
+    assert {"vanilla", "robust"} <= set((compared.stdout + compared.stderr).split())
     assert '"recipe": "digits/robust"' in rgd("info", models["robust"], cwd=tmp_path).stdout
     assert "torch" in json.loads(rgd("info", cwd=tmp_path).stdout)
 
@@ -143,6 +147,8 @@ def test_command_errors_say_what_to_do_without_a_traceback(folder: Path, tmp_pat
         ("sample", denoiser, "--classifier", judge): "where a time-dependent classifier is needed",
         ("sample", denoiser, "--labels", 11): "labels run from 0 to 9",
         ("sample", tmp_path / "no.safetensors"): "there is no file",
+        ("sample", denoiser, "--out", "picture.png"): "give --out picture.safetensors",
+        ("gradients", judge, judge): "rename those that share a name",
         ("train", tmp_path / "no.py"): "there is no recipe",
     }.items():
         done = rgd(*arguments, cwd=tmp_path, check=False)
@@ -155,6 +161,8 @@ def test_plan_refuses_what_it_cannot_do() -> None:
     digits = datasets.load("digits")
     with pytest.raises(ValueError, match="effort"):
         demo.plan(digits, effort=0)
+    with pytest.raises(ValueError, match="take 20 or more"):
+        demo.plan(digits, samples=19)
     wide = datasets.Dataset(torch.zeros(4, 1, 8, 12, dtype=torch.uint8), torch.arange(4), tuple("abcd"), "wide")
     with pytest.raises(ValueError, match="8 x 12"):
         demo.plan(wide)

@@ -112,7 +112,12 @@ def test_outputs_that_do_not_fit(truth: tuple[Tensor, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("config", "shown"),
-    [(None, True), (SimpleNamespace(num_classes=10), True), (SimpleNamespace(num_classes=None), False)],
+    [
+        (None, True),
+        (SimpleNamespace(num_classes=10), True),
+        (SimpleNamespace(num_classes=None), False),
+        (SimpleNamespace(width=32), True),
+    ],
 )
 def test_labels_are_shown_only_to_networks_that_take_them(config: Any, shown: bool, truth: tuple[Tensor, ...]) -> None:
     _, eps, xt = truth

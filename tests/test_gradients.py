@@ -209,6 +209,12 @@ def test_white_noise_fills_each_ring_by_its_size(side: int) -> None:
     assert ((spectrum - share).abs() < 5 * share * (2 / (n * size)).sqrt()).all()
 
 
+def test_gradients_of_zero_have_no_spectrum() -> None:
+    alone, beside = normal(1, 2, 6, 6), torch.zeros(3, 2, 6, 6, dtype=torch.float64)
+    assert torch.equal(gradients.spectrum(torch.cat([beside, alone])), gradients.spectrum(alone))
+    assert gradients.spectrum(beside).isnan().all()
+
+
 @given(seed=st.integers(0, 10**6), side=st.integers(1, 12), channels=st.integers(1, 3))
 def test_a_spectrum_is_a_distribution_in_which_each_image_counts_the_same(seed: int, side: int, channels: int) -> None:
     gradient = normal(3, channels, side, side, seed=seed)

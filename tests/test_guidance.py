@@ -348,7 +348,9 @@ def test_x0_beyond_the_pixel_range_still_has_a_gradient() -> None:
     far = torch.full((1, 1, 4, 4), 9.0)
     denoise, t, y = NetworkDenoiser(Zero(), Q), torch.tensor([10]), torch.tensor([0])
     assert denoise(far, t).x0.eq(1).all()
-    for each in (denoise, unconditional(denoise), unconditional(unconditional(denoise))):
+    nothing = guide(denoise, forbidden, 0.0)  # it guides nowhere, and so must change nothing
+    beyond = autoguidance(denoise, denoise, 2.0)
+    for each in (denoise, unconditional(denoise), unconditional(unconditional(denoise)), nothing, beyond):
         assert grad_log_prob_of_x0(lambda x, t: x.flatten(1)[:, :2], each)(far, t, y).any()
 
 

@@ -21,6 +21,7 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torch_fidelity.metric_kid import kid_features_to_metric
 
 from rgd import metrics, zoo
+from rgd.attacks import L2, PGD
 from rgd.data import Dataset, load
 from rgd.errors import CheckpointError
 from rgd.metrics import (
@@ -533,7 +534,7 @@ def test_accuracy_by_t_is_gausss_integral_and_attacks_lower_it() -> None:
     y = torch.arange(n) % 2
     x0 = (y * 2.0 - 1).reshape(-1, 1, 1, 1).expand(n, *SHAPE) * 0.2
 
-    def attack(classifier, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+    def attack(classifier, xt: Tensor, t: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         xt = xt.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(classifier(xt, t), y, reduction="sum"), xt)
         return xt.detach() + 0.05 * gradient.sign()
@@ -560,6 +561,15 @@ def test_accuracy_by_t_depends_on_the_seed_not_on_the_batches() -> None:
     assert rows(batch_size=7) == rows()
     assert rows(seed=1) != rows()
     assert all("robust" not in row for row in rows())
+
+
+def test_an_attack_may_begin_at_random() -> None:
+    y = torch.arange(400) % 2
+    x0 = (y * 2.0 - 1).reshape(-1, 1, 1, 1).expand(400, *SHAPE) * 0.05
+    attack = PGD(L2(0.5), steps=3, random_start=True)
+    rows = [accuracy_by_t(brightness, x0, y, linear(100), [50], attack=attack) for _ in range(2)]
+    assert rows[0] == rows[1]
+    assert rows[0][0]["robust"].high < rows[0][0]["clean"].low
 
 
 def test_accuracy_by_t_refuses_nonsense() -> None:

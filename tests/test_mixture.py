@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from rgd import schedule
+from rgd.guidance import grad_log_prob
 from rgd.mixture import Mixture, mixture
 
 Q = schedule.linear()
@@ -97,6 +98,12 @@ def test_scores_and_gradients_are_those_of_autograd(form: str, shape: tuple[int,
     torch.testing.assert_close(mix.classifier.grad_log_prob(xt, T, y), gradient(log_posterior), **exact)
     assert torch.equal(mix.classifier(xt, T), mix.logits(xt, T))
     assert mix.score(xt, T).shape == xt.shape
+
+
+def test_a_gradient_needs_a_class_to_point_to() -> None:
+    mix = mixture(torch.zeros(2, 3), 1.0, Q)
+    with pytest.raises(ValueError, match="give labels y"):
+        grad_log_prob(mix.classifier)(torch.zeros(2, 3), torch.tensor([1, 2]), None)  # type: ignore[arg-type]
 
 
 def test_all_forms_of_a_covariance_agree() -> None:

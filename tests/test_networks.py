@@ -303,6 +303,16 @@ def test_the_output_starts_at_zero_and_residual_branches_as_the_identity() -> No
     assert torch.equal(networks.AttentionBlock(config, 12)(x), x)
 
 
+@pytest.mark.parametrize(
+    ("null_label", "labels", "words"),
+    [(True, [0, 3], "0 to 3 .* knows 0 to 2, and -1 for none"), (False, [-1, 0], "has no null label")],
+)
+def test_labels_that_nobody_knows(null_label: bool, labels: list[int], words: str) -> None:
+    config = tiny(num_classes=3, null_label=null_label)
+    with pytest.raises(ValueError, match=words):
+        build(config)(*(v if v.dtype == torch.int64 else v.float() for v in inputs(config)), torch.tensor(labels))
+
+
 @pytest.mark.parametrize("config", [tiny(), tiny_encoder(pool="attention"), JudgeConfig(
     image_size=8, in_channels=1, out_channels=5)], ids=lambda config: type(config).__name__)  # fmt: skip
 def test_the_seed_decides_the_weights_and_nothing_else_does(config: Any) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from rgd import attacks, objectives, schedule
+from rgd.networks import UNet, UNetConfig
 
 SCHEDULE = schedule.linear(100)
 KINDS = [objectives.Denoising(), objectives.NoisyCrossEntropy(), objectives.RobustCrossEntropy()]
@@ -289,12 +290,11 @@ def test_the_papers_attack_leaves_what_is_wrong_alone() -> None:
     network = LinearClassifier()
     shown: list[Tensor] = []
 
-    class Wrapper(nn.Module):
+    class Wrapper(nn.DataParallel):
         """As DistributedDataParallel: its own forward is for the loss, and not for the attack."""
 
         def __init__(self) -> None:
-            super().__init__()
-            self.module = network
+            super().__init__(network)
 
         def forward(self, xt: Tensor, t: Tensor) -> Tensor:
             shown.append(xt)
@@ -369,6 +369,38 @@ def test_free_training_reaches_the_worst_case_of_a_linear_model_at_the_second_re
     logits = network(attacked)
     assert worst == pytest.approx(float(F.cross_entropy(logits, y)), rel=1e-5)
     assert worst > clean
+
+
+def test_free_training_survives_an_overflow() -> None:
+    network, objective = LinearClassifier(), objectives.FreeCrossEntropy(attacks.L2(0.5), replays=4)
+    x0, y, random = batch()
+    for step in range(4):
+        loss = objective(network, SCHEDULE, x0, y, random).value
+        assert loss.isfinite(), step
+        loss.backward()
+        if step == 1:
+            assert objective._u is not None
+            assert objective._u.grad is not None
+            objective._u.grad[0, 0] = math.inf  # as where a GradScaler's scale was too large
+
+
+def test_a_module_that_is_called_module_is_no_wrapper() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module, self.scale = LinearClassifier(), nn.Parameter(torch.ones(()))
+
+    mine = Scaled()
+    assert objectives.unwrap(mine) is mine
+    assert objectives.unwrap(nn.DataParallel(mine)) is mine
+
+
+def test_labels_cannot_be_dropped_without_a_null_label() -> None:
+    sizes: dict[str, Any] = {"image_size": 2, "in_channels": 3, "out_channels": 3, "model_channels": 8}
+    shape: dict[str, Any] = {"num_res_blocks": 1, "channel_mult": (1,), "attention_resolutions": ()}
+    config = UNetConfig(**sizes, **shape, num_classes=2)
+    with pytest.raises(ValueError, match="null_label=True"):
+        objectives.Denoising(conditional=True, label_dropout=0.1)(UNet(config), SCHEDULE, *batch())
 
 
 def test_free_training_stays_in_its_ball_and_carries_the_perturbation_over() -> None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,9 @@ import torch
 import rgd
 from rgd import checkpoints, recipes
 from rgd.errors import RgdError
+from rgd.networks import UNetConfig
+from rgd.objectives import Denoising
+from rgd.training import Training
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 FILES = sorted(
@@ -80,6 +84,24 @@ def test_a_finished_model_is_not_made_again(tiny: recipes.Recipe, tmp_path: Path
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == before
 
 
+def test_a_log_line_cut_short_is_forgotten(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.5}\n{"step": 3, "lo')
+    recipes._forget_after(log, 3)
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 2]
+
+
+def test_another_variance_needs_no_training(tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"image_size": 8, "in_channels": 1, "out_channels": 1, "model_channels": 8}
+    network = UNetConfig(**sizes, num_res_blocks=1, channel_mult=(1,), attention_resolutions=())
+    first = recipes.Recipe("digits/ddpm", "digits", network, Denoising(), Training(2, 8))
+    made = recipes.train(first, tmp_path, progress=False)
+    again = recipes.train(replace(first, variance="small"), tmp_path, progress=False)
+    assert (made.denoising["variance"], again.denoising["variance"]) == ("large", "small")
+    for name, tensor in made.network.state_dict().items():
+        assert torch.equal(again.network.state_dict()[name], tensor)
+
+
 def test_another_recipe_does_not_overwrite_a_model(tiny: recipes.Recipe, tmp_path: Path) -> None:
     recipes.train(tiny, tmp_path, progress=False)
     before = (tmp_path / "model.safetensors").read_bytes()
@@ -103,7 +125,7 @@ def test_a_commit_is_marked_where_the_source_was_changed_but_not_where_results_w
     monkeypatch.setattr(recipes, "__file__", str(tmp_path / "rgd" / "recipes.py"))
     for folder in ("rgd", "results"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "file").write_text("before")
+        (tmp_path / folder / "recipes.py").write_text("before")
     assert recipes.commit() is None
 
     def git(*arguments: str) -> str:
@@ -113,11 +135,15 @@ def test_a_commit_is_marked_where_the_source_was_changed_but_not_where_results_w
 
     git("init")
     assert recipes.commit() is None  # there is none yet
+    (tmp_path / "theirs").write_text("a project with rgd installed inside it")
+    git("add", "theirs")
+    git("commit", "-m", "theirs")
+    assert recipes.commit() is None  # their commit is not ours
     git("add", ".")
     git("commit", "-m", "all")
     head = git("rev-parse", "HEAD")[:12]
     assert recipes.commit() == head
-    (tmp_path / "results" / "file").write_text("after")
+    (tmp_path / "results" / "recipes.py").write_text("after")
     assert recipes.commit() == head
-    (tmp_path / "rgd" / "file").write_text("after")
+    (tmp_path / "rgd" / "recipes.py").write_text("after")
     assert recipes.commit() == head + "+"

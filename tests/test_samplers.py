@@ -281,6 +281,20 @@ def test_an_image_depends_on_its_own_label_alone() -> None:
     assert ((first - second).abs() > 1e-3).any(dim=1).nonzero()[:, 0].tolist() == [3]
 
 
+@pytest.mark.parametrize("walk", [ddpm, partial(ddim, eta=1.0)])
+def test_another_start_is_another_draw_in_full(walk: Any) -> None:
+    blob = mixture(torch.zeros(1, 2, dtype=torch.float64), 1.0, Q)
+
+    def ends(seed: int) -> Tensor:
+        *_, last = walk(blob, normal(500, 2, seed=seed), steps=200)
+        return last.x
+
+    a, again, b = ends(1), ends(1), ends(2)
+    assert torch.equal(a, again)
+    # Ancestral sampling forgets where it began: had both the same noise in their steps, they would agree.
+    assert abs(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1]) < 4 / 1000**0.5
+
+
 def test_the_seed_decides_and_nothing_else_does() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()

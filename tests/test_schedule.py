@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
@@ -114,6 +115,8 @@ def test_respacing_by_none_and_by_all_changes_nothing() -> None:
     for steps in (None, 50, "50", "ddim50"):
         assert torch.equal(q.respace(steps).alpha_bar, q.alpha_bar)
         assert torch.equal(q.respace(steps).timesteps, torch.arange(50))
+    for one in (1, "1", [1], np.int64(1)):  # where sampling starts, not where it ends
+        assert q.respace(one).timesteps.tolist() == [49]
 
 
 @pytest.mark.parametrize(("steps", "stride", "count"), [("ddim25", 40, 25), ("ddim50", 20, 50), ("ddim7", 143, 7)])

@@ -126,10 +126,15 @@ def matching(results: dict[str, Any]) -> Figure:
         _band(scale, plan["levels"], [Estimate(**row["scale"]) for row in by], name, styles[name])
         if name not in (reference, "clean"):  # clean is off the scale
             _band(nearer, plan["levels"], [Estimate(**row["explained_more"]) for row in by], name, styles[name])
-    best = min(named.values(), key=lambda found: sum(level["cross_entropy"]["value"] for level in found["levels"]))
-    told = [Estimate(**pair["information"]) for pair in best["between"]]
+
+    def told(k: int) -> Estimate:
+        """By whoever knows the class best at both ends: a cross-entropy bounds what is left to know from above."""
+        known = {name: found["levels"][k : k + 2] for name, found in named.items()}
+        best = min(known, key=lambda name: sum(level["cross_entropy"]["value"] for level in known[name]))
+        return Estimate(**named[best]["between"][k]["information"])
+
     black = {"color": plots.COLOURS["oracle"], "marker": plots.MARKERS["oracle"]}
-    _band(spent, middles, told, "what the class tells", black)
+    _band(spent, middles, [told(k) for k in range(len(middles))], "what the class tells", black)
     spent.set_yscale("log")
     spent.set_title("energy of the gradient", fontsize=11)
     nearer.axhline(0, color=plots.COLOURS[reference], linewidth=1)
