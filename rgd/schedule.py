@@ -138,7 +138,8 @@ class Schedule:
             steps: None keeps all; an integer n keeps n evenly spaced times, the first and last among them (1 keeps
                 the last, where sampling starts);
                 a sequence gives a count for each of equally long sections; "ddim25" strides evenly from t = 0, and
-                "quadratic25" keeps both ends and is denser where there is little noise (the DDIM paper's choices).
+                "quadratic25" keeps both ends and is denser where there is little noise. (Both after the DDIM paper,
+                whose own quadratic spacing leaves out the noisiest fifth.)
 
         Raises:
             ValueError: if so many steps, or such a stride, cannot be had.
