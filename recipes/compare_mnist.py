@@ -20,7 +20,7 @@ experiment = Comparison(
     judge="mnist/judge",
     entries=(
         Entry("none", DENOISER),
-        Entry("clean", DENOISER, "classifier", "mnist/clean", (0.25, 0.5, 1.0, 2.0, 4.0)),
+        Entry("clean", DENOISER, "classifier", "mnist/clean", (0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)),
         *(Entry(name, DENOISER, "classifier", model, SCALES) for name, model in CLASSIFIERS.items()),
         Entry(
             "robust, t from 100 to 599",
@@ -31,10 +31,17 @@ experiment = Comparison(
             (100, 600),
         ),
         # As published, and with a cap on the gradient: it is tens of times too long where the noise is strong.
-        Entry("clean, at x0", DENOISER, "at x0", "mnist/clean", (0.5, 1.0, 2.0, 4.0)),
-        Entry("clean, at x0, capped", DENOISER, "at x0", "mnist/clean", (1.4, 2.0, 2.8, 4.0, 5.7), most=3.0),
-        Entry("clean, through x0", DENOISER, "through x0", "mnist/clean", (0.03, 0.1, 0.3, 1.0)),
-        Entry("clean, through x0, capped", DENOISER, "through x0", "mnist/clean", (1.4, 2.8, 5.7), most=3.0),
+        Entry("clean, at x0", DENOISER, "at x0", "mnist/clean", (0.03, 0.12, 0.5, 1.0, 2.0, 4.0)),
+        Entry(
+            "clean, at x0, capped",
+            DENOISER,
+            "at x0",
+            "mnist/clean",
+            (0.18, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0),
+            most=3.0,
+        ),
+        Entry("clean, through x0", DENOISER, "through x0", "mnist/clean", (0.01, 0.03, 0.1, 0.3, 1.0)),
+        Entry("clean, through x0, capped", DENOISER, "through x0", "mnist/clean", (0.35, 0.7, 1.4, 2.8), most=3.0),
     ),
     pairs=(
         ("robust", "vanilla"),
