@@ -22,7 +22,7 @@ comma := ,
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
 demo: .venv/.installed-base  ## train, guide and measure on real digits; writes a report (DATA=mnist for larger images)
-	$(BIN)/rgd demo $(if $(DATA),--data $(DATA))
+	$(BIN)/rgd demo $(if $(DATA),--data "$(DATA)")
 
 test: .venv/.installed-test  ## lint, types, the whole suite, and every notebook
 	$(BIN)/ruff check .

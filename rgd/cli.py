@@ -135,7 +135,11 @@ def sample(
         raise RgdError(f"{out} is where the picture goes: give --out {out.with_suffix('.safetensors')}")
     denoise, model = _network(denoiser, NetworkDenoiser, "a denoiser")
     config = denoise.network.config
-    known = len(model.classes)
+    known, guiding_itself = len(model.classes), classifier is None and config.num_classes is not None
+    if n < 1:
+        raise RgdError(f"there is nothing to draw: n is {n}")
+    if labels and classifier is None and config.num_classes is None:
+        raise RgdError(f"{denoiser} knows no classes: name a --classifier that does, or leave --labels out")
     wanted = torch.tensor(labels) if labels else torch.arange(known)
     if wanted.min() < 0 or wanted.max() >= known:
         raise DataError(f"labels run from 0 to {known - 1} here, not {wanted.tolist()}")
@@ -145,10 +149,12 @@ def sample(
         if other.classes != model.classes:
             raise RgdError(f"{classifier} knows the classes {other.classes}, and {denoiser} {model.classes}")
         steered: Any = guide(denoise, grad_log_prob(guiding), scale, interval, form)
-    elif config.num_classes is not None and config.null_label:
+    elif guiding_itself and config.null_label:
         steered = classifier_free(denoise, scale, interval)
+    elif scale != 1:
+        raise RgdError(f"{denoiser} cannot guide itself: name a --classifier, or leave --scale out")
     else:
-        steered = denoise if config.num_classes is not None else unconditional(denoise)
+        steered = denoise if guiding_itself else unconditional(denoise)
     shape = (n, config.in_channels, config.image_size, config.image_size)
     with autocast(processes().device, network=denoise.network):
         images = samplers.sample(
@@ -168,7 +174,7 @@ def sample(
 
 def gradients(
     classifiers: Annotated[tuple[Path, ...], tyro.conf.Positional],
-    data: str = "digits",
+    data: str | None = None,
     levels: tuple[int, ...] = (0, 50, 100, 200, 400),
     target: int | None = None,
     n: int = 256,
@@ -179,7 +185,7 @@ def gradients(
 
     Args:
         classifiers: model files.
-        data: where the test images come from.
+        data: where the test images come from; default what the first was trained on.
         levels: the times t.
         target: the class the picture's gradients point to; default the image's own.
         n: test images for the numbers.
@@ -194,12 +200,20 @@ def gradients(
     loaded = {
         name: _network(path, EncoderUNet, "a time-dependent classifier") for name, path in zip(names, classifiers)
     }
-    test = datasets.load(data, "test").take(n)
+    (first, model), *_ = loaded.values()
+    assert model.schedule is not None
+    test = datasets.load(data or model.provenance["data"], "test").take(n)
+    for name, (network, _) in loaded.items():
+        takes, known = (network.config.in_channels, *2 * [network.config.image_size]), network.config.out_channels
+        if takes != test.shape or known < len(test.classes):
+            raise RgdError(f"{name} takes {takes} and {known} classes; {test.name}: {test.shape}, {len(test.classes)}")
+    if not all(0 <= level < model.schedule.T for level in levels):
+        raise RgdError(f"levels run from 0 to {model.schedule.T - 1}, not {levels}")
+    if target is not None and not 0 <= target < len(test.classes):
+        raise RgdError(f"classes run from 0 to {len(test.classes) - 1}, not {target}")
     device = processes().device
     x0, y = test.x0().to(device), test.labels.to(device)
     eps = noise(x0.shape, seed).to(device)
-    (first, model), *_ = loaded.values()
-    assert model.schedule is not None
     pictures: dict[str, list[torch.Tensor]] = {"noised image": [], **{name: [] for name in loaded}}
     for level in tqdm(levels, "gradients", unit="level"):
         t = torch.full_like(y, level)
@@ -246,6 +260,8 @@ def evaluate(
         _run_experiment(what, quick, runs, out)
         return
     tensors, origin = checkpoints.read(what)
+    if "images" not in tensors:
+        raise RgdError(f"{what} holds no samples: `rgd sample` draws some, and `rgd info` says what a model is")
     critic = None if judge is None else _network(judge, Judge, "a judge")[0]
     scores = scoring.evaluate(
         tensors["images"], datasets.load(reference), judge=critic, labels=tensors["labels"] if critic else None,
@@ -287,9 +303,11 @@ def main() -> None:
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="rgd", description="Robust classifier guidance.")
     except KeyboardInterrupt:
-        print("\nStopped. What was done is kept; the same command goes on from here.", file=sys.stderr)
+        resumable = {"demo", "train"} & set(sys.argv) or any(a.endswith(".py") for a in sys.argv[1:])
+        kept = "What was done is kept; the same command goes on from here." if resumable else "Nothing was written."
+        print(f"\nStopped. {kept}", file=sys.stderr)
         raise SystemExit(130) from None
-    except (RgdError, FileNotFoundError, ConnectionError, ValueError) as error:
+    except (RgdError, FileNotFoundError, ConnectionError, ImportError, ValueError) as error:
         print(f"rgd: {error}", file=sys.stderr)
         raise SystemExit(1) from error
 

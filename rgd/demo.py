@@ -25,6 +25,7 @@ from rgd import checkpoints, gradients, metrics, report
 from rgd import data as datasets
 from rgd.attacks import L2, PGD
 from rgd.data import Dataset
+from rgd.errors import DataError
 from rgd.guidance import grad_log_prob, guide
 from rgd.networks import EncoderConfig, JudgeConfig, UNetConfig
 from rgd.noise import generator, noise
@@ -36,6 +37,7 @@ from rgd.schedule import Schedule
 from rgd.training import Training, autocast
 
 CLASSIFIERS = ("clean", "vanilla", "robust")
+FEWEST = 8  # images that can be scored: recall looks at that many
 REFERENCE = 10_000  # training images that samples are compared with, the first ones
 LEVELS = (0, 25, 50, 100, 200, 300, 400, 600)
 
@@ -74,7 +76,7 @@ def plan(data: Dataset, effort: float = 1.0, seed: int = 0, samples: int = 400) 
     if not effort > 0:
         raise ValueError(f"the effort multiplies the training steps and must be positive, not {effort}")
     K = len(data.classes)
-    fewest = max(8, K + min(10, K))  # for recall's neighbours, and two pictures of each class that is shown
+    fewest = max(FEWEST, K + min(10, K))  # two pictures of each class that is shown
     if samples < fewest:
         raise ValueError(f"{samples} samples of each guidance are too few to score and to show: take {fewest} or more")
     channels, size, width = data.shape
@@ -146,8 +148,8 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage, and remember it across sittings."""
+    def stage(self, name: str, again: bool = False) -> Iterator[None]:
+        """Time a stage, and remember it across sittings: their sum, or the last one of what is done `again` in each."""
         clock = self.folder / "seconds.json"
         if clock.exists():
             self.seconds = json.loads(clock.read_text())
@@ -155,7 +157,8 @@ class Run:
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+            earlier = 0.0 if again else self.seconds.get(name, 0.0)
+            self.seconds[name] = earlier + time.perf_counter() - began
             checkpoints.write_atomic(clock, json.dumps(self.seconds, indent=1).encode())
 
     def cached(self, kind: str, key: object, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -195,6 +198,9 @@ def run(
     """
     training_data, test_data = (datasets.load(name, split, size=size) for split in ("train", "test"))
     todo = plan(training_data, effort, seed, samples)
+    if len(test_data) < FEWEST:
+        n = len(test_data)
+        raise DataError(f"{training_data.name} has {n} test images, and to score them takes {FEWEST}: add some")
     folder = Path("runs") / f"demo-{training_data.name}" if folder is None else Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     this = Run(folder, progress)
@@ -208,7 +214,7 @@ def run(
     networks = {kind: models[kind].use().to(device) for kind in CLASSIFIERS}
     ids = {part: checkpoints.weights_digest(model.network) for part, model in models.items()}
 
-    with this.stage("probe classifiers"):
+    with this.stage("probe classifiers", again=True):
         probes = test_data.take(todo.probes)
         probed = {
             kind: probe_classifier(networks[kind], probes, todo, models[kind].schedule, seed, progress and kind)
@@ -233,7 +239,7 @@ def run(
 
             images[kind, scale] = torch.from_numpy(this.cached("samples", key, draw)["images"])
 
-    with this.stage("score"):
+    with this.stage("score", again=True):
         reference = metrics.extract(training_data.take(REFERENCE), judge)
         features = {
             cell: metrics.extract(x, judge, labels=labels)

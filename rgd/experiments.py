@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def run(plan: Experiment, folder: Path | str, out: Path | str, runs: Path | str 
 
     Args:
         folder: where what was done is kept, and how long it took.
-        out: the JSON file of the results.
+        out: the JSON file of the results. What it has already of the same models and plan is not done again: name
+            another file to have all of it anew.
         runs: where `rgd train` put models that are not published.
 
     Raises:
@@ -53,6 +55,12 @@ def run(plan: Experiment, folder: Path | str, out: Path | str, runs: Path | str 
     """
     clock, began = Path(folder) / "seconds.json", time.perf_counter()
     before = json.loads(clock.read_text()) if clock.exists() else 0.0
+    earlier = json.loads(Path(out).read_text()) if Path(out).exists() else {}
+    if isinstance(plan, truth.Experiment | Matching):
+        if _is_of(earlier, plan, runs):
+            return earlier
+    elif not before:  # the others take over what the file has, and so what it took
+        before = earlier.get("seconds", 0.0)
     try:
         if isinstance(plan, truth.Experiment):
             results = truth.run(plan, folder, out)
@@ -70,3 +78,11 @@ def run(plan: Experiment, folder: Path | str, out: Path | str, runs: Path | str 
     if processes().rank == 0:
         write_atomic(Path(out), json.dumps(results, indent=1).encode())
     return results
+
+
+def _is_of(results: dict[str, Any], plan: truth.Experiment | Matching, runs: Path | str) -> bool:
+    """Whether results are all that a plan asks for, of the models as they are."""
+    same = results.get("plan") == json.loads(json.dumps(asdict(plan))) and "seconds" in results
+    return same and all(
+        comparison.find(name, runs).provenance == made for name, made in results.get("made", {}).items()
+    )

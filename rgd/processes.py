@@ -80,7 +80,7 @@ def processes() -> Processes:
     try:
         from accelerate import Accelerator
     except ImportError as error:
-        raise ImportError("several processes need accelerate: pip install 'rgd[parallel]'") from error
+        raise ImportError("several processes need accelerate: pip install accelerate") from error
     # Without the hint, each of several processes on CPUs would take itself for the only one.
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     return Processes(accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator)

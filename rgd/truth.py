@@ -226,7 +226,8 @@ def train_and_score(name: str, radius: float | str, draws: int, seed: int, exper
     seconds = 0.0
     for step in fit(network, objective(within, schedule, largest), data, schedule, training):
         seconds = step.seconds
-    return {**score(world, network.double().eval().requires_grad_(False), experiment), "training_seconds": seconds}
+    learned = network.cpu().double().eval().requires_grad_(False)  # not every GPU has float64
+    return {**score(world, learned, experiment), "training_seconds": seconds}
 
 
 def run(

@@ -73,8 +73,8 @@ _PLAYER = """
   <img alt="{alt}" src="{first}" style="display: block; max-width: 100%">
   <div style="display: flex; align-items: center; gap: 0.7em">
     <button type="button" aria-label="Play" style="width: 2.5em">&#9654;</button>
-    <input type="range" min="0" max="{last}" value="0" step="1" aria-label="{name}" style="flex: 1">
-    <output style="min-width: 7em">{name} = {start}</output>
+    <input type="range" min="0" max="{last}" value="0" aria-label="{name}" aria-valuetext="{start}" style="flex: 1">
+    <output style="min-width: 7em" aria-live="off">{name} = {start}</output>
   </div>
 </div>
 <script>
@@ -83,7 +83,8 @@ _PLAYER = """
   const [picture, button, range, said] = ["img", "button", "input", "output"].map(part => root.querySelector(part));
   let timer = null;
   const show = k => {{
-    range.value = k; picture.src = frames[k]; said.textContent = range.ariaLabel + " = " + values[k];
+    range.value = k; range.setAttribute("aria-valuetext", values[k]); picture.src = frames[k];
+    said.textContent = range.ariaLabel + " = " + values[k];
   }};
   const stop = () => {{
     clearInterval(timer); timer = null; button.innerHTML = "&#9654;"; button.setAttribute("aria-label", "Play");

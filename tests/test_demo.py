@@ -140,15 +140,22 @@ def test_commands_on_the_demos_models(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_command_errors_say_what_to_do_without_a_traceback(folder: Path, tmp_path: Path) -> None:
-    judge, denoiser = (folder / name / "model.safetensors" for name in ("judge", "denoiser"))
+    judge, denoiser, robust = (folder / name / "model.safetensors" for name in ("judge", "denoiser", "robust"))
     for arguments, expected in {
         ("demo", "--data", "mnsit"): "mnist",
         ("sample", judge): "where a denoiser is needed",
         ("sample", denoiser, "--classifier", judge): "where a time-dependent classifier is needed",
-        ("sample", denoiser, "--labels", 11): "labels run from 0 to 9",
+        ("sample", denoiser, "--classifier", robust, "--labels", 11): "labels run from 0 to 9",
         ("sample", tmp_path / "no.safetensors"): "there is no file",
         ("sample", denoiser, "--out", "picture.png"): "give --out picture.safetensors",
         ("gradients", judge, judge): "rename those that share a name",
+        ("gradients", robust, "--data", "mnist"): "takes (1, 8, 8) and 10 classes",
+        ("gradients", robust, "--levels", 1000): "levels run from 0 to 999",
+        ("gradients", robust, "--target", 10): "classes run from 0 to 9",
+        ("evaluate", judge): "holds no samples",
+        ("sample", denoiser, "--n", 0): "nothing to draw",
+        ("sample", denoiser, "--labels", 3): "knows no classes",
+        ("sample", denoiser, "--scale", 2): "cannot guide itself",
         ("train", tmp_path / "no.py"): "there is no recipe",
     }.items():
         done = rgd(*arguments, cwd=tmp_path, check=False)

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import subprocess
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import scipy.stats
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from rgd import plots, zoo
+from rgd import experiments, plots, zoo
 from rgd.checkpoints import weights_digest
 from tools import evidence, figures, fill, fork, notebooks, views
 
@@ -347,11 +348,24 @@ def test_the_forecast_reads_finished_and_stopped_experiments(project: Path, monk
     (project / "results" / "study_mnist.json").write_text(json.dumps(done))
     (project / "results" / "compare_mnist.json").write_text(json.dumps(stopped))
     monkeypatch.setattr(evidence, "ROOT", project)
-    said = evidence.forecast([])
-    assert "study_mnist: 2.0 hours on a CPU" in said
+    said = evidence.forecast([], project)
+    assert "study_mnist: is there" in said
     assert "compare_mnist: goes on from results/compare_mnist.json; left: clean; clean, at x0" in said
     assert "matching_mnist: never run before" in said
-    assert "about 2.0 hours" in said
+    assert "about 0.0 hours" in said
+    anew = evidence.forecast([], project / "again")
+    assert "study_mnist: 2.0 hours on a CPU" in anew
+    assert "about 2.0 hours" in anew
+
+
+def test_what_is_there_already_is_left_alone(tmp_path: Path) -> None:
+    quick = replace(experiments.read(ROOT / "recipes" / "matching_mnist.py", True), levels=(300, 600), images=20)
+    first = experiments.run(quick, tmp_path / "runs", tmp_path / "out.json")
+    before = (tmp_path / "out.json").read_bytes()
+    assert experiments.run(quick, tmp_path / "elsewhere", tmp_path / "out.json") == first
+    assert (tmp_path / "out.json").read_bytes() == before
+    fewer = replace(quick, images=10)
+    assert experiments.run(fewer, tmp_path / "elsewhere", tmp_path / "out.json")["plan"]["images"] == 10
 
 
 def test_results_of_several_runs_name_them_all() -> None:

@@ -1,7 +1,8 @@
 """All the evidence in one command: train what is missing, run every experiment, fill the pages and draw the figures.
 
 `python -m tools.evidence` does everything, in hours; it says how many before it begins, and goes on where it was
-stopped, from the results that are there. `--out DIR --runs DIR` does all of it anew. `--quick` does a small but
+stopped, from the results that are there. `--out DIR --runs DIR` does all of it anew, with the published models where
+there are some (`rgd train recipes/NAME.py` makes one of those again). `--quick` does a small but
 complete version in `build/results`, in minutes: every recipe that the experiments need for a hundredth of its steps,
 and every experiment in its small version, with the published models where there are some.
 """
@@ -43,8 +44,9 @@ def recipe_of(name: str) -> Recipe:
     return recipes.read(ROOT / "recipes" / f"{name.replace('/', '_')}.py")
 
 
-def forecast(names: list[str]) -> str:
-    """About how long training and experiments will take here, from a few steps of each and from our own runs."""
+def forecast(names: list[str], target: Path) -> str:
+    """About how long it will take here to train these and to have every experiment in `target`, from a few steps of
+    training and from our own runs."""
     lines, total = [], 0.0
     for name in names:
         recipe = recipe_of(name)
@@ -58,15 +60,17 @@ def forecast(names: list[str]) -> str:
         total += hours
         lines.append(f"  train {name}: about {hours:.1f} hours here")
     for name in EXPERIMENTS:
-        record = ROOT / "results" / f"{name}.json"
-        kept = json.loads(record.read_text()) if record.exists() else {}
+        here, ours = (root / "results" / f"{name}.json" for root in (target, ROOT))
+        kept, known = (json.loads(record.read_text()) if record.exists() else {} for record in (here, ours))
         if "seconds" in kept:
-            hours = kept["seconds"] / 3600
-            total += hours
-            lines.append(f"  {name}: {hours:.1f} hours on {kept['provenance']['device']}")
+            lines.append(f"  {name}: is there, and is checked for what has changed")
         elif kept:
             left = "; ".join(kept.get("left", ())) or "nothing"
-            lines.append(f"  {name}: goes on from {record.relative_to(ROOT)}; left: {left}")
+            lines.append(f"  {name}: goes on from {here.relative_to(target)}; left: {left}")
+        elif "seconds" in known:
+            hours = known["seconds"] / 3600
+            total += hours
+            lines.append(f"  {name}: {hours:.1f} hours on {known['provenance']['device']}")
         else:
             lines.append(f"  {name}: never run before")
     return "\n".join([*lines, f"In all about {total:.1f} hours. Ctrl-C keeps what was done; the same command goes on."])
@@ -93,7 +97,8 @@ def main(quick: bool = False, out: Path | None = None, runs: Path = Path("runs")
             folder = (runs if name in missing else out / "small") / name
             recipes.train(replace(recipe, training=replace(recipe.training, steps=steps)), folder)
     else:
-        print(forecast([name for name in missing if not (runs / name / "model.safetensors").exists()]))
+        untrained = [name for name in missing if not (runs / name / "model.safetensors").exists()]
+        print(forecast(untrained, ROOT if out is None else out))
         for name in missing:
             recipes.train(recipe_of(name), runs / name)
     target = ROOT if out is None else out

@@ -12,8 +12,6 @@ import re
 import sys
 from pathlib import Path
 
-import nbformat
-
 from tools.views import TAKES_ARGUMENT, VIEWS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,13 +54,12 @@ def filled(page: Path) -> str:
     text = page.read_text()
     if page.suffix != ".ipynb":
         return fill(text)
-    notebook = nbformat.reads(text, 4)
-    before = [cell.source for cell in notebook.cells]
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = fill(cell.source)
-    unchanged = before == [cell.source for cell in notebook.cells]
-    return text if unchanged else nbformat.writes(notebook) + "\n"
+    notebook, changed = json.loads(text), False
+    for cell in notebook["cells"]:
+        before = "".join(cell["source"])
+        if cell["cell_type"] == "markdown" and (after := fill(before)) != before:
+            cell["source"], changed = after.splitlines(keepends=True), True
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n" if changed else text
 
 
 def main() -> int:

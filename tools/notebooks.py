@@ -25,7 +25,8 @@ from tools.fork import address
 
 ROOT = Path(__file__).resolve().parent.parent
 COST = re.compile(r"(<!-- cost -->\n).*?(<!-- /cost -->)", re.DOTALL)
-PEAK = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+PEAK = """import resource, sys
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024**2 if sys.platform == "darwin" else 1024))"""
 
 
 def execute(notebook: Any, folder: Path, profile: str) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def execute(notebook: Any, folder: Path, profile: str) -> dict[str, Any]:
     notebook.metadata["language_info"] = {"name": "python"}
     return {
         "seconds": round(time.perf_counter() - began),
-        "megabytes": int(peak.outputs[0].text) // 1024,
+        "megabytes": int(peak.outputs[0].text),
         "device": device_name(best_device()),
     }
 
