@@ -14,7 +14,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -523,9 +523,18 @@ def run(
         headline_of(a)
         headline_of(b)
 
+    def known(name: str) -> list[dict[str, Any]]:
+        """Of a sweep that is not finished, because scales were added or it was stopped, what there is."""
+        found, before, bench.known_only = [], bench.known_only, True
+        for scale in entries[name].scales:
+            with suppress(_Unknown):
+                found.append(bench.score(entries[name], scale, plan.seed, plan.samples, SWEEP))
+        bench.known_only = before
+        return found
+
     def keep() -> None:
         """Write what is known by now: a run of hours can be read from before its end."""
-        results["sweep"] = [cell for name in entries for cell in sweep.get(name, ())]
+        results["sweep"] = [cell for name in entries for cell in sweep.get(name) or known(name)]
         results["headline"] = [headline[name] for name in entries if name in headline]
         results["differences"] = [differences[pair] for pair in plan.pairs if pair in differences]
         results["left"] = [name for name in entries if name not in headline]

@@ -247,6 +247,27 @@ def test_a_run_that_goes_on_and_is_stopped_at_once_loses_nothing(
     assert found["left"] == ["b"]
 
 
+def test_a_scale_that_is_added_takes_nothing_away(
+    done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, results = done
+    (tmp_path / "out.json").write_text(json.dumps(results))
+
+    def only_pictures(denoise: Any, shape: Any, *args: Any, **options: Any) -> torch.Tensor:
+        if shape[0] > 10:
+            raise KeyboardInterrupt
+        return sample(denoise, shape, *args, **options)
+
+    monkeypatch.setattr(comparison, "sample", only_pictures)
+    wider = replace(PLAN.entries[2], scales=(1.0, 2.0, 50.0))
+    with pytest.raises(KeyboardInterrupt):
+        run(replace(PLAN, entries=(*PLAN.entries[:2], wider, PLAN.entries[3])), tmp_path, tmp_path / "out.json",
+            runs=runs, progress=False)  # fmt: skip
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["sweep"] == json.loads(json.dumps(results["sweep"]))
+    assert found["left"] == ["b"]
+
+
 @pytest.mark.parametrize(
     ("change", "cells"),
     [  # the fourth draws its partner of a pair again too, to subtract sample by sample
