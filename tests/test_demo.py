@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -18,6 +19,8 @@ from PIL import Image
 
 from rgd import checkpoints, demo
 from rgd import data as datasets
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def rgd(*arguments: object, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -50,6 +53,24 @@ def test_demo_writes_a_report_and_the_numbers_behind_it(folder: Path) -> None:
     assert set(re.findall(r'(?:href|src)="(http[^"]+)"', page)) == {"https://arxiv.org/abs/2208.08664"}
     accuracy = results["walk"]["robust"]["judge"]["value"]
     assert f"{accuracy:.2f} (" in page
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_the_report_has_no_serious_fault_of_accessibility(folder: Path) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import sync_playwright
+
+    faults = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        for width, scheme in itertools.product((1280, 390), ("light", "dark")):
+            page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+            page.goto((folder / "report.html").as_uri())
+            found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+            faults += [(width, scheme, f["id"], f["help"]) for f in found if f["impact"] in ("serious", "critical")]
+        browser.close()
+    assert faults == []
 
 
 @pytest.mark.slow
@@ -139,7 +160,12 @@ def test_commands_on_the_demos_models(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_command_errors_say_what_to_do_without_a_traceback(folder: Path, tmp_path: Path) -> None:
+def test_command_errors_say_what_to_do_without_a_traceback(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = datasets.Dataset(torch.zeros(10, 1, 28, 28, dtype=torch.uint8), torch.arange(10), tuple("0123456789"), "l")
+    datasets.save(large, tmp_path / "large-test.npz")
+    monkeypatch.setenv("RGD_DATA", str(tmp_path))
     judge, denoiser, robust = (folder / name / "model.safetensors" for name in ("judge", "denoiser", "robust"))
     for arguments, expected in {
         ("demo", "--data", "mnsit"): "mnist",
@@ -149,7 +175,7 @@ def test_command_errors_say_what_to_do_without_a_traceback(folder: Path, tmp_pat
         ("sample", tmp_path / "no.safetensors"): "there is no file",
         ("sample", denoiser, "--out", "picture.png"): "give --out picture.safetensors",
         ("gradients", judge, judge): "rename those that share a name",
-        ("gradients", robust, "--data", "mnist"): "takes (1, 8, 8) and 10 classes",
+        ("gradients", robust, "--data", "large"): "takes (1, 8, 8) and 10 classes",
         ("gradients", robust, "--levels", 1000): "levels run from 0 to 999",
         ("gradients", robust, "--target", 10): "classes run from 0 to 9",
         ("evaluate", judge): "holds no samples",
