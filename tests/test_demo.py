@@ -17,16 +17,16 @@ import pytest
 import torch
 from PIL import Image
 
-from rgd import checkpoints, demo
+from rgd import checkpoints, cli, demo
 from rgd import data as datasets
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-def rgd(*arguments: object, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+def rgd(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rgd.cli", *map(str, arguments)]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=280)
-    assert not check or done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-3000:]
     return done
 
 
@@ -161,8 +161,9 @@ def test_commands_on_the_demos_models(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_command_errors_say_what_to_do_without_a_traceback(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     large = datasets.Dataset(torch.zeros(10, 1, 28, 28, dtype=torch.uint8), torch.arange(10), tuple("0123456789"), "l")
     datasets.save(large, tmp_path / "large-test.npz")
     monkeypatch.setenv("RGD_DATA", str(tmp_path))
@@ -184,10 +185,12 @@ def test_command_errors_say_what_to_do_without_a_traceback(
         ("sample", denoiser, "--scale", 2): "cannot guide itself",
         ("train", tmp_path / "no.py"): "there is no recipe",
     }.items():
-        done = rgd(*arguments, cwd=tmp_path, check=False)
-        assert done.returncode == 1, arguments
-        assert expected in done.stderr, (arguments, done.stderr[-500:])
-        assert "Traceback" not in done.stderr
+        monkeypatch.setattr(sys, "argv", ["rgd", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:  # any other exception would be a traceback
+            cli.main()
+        said = capsys.readouterr().err
+        assert stopped.value.code == 1, arguments
+        assert expected in said, (arguments, said[-500:])
 
 
 def test_plan_refuses_what_it_cannot_do() -> None:
