@@ -221,6 +221,13 @@ def test_a_run_goes_on_from_its_results_alone(
         assert (mine - whole).abs().max() <= 1  # the first images are the same, however many were drawn
 
 
+def only_pictures(denoise: Any, shape: Any, *args: Any, **options: Any) -> torch.Tensor:
+    """Sampling that is stopped where it would draw more than the ten images of a picture."""
+    if shape[0] > 10:
+        raise KeyboardInterrupt
+    return sample(denoise, shape, *args, **options)
+
+
 def test_a_run_that_goes_on_and_is_stopped_at_once_loses_nothing(
     done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,11 +239,6 @@ def test_a_run_that_goes_on_and_is_stopped_at_once_loses_nothing(
         "differences": [row for row in results["differences"] if "b" not in (row["a"], row["b"])],
     }
     (tmp_path / "out.json").write_text(json.dumps(without_b))
-
-    def only_pictures(denoise: Any, shape: Any, *args: Any, **options: Any) -> torch.Tensor:
-        if shape[0] > 10:
-            raise KeyboardInterrupt
-        return sample(denoise, shape, *args, **options)
 
     monkeypatch.setattr(comparison, "sample", only_pictures)
     with pytest.raises(KeyboardInterrupt):  # at the first pair, which needs b
@@ -252,11 +254,6 @@ def test_a_scale_that_is_added_takes_nothing_away(
 ) -> None:
     _, results = done
     (tmp_path / "out.json").write_text(json.dumps(results))
-
-    def only_pictures(denoise: Any, shape: Any, *args: Any, **options: Any) -> torch.Tensor:
-        if shape[0] > 10:
-            raise KeyboardInterrupt
-        return sample(denoise, shape, *args, **options)
 
     monkeypatch.setattr(comparison, "sample", only_pictures)
     wider = replace(PLAN.entries[2], scales=(1.0, 2.0, 50.0))
