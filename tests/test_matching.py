@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rgd import gradients, matching, recipes
+from rgd import experiments, gradients, matching, recipes
 from rgd.checkpoints import Model
 from rgd.data import load
 from rgd.guidance import grad_log_prob
@@ -165,3 +165,13 @@ def test_the_projects_matchings_name_models_that_have_recipes(path: Path, which:
     for name in (*plan.denoisers, *plan.classifiers):
         recipe = recipes.read(path.with_name(f"{name.replace('/', '_')}.py"))
         assert (recipe.name, recipe.data) == (name, plan.data)
+
+
+def test_what_is_there_already_is_left_alone(runs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    first = experiments.run(PLAN, tmp_path / "here", out, runs)
+    before = out.read_bytes()
+    assert experiments.run(PLAN, tmp_path / "elsewhere", out, runs) == first
+    assert out.read_bytes() == before
+    fewer = replace(PLAN, images=50)
+    assert experiments.run(fewer, tmp_path / "elsewhere", out, runs)["plan"]["images"] == 50

@@ -7,7 +7,6 @@ import json
 import math
 import re
 import subprocess
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import scipy.stats
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from rgd import experiments, plots, zoo
+from rgd import plots, zoo
 from rgd.checkpoints import weights_digest
 from tools import evidence, figures, fill, fork, notebooks, views
 
@@ -356,16 +355,6 @@ def test_the_forecast_reads_finished_and_stopped_experiments(project: Path, monk
     anew = evidence.forecast([], project / "again")
     assert "study_mnist: 2.0 hours on a CPU" in anew
     assert "about 2.0 hours" in anew
-
-
-def test_what_is_there_already_is_left_alone(tmp_path: Path) -> None:
-    quick = replace(experiments.read(ROOT / "recipes" / "matching_mnist.py", True), levels=(300, 600), images=20)
-    first = experiments.run(quick, tmp_path / "runs", tmp_path / "out.json")
-    before = (tmp_path / "out.json").read_bytes()
-    assert experiments.run(quick, tmp_path / "elsewhere", tmp_path / "out.json") == first
-    assert (tmp_path / "out.json").read_bytes() == before
-    fewer = replace(quick, images=10)
-    assert experiments.run(fewer, tmp_path / "elsewhere", tmp_path / "out.json")["plan"]["images"] == 10
 
 
 def test_results_of_several_runs_name_them_all() -> None:
