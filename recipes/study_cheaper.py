@@ -5,7 +5,7 @@ from dataclasses import replace
 from rgd.attacks import L2, PGD
 from rgd.study import Study
 
-NAMES = ("vanilla", "free", "fgsm", "pgd3", "robust_1")
+NAMES = ("vanilla", "free", "fgsm", "fgsm_stop", "pgd3", "robust_1")
 experiment = Study(
     data="mnist",
     judge="mnist/judge",

@@ -292,7 +292,14 @@ def truth_levels(results: dict[str, Any], what: str) -> str:
     return "\n".join(table)
 
 
-WAYS = {"vanilla": "no attack", "free": "free", "fgsm": "one step, random start", "pgd3": "PGD-3", "robust_1": "PGD-7"}
+WAYS = {
+    "vanilla": "no attack",
+    "free": "free",
+    "fgsm": "one step, random start",
+    "fgsm_stop": "the same, stopping",
+    "pgd3": "PGD-3",
+    "robust_1": "PGD-7",
+}
 
 
 def _way(model: str) -> str:
