@@ -11,16 +11,20 @@ def check(name: str, answer: Tensor | float | None, expected: Tensor | float, to
 
     Args:
         name: of the exercise.
-        tolerance: largest difference from the expected values, relative to the largest of them (or to 1).
+        tolerance: largest difference from the expected values, relative to the largest of them (absolute if all are 0).
     """
     if answer is None:
         print(f"{name}: not answered yet")
         return False
-    found, wanted = (torch.as_tensor(v).detach().cpu().double() for v in (answer, expected))
+    try:
+        found, wanted = (torch.as_tensor(v).detach().cpu().double() for v in (answer, expected))
+    except (TypeError, ValueError, RuntimeError):
+        print(f"{name}: not yet. It should be a number or a tensor, and is a {type(answer).__name__}")
+        return False
     if found.shape != wanted.shape:
         print(f"{name}: not yet. The shape is {tuple(found.shape)}, and should be {tuple(wanted.shape)}")
         return False
-    difference = (found - wanted).abs().max()
-    right = bool(difference <= tolerance * wanted.abs().max().clamp_min(1))  # NaN compares as false
+    difference, largest = (found - wanted).abs().max(), wanted.abs().max()
+    right = bool(difference <= tolerance * (largest if largest > 0 else 1))  # NaN compares as false
     print(f"{name}: right" if right else f"{name}: not yet. The largest difference is {difference:.2g}")
     return right

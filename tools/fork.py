@@ -54,6 +54,9 @@ def main(to: Annotated[str, tyro.conf.Positional]) -> None:
         if (new := repoint(text, old, to)) != text:
             path.write_text(new)
             print(f"rewritten: {name}")
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    print(f"Now commit this, and: git tag v{version} && git push origin main v{version}")
+    print("Colab's set-up cells install that tag. Do not move it later, for pip keeps a version that it has: raise it.")
 
 
 if __name__ == "__main__":
