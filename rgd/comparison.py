@@ -376,7 +376,8 @@ class _Bench:
                 write_atomic(path, json.dumps(found).encode())
 
         names = headline_names(self.comparison)
-        if weights[self.comparison.judge] == self.digests[self.comparison.judge]:
+        judged_alike = weights[self.comparison.judge] == self.digests[self.comparison.judge]
+        if judged_alike and set(names) <= set(results["real"]):
             put("scores", self.real_key(names), results["real"])
         cells: list[tuple[dict[str, Any], tuple[str, ...]]] = [(cell, SWEEP) for cell in results["sweep"]]
         cells += [(cell, names) for row in results["headline"] for cell in row["seeds"]]
@@ -386,7 +387,7 @@ class _Bench:
                 put("scores", key, {name: cell[name] for name in ("images_per_second", *wanted)})
         headline = {row["name"]: row for row in results["headline"]}
         for row in results["differences"]:
-            if row["a"] in known and row["b"] in known:
+            if row["a"] in known and row["b"] in known and set(SWEEP) <= set(row):
                 a, b = ((known[name], headline[name]["scale"]) for name in (row["a"], row["b"]))
                 for cell, part in zip(headline[row["a"]]["seeds"], row["seeds"]):
                     put("differences", self.difference_key(a, b, cell["seed"], cell["samples"]), part)

@@ -81,13 +81,15 @@ class Smoothed:
     def __init__(self, gradient: Gradient, decay: float) -> None:
         self.gradient, self.decay = gradient, decay
         self._mean: Tensor | None = None
-        self._t = -1
+        self._first = self._t = -1
 
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
         now, gradient = int(t[0]), self.gradient(xt, t, y)
-        # Sampling goes down in t: a rise, or a batch of another shape, is the start of a new trajectory.
-        if self._mean is None or self._mean.shape != gradient.shape or now > self._t:
-            self._mean = gradient
+        # Sampling goes down in t: a rise, or a batch of another shape, is the start of a new trajectory. So is the time
+        # of the start itself, at which a sampler asks once; Heun's, which asks twice at the others, has moved by then.
+        new = self._mean is None or self._mean.shape != gradient.shape or now > self._t or now == self._first
+        if self._mean is None or new:
+            self._mean, self._first = gradient, now
         else:
             self._mean = torch.lerp(gradient, self._mean, self.decay)
         self._t = now

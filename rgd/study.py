@@ -119,18 +119,21 @@ def measure(
     return rows
 
 
-def recall(study: Study, earlier: Mapping[str, Any], models: Mapping[str, Model]) -> dict[str, list[dict[str, Any]]]:
+def recall(
+    study: Study, earlier: Mapping[str, Any], models: Mapping[str, Model], digest: str
+) -> dict[str, list[dict[str, Any]]]:
     """The rows of an earlier file of results that would be the same here, by classifier.
 
     `models` are those that can be had; a twin, which need not be published, may be missing and is then taken for what
-    it was.
+    it was. `digest` is that of the images; older files do not know theirs.
     """
     made, was = earlier["made"], {**earlier["plan"], "classifiers": None}
 
     def same(name: str) -> bool:
         return name in made and (name not in models or made[name] == models[name].provenance)
 
-    if was != json.loads(json.dumps(_settings(study))) or not (same(study.judge) and same(study.denoiser)):
+    unchanged = was == json.loads(json.dumps(_settings(study))) and earlier.get("data_digest", digest) == digest
+    if not (unchanged and same(study.judge) and same(study.denoiser)):
         return {}
     return {
         name: earlier["classifiers"][name]
@@ -165,7 +168,7 @@ def run(
         with suppress(CheckpointError):
             models[twin] = find(twin, runs)
     earlier = json.loads(out.read_text()) if out.exists() else None
-    rows = {} if earlier is None else recall(study, earlier, models)
+    rows = {} if earlier is None else recall(study, earlier, models, test.digest)
     made = {name: model.provenance for name, model in models.items()}
     before = []
     if earlier is not None and rows:
@@ -181,6 +184,7 @@ def run(
             )  # fmt: skip
     results = {
         "data": study.data,
+        "data_digest": test.digest,
         "plan": {**_settings(study), "classifiers": study.classifiers},
         "made": dict(sorted(made.items())),
         "classifiers": {name: rows[name] for name, _ in study.classifiers},

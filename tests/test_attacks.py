@@ -485,3 +485,20 @@ def test_a_threat_model_of_a_few_lines(pgd: Any) -> None:
     attacked = pgd(L1(0.5), steps=5, early_stop=False)(model, xt, t, y)
     torch.testing.assert_close(model.margin(attacked, y), model.margin(xt, y) - 0.5 * model.w.abs().max())
     assert ((attacked != xt).flatten(1).sum(1) == 1).all()
+
+
+def test_defaults_are_the_papers_attack() -> None:
+    threat = attacks.L2(0.5)
+    paper = attacks.PGD(threat, steps=7, step=None, random_start=False, early_stop=True)
+    assert attacks.PGD(threat) == paper
+    network, xt, t, y = network_problem()
+    assert torch.equal(attacks.pgd(network, xt, t, y, threat), paper(network, xt, t, y))
+
+
+def test_a_confident_classifier_in_half_precision_is_attacked() -> None:
+    """The gradient of its logits is 1.5e-8, and float16 has nothing below 6e-8."""
+    model, xt, t, y = linear_problem(margin=18.0)
+    model, xt = Linear(model.w.half(), model.b), xt.float()
+    attack = attacks.PGD(attacks.L2(0.5), steps=5, step=0.2)
+    first = next(attack.iterate(lambda x, t: model(x.half(), t), xt, t, y))
+    torch.testing.assert_close(NORMS["l2"](first.xt - xt), torch.full((24,), 0.1), rtol=1e-2, atol=0)

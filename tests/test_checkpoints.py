@@ -379,3 +379,12 @@ def test_a_folder_that_cannot_be_is_an_error(saved: Path) -> None:
     with pytest.raises(SaveError, match=re.escape(str(folder))):
         MODELS["judge"].save(folder)
     assert set(folder.parent.iterdir()) == {saved, folder}
+
+
+def test_a_digest_of_weights_is_of_every_tensor() -> None:
+    network = awake(JudgeConfig(image_size=8, in_channels=1, out_channels=4, width=4, features=6))
+    digests = {checkpoints.weights_digest(network)}
+    for tensor in network.state_dict().values():  # running statistics too
+        tensor += 1
+        digests.add(checkpoints.weights_digest(network))
+    assert len(digests) == 1 + len(network.state_dict())

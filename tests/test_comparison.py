@@ -525,3 +525,75 @@ def test_the_projects_comparisons_name_models_that_have_recipes(path: Path, whic
         recipe = recipes.read(path.with_name(f"{name.replace('/', '_')}.py"))
         assert (recipe.name, recipe.data) == (name, plan.data)
     assert not {plan.judge} & {entry.guide for entry in plan.entries}
+
+
+def test_only_what_goes_through_x0_is_smoothed_and_only_after_it_is_capped() -> None:
+    """Seen from the second step of a trajectory on."""
+    strong = mixture(torch.tensor([[[[1.0, 0.0]]], [[[-1.0, 0.5]]]]), 0.3, linear())
+    xt, y = noise((4, 1, 1, 2)), torch.tensor([0, 1, 0, 1])
+    for kind, gradient in {
+        "classifier": guidance.grad_log_prob(strong.logits),
+        "at x0": guidance.grad_log_prob_at_x0(strong.logits, strong),
+        "through x0": guidance.grad_log_prob_of_x0(strong.logits, strong),
+    }.items():
+        gradient = guidance.cap(gradient, strong.schedule, 0.1)
+        gradient = guidance.smooth(gradient) if kind == "through x0" else gradient
+        entry = Entry(kind, "strong", kind, "classifier", most=0.1)  # type: ignore[arg-type]
+        found = entry.build(lambda name: strong if name == "strong" else strong.logits, 3.0)
+        expected = guidance.guide(strong, gradient, 3.0)
+        for k, level in enumerate((500, 300, 100)):
+            where = (xt + k * xt.flip(-1), torch.full((4,), level), y)
+            torch.testing.assert_close(found(*where).eps, expected(*where).eps)
+
+
+def test_a_cell_is_known_by_all_that_it_depends_on(runs: Path, tmp_path: Path) -> None:
+    bench, a, b = comparison._Bench(PLAN, tmp_path, runs, False), PLAN.entries[1], PLAN.entries[0]
+
+    def keys(entry: Entry = a) -> tuple[str, ...]:
+        made = (
+            bench.score_key(entry, 1.0, 0, 20, comparison.SWEEP),
+            bench.difference_key((entry, 1.0), (b, 0.0), 4, 30),
+        )
+        return tuple(map(checkpoints.content_key, (*made, bench.real_key(comparison.SWEEP))))
+
+    seen = [keys()]
+    for change in ({"kind": "at x0"}, {"blind": True}, {"denoiser": "t/conditional"}, {"guide": "t/b"},
+                   {"interval": (0, 600)}, {"most": 1.0}):  # fmt: skip
+        seen.append((*keys(replace(a, **change))[:2], str(change)))
+    for name, other in (("comparison", replace(PLAN, reference=90)), ("data", load("digits", "test")),
+                        ("digests", {**bench.digests, "t/judge": "another"})):  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bench, name, other)
+            seen.append(keys())
+    for column in zip(*seen):
+        assert len(set(column)) == len(seen)
+
+
+def test_what_older_results_lack_is_measured(done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path) -> None:
+    older = json.loads(json.dumps(done[1]))
+    for row in (older["real"], *older["differences"]):
+        del row["sfd"]
+    (tmp_path / "out.json").write_text(json.dumps(older))
+    found = run(PLAN, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    assert found["real"] == done[1]["real"]
+    assert [row["sfd"] for row in found["differences"]] == [row["sfd"] for row in done[1]["differences"]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "kept"), [("data_digest", 0), ("t/judge", 0), ("t/ddpm", 1 + 1 + 2), ("nothing", 1 + 6 + 8 + 4)]
+)
+def test_results_of_other_data_or_another_judge_or_denoiser_are_not_taken_over(
+    changed: str, kept: int, done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path
+) -> None:
+    results = json.loads(json.dumps(done[1]))
+    (results["weights"] if changed in results["weights"] else results)[changed] = "another"
+    comparison._Bench(PLAN, tmp_path, runs, False).recall(results)
+    assert len(list(tmp_path.rglob("*.json"))) == kept
+
+
+def test_the_row_of_real_images_is_of_held_out_ones(done: tuple[Path, dict[str, Any]], runs: Path) -> None:
+    judge, test = find("t/judge", runs).network, load("digits", "test").take(100)
+    seen, reference = metrics.extract(test, judge, labels=test.labels), metrics.extract(load("digits").take(100), judge)
+    for name in comparison.HEADLINE:
+        expected = metrics.estimate(name, seen, reference).value
+        assert done[1]["real"][name]["value"] == pytest.approx(expected, rel=1e-5), name

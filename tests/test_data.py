@@ -836,3 +836,8 @@ def test_a_few_of_mnists_held_out_images_come_with_the_package(cache):
         assert few.digest == data.load("mnist", "test", root=REAL).take(500).digest
     with pytest.raises(ValueError, match="for mnist also few"):
         data.load("digits", "few")
+
+
+def test_the_digits_are_split_as_ever():
+    """Models that are published, or a user's own, have not seen these."""
+    assert data.load("digits", "test").digest.startswith("4d542c9d844338e7")

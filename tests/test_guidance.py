@@ -384,3 +384,47 @@ def test_caps_that_are_none(wrong: float) -> None:
 def test_decays_that_are_none(wrong: float) -> None:
     with pytest.raises(ValueError, match="weight of the past"):
         smooth(GRADIENT, wrong)
+
+
+def test_inside_autoguidance_no_x0_is_cut() -> None:
+    class Times(nn.Module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, xt: Tensor, t: Tensor) -> Tensor:
+            return self.factor * xt
+
+    strong, weak = (NetworkDenoiser(Times(factor), Q, "x0") for factor in (1.0, 0.5))
+    led = autoguidance(strong, weak, 3.0)  # x0 = (1 + 2 (1 - 0.5)) xt
+    far, t, y = torch.full((1, 1, 1, 2), 9.0), torch.tensor([10]), torch.tensor([0])
+    gradient = grad_log_prob_of_x0(lambda x, t: x.flatten(1), led)(far, t, y)
+    torch.testing.assert_close(gradient.flatten(), 2.0 * torch.tensor([0.5, -0.5]))
+
+
+def test_smoothing_begins_anew_where_the_first_time_comes_again() -> None:
+    """Only one step of each trajectory may be guided: batches must not hear of each other."""
+    values = iter([1.0, 3.0, 5.0, 9.0])
+    average = smooth(lambda xt, t, y: torch.full_like(xt, next(values)), 0.5)
+    found = [float(average(torch.zeros(1, 1), torch.tensor([t]), None)) for t in (500, 500, 400, 500)]  # type: ignore[arg-type]
+    assert found == [1.0, 3.0, 4.0, 9.0]
+
+
+def test_smoothing_goes_on_where_a_time_is_asked_twice() -> None:
+    """As Heun's method does; and by default nine tenths of the past are kept."""
+    values = iter([1.0, 3.0, 5.0])
+    average = smooth(lambda xt, t, y: torch.full_like(xt, next(values)))
+    found = [float(average(torch.zeros(1, 1), torch.tensor([t]), None)) for t in (900, 600, 600)]  # type: ignore[arg-type]
+    assert found == pytest.approx([1.0, 1.2, 1.58])
+
+
+def test_defaults_of_guidance() -> None:
+    """Results were made with them, and do not name them."""
+
+    def far(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return 50 * xt
+
+    at_x0 = grad_log_prob_at_x0(linear, BLOB)(XT, T, Y)
+    assert torch.equal(at_x0, grad_log_prob_at_x0(linear, BLOB, (1.0, 0.5))(XT, T, Y))
+    assert torch.equal(cap(far, Q)(XT, T, Y), cap(far, Q, 3.0)(XT, T, Y))
+    assert torch.equal(guide(MIX, GRADIENT)(XT, T, Y).eps, guide(MIX, GRADIENT, 1.0)(XT, T, Y).eps)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rgd import experiments, gradients, matching, recipes
 from rgd.checkpoints import Model
+from rgd.comparison import find
 from rgd.data import load
 from rgd.guidance import grad_log_prob
 from rgd.matching import Matching, run
@@ -93,6 +96,15 @@ SHAPE: dict[str, Any] = dict(
 PLAN = Matching("digits", ("t/ddpm",), ("t/a", "t/b"), "t/a", levels=(100, 300), images=60)
 
 
+def put(runs: Path, name: str, config: Any, seed: int) -> None:
+    network = build(config, seed).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator(seed)))
+    denoising = {"predicts": "eps", "variance": "large"} if isinstance(config, UNetConfig) else {}
+    Model(network, SCHEDULE, denoising, tuple("0123456789")).save(runs / name / "model.safetensors")
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
@@ -101,18 +113,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("t/a", EncoderConfig(**SHAPE, out_channels=10), 2),
         ("t/b", EncoderConfig(**SHAPE, out_channels=10), 3),
     ):
-        network = build(config, seed).eval()
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator(seed)))
-        denoising = {"predicts": "eps", "variance": "large"} if isinstance(config, UNetConfig) else {}
-        Model(network, SCHEDULE, denoising, tuple("0123456789")).save(folder / name / "model.safetensors")
+        put(folder, name, config, seed)
     return folder
 
 
 def test_results_are_what_the_images_say(runs: Path, tmp_path: Path) -> None:
-    from rgd.comparison import find
-
     found = run(PLAN, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
     assert json.loads((tmp_path / "out.json").read_text()) == found
     test = load("digits", "test").take(60)
@@ -175,3 +180,45 @@ def test_what_is_there_already_is_left_alone(runs: Path, tmp_path: Path) -> None
     assert out.read_bytes() == before
     fewer = replace(PLAN, images=50)
     assert experiments.run(fewer, tmp_path / "elsewhere", out, runs)["plan"]["images"] == 50
+
+
+def test_every_number_is_that_of_its_own_classifier_and_denoiser(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    put(tmp_path / "runs", "t/early", UNetConfig(**SHAPE, out_channels=1), 5)
+    plan = replace(PLAN, denoisers=("t/ddpm", "t/early"))
+    found = run(plan, tmp_path, tmp_path / "out.json", runs=tmp_path / "runs", progress=False)
+    models = {n: find(n, tmp_path / "runs") for n in (*plan.denoisers, *plan.classifiers)}
+    test, told, b = load("digits", "test").take(60), [], models["t/b"].network
+    x0, y, eps = test.x0(), test.labels, noise((60, 1, 8, 8), 0)
+    for row, level in zip(found["classifiers"]["t/b"]["levels"], plan.levels):
+        t = torch.full((60,), level)
+        xt, sigma = SCHEDULE.q_sample(x0, t, eps), SCHEDULE.sigma[level].float()
+        with torch.no_grad():
+            lost = float(F.cross_entropy(b(xt, t), y))
+            guesses = {n: models[n].use()(xt, t) for n in plan.denoisers}  # type: ignore[operator]
+        assert row["cross_entropy"]["value"] == pytest.approx(lost, rel=1e-5)
+        for name, guess in guesses.items():
+            inner, energy = gradients.match(grad_log_prob(b)(xt, t, y), guess, eps, sigma)  # type: ignore[arg-type]
+            assert row["by"][name]["inner"]["value"] == pytest.approx(float(inner.mean()), rel=1e-4)
+            rescaled = float(inner.mean() ** 2 / energy.mean())
+            assert row["by"][name]["rescaled"]["value"] == pytest.approx(rescaled, rel=1e-3)
+        told.append(float(energy.mean()))
+    assert found["classifiers"]["t/b"]["between"][0]["energy"]["value"] == pytest.approx(sum(told) / 2, rel=1e-5)
+    ratio = SCHEDULE.alpha_bar[[100, 300]] / (1 - SCHEDULE.alpha_bar[[100, 300]])
+    assert found["log_snr"] == pytest.approx(ratio.log().tolist())
+
+
+def test_what_was_measured_of_other_weights_or_images_is_measured_again(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured, measure = [], matching.measure
+    monkeypatch.setattr(
+        matching, "measure", lambda plan, level, *rest: measured.append(level) or measure(plan, level, *rest)
+    )
+    shutil.copytree(runs, tmp_path / "runs")
+    for seed in (None, 2, 9):
+        if seed is not None:
+            put(tmp_path / "runs", "t/b", EncoderConfig(**SHAPE, out_channels=10), seed)
+        run(PLAN, tmp_path, tmp_path / "out.json", runs=tmp_path / "runs", progress=False)
+    run(replace(PLAN, images=50), tmp_path, tmp_path / "out.json", runs=tmp_path / "runs", progress=False)
+    assert measured == [100, 300] * 4

@@ -582,3 +582,13 @@ def test_accuracy_by_t_refuses_nonsense() -> None:
         accuracy_by_t(brightness, x0, y[:3], schedule, [0])
     with pytest.raises(ValueError, match="empty"):
         accuracy_by_t(brightness, x0[:0], y[:0], schedule, [0])
+
+
+def test_halves_and_seed_are_handed_on() -> None:
+    x0, reference, judge = pictures(40, 0) / 127.5 - 1, pictures(60, 1), Judge().eval()
+    a, b, r = extract(x0, judge), extract(-x0, judge), extract(reference, judge)
+    options = {"halves": 5, "seed": 3}
+    found = evaluate(x0, reference, judge=judge, metrics=["fd"], **options)["fd_judge"]
+    assert found == estimate("fd", a, r, **options) != estimate("fd", a, r, halves=5)
+    paired = paired_difference("fd", a, b, r, **options)
+    assert paired != paired_difference("fd", a, b, r, halves=5)

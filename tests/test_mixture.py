@@ -150,6 +150,7 @@ def test_as_a_denoiser_it_gives_the_expected_image_and_noise(y: int | None) -> N
         joint = clean * (-0.5 * noise**2).exp()
         expected = torch.trapezoid(joint * x0, x0) / torch.trapezoid(joint, x0)
         prediction = mix(xt, times, labels)
+        assert float(prediction.fraction) == 1  # the variance is beta
         torch.testing.assert_close(prediction.x0[:, 0], expected, rtol=1e-7, atol=1e-7)
         torch.testing.assert_close(Q.q_sample(prediction.x0, times, prediction.eps), xt, rtol=1e-10, atol=1e-10)
 

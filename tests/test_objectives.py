@@ -109,6 +109,7 @@ def test_simple_loss_is_the_squared_error_of_its_target(predicts: Any) -> None:
     expected = (network.answer - target_of(predicts, x0, xt, t)).square().mean()
     torch.testing.assert_close(loss.value, expected, rtol=1e-4, atol=0, check_dtype=False)
     assert loss.statistics.keys() == {"mse"}
+    torch.testing.assert_close(loss.statistics["mse"], loss.value.detach())
     assert not loss.statistics["mse"].requires_grad
     # The oracle's answer costs nothing.
     mse, vb = objectives.denoising_terms(
@@ -422,3 +423,14 @@ def test_free_training_stays_in_its_ball_and_carries_the_perturbation_over() -> 
     assert (u.flatten(1) * before.flatten(1)).sum(1).min() > 0.5
     assert "FreeCrossEntropy(threat=L2" in repr(objective)
     assert "tensor" not in repr(objective)
+
+
+def test_the_default_attack_is_the_papers() -> None:
+    paper = attacks.PGD(attacks.L2(0.5), steps=7, step=None, random_start=False, early_stop=True)
+    assert objectives.RobustCrossEntropy().attack == paper
+
+
+def test_free_training_moves_by_its_step() -> None:
+    objective = objectives.FreeCrossEntropy(attacks.L2(0.8), step=0.25)
+    (start, *_), (moved, *_) = replayed(LinearClassifier(), objective, 2)
+    torch.testing.assert_close((moved - start).flatten(1).norm(dim=1), torch.full((8,), 0.2))

@@ -399,3 +399,11 @@ def test_the_test_itself_accepts_what_is_the_same(truth: Callable[[int], Tensor]
     again, _ = MIX.sample(N, torch.Generator().manual_seed(99), torch.zeros(N, dtype=torch.int64))
     assert p_value(again, truth(0)) > 0.001
     assert p_value(again + 0.15, truth(0)) <= 0.001
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_step_tells_the_estimate_where_it_started(sampler: Sampler) -> None:
+    mix, x = gaussian(Q), normal(5, 2)
+    for step in sampler(mix, x, steps=6):
+        torch.testing.assert_close(step.x0, mix(x, torch.full((5,), step.t)).x0)
+        x = step.x

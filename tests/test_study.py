@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.calibration import calibration_curve
+from torch import Tensor
 
 from rgd import checkpoints, gradients, metrics, recipes, study
 from rgd.attacks import L2, PGD
 from rgd.checkpoints import Model
+from rgd.comparison import find
 from rgd.data import load
 from rgd.errors import CheckpointError
 from rgd.guidance import grad_log_prob
@@ -159,3 +161,62 @@ def test_the_projects_studies_name_models_that_have_recipes(path: Path, which: s
     for name in {plan.judge, plan.denoiser} | {n for pair in plan.classifiers for n in pair if n is not None}:
         recipe = recipes.read(path.with_name(f"{name.replace('/', '_')}.py"))
         assert (recipe.name, recipe.data) == (name, plan.data)
+
+
+def test_a_row_tells_where_the_gradient_leads(runs: Path) -> None:
+    attacked: list[int] = []
+
+    def attack(classifier: Any, xt: Tensor, t: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        attacked.append(len(xt))
+        return xt
+
+    plan = replace(STUDY, levels=(0,), attack=attack, move=60.0)  # type: ignore[arg-type]
+    models = {name: find(name, runs) for name in ("t/a", "t/judge", "t/ddpm")}
+    a, judge, denoise = models["t/a"].network, models["t/judge"].network, models["t/ddpm"].use()
+    test = load("digits", "test").take(300)
+    (row,) = study.measure(plan, "t/a", None, models, test)
+    x0, y = test.x0(), test.labels
+    t = torch.zeros_like(y)
+    xt = linear().q_sample(x0, t, noise(x0.shape, 0))
+    target = (y + torch.randint(1, 10, (300,), generator=generator(0, "target"))) % 10
+    with torch.no_grad():
+        for name, x in (("read_by_judge", gradients.ascend(a, xt, t, target, 60.0)), ("read_without_walk", xt)):
+            right = judge(denoise(x, t).x0).argmax(1) == target
+            assert row[name] == metrics.proportion(int(right.sum()), 300), name
+    steady, random = [], generator(0, "change", 0)
+    for i in torch.arange(300).split(250):
+        steady.append(gradients.steadiness(a, xt[i], t[i], y[i], plan.change, random))
+    assert row["steadiness"].value == pytest.approx(float(torch.cat(steady).mean()), rel=1e-4)
+    assert sum(attacked) == 300
+    assert row["read_by_judge"] != row["read_without_walk"], "or the walk led nowhere, and this shows nothing"
+
+
+@pytest.mark.parametrize("name", ["judge", "ddpm", "a2"])
+@pytest.mark.parametrize("out", ["out.json", "another.json"])  # what the file says, and what the folder keeps
+def test_what_was_measured_with_another_model_is_measured_again(
+    name: str, out: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, here = replace(STUDY, classifiers=(("t/a", "t/a2"),), levels=(0,), images=10), tmp_path / "runs"
+    shutil.copytree(runs, here)
+    run(plan, tmp_path, tmp_path / "out.json", runs=here, progress=False)
+    model = checkpoints.load(here / "t" / name / "model.safetensors")
+    for parameter in model.network.parameters():
+        parameter += 0.1
+    replace(model, provenance={"seed": 7}).save(here / "t" / name / "model.safetensors")
+    measured: list[str] = []
+    monkeypatch.setattr(study, "measure", lambda plan, name, *rest: measured.append(name) or [])
+    run(plan, tmp_path, tmp_path / out, runs=here, progress=False)
+    assert measured == ["t/a"]
+
+
+@pytest.mark.parametrize("out", ["out.json", "another.json"])  # what the file says, and what the folder keeps
+def test_what_was_measured_on_other_images_is_measured_again(
+    out: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(STUDY, classifiers=(("t/a", None),), levels=(0,), images=10)
+    run(plan, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    monkeypatch.setattr(study.datasets, "load", lambda name, split: load(name))  # as many others
+    measured: list[str] = []
+    monkeypatch.setattr(study, "measure", lambda plan, name, *rest: measured.append(name) or [])
+    run(plan, tmp_path, tmp_path / out, runs=runs, progress=False)
+    assert measured == ["t/a"]

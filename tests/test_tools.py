@@ -311,7 +311,10 @@ def test_every_experiment_of_the_evidence_has_a_recipe_and_so_have_its_models() 
 def test_a_fork_has_its_own_address_in_every_link() -> None:
     old = fork.address()
     slug = old.removeprefix("https://github.com/")
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.split(b"\0")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    tracked = listed.stdout.split(b"\0")
     named = 0
     for name in filter(None, tracked):
         path = ROOT / name.decode()

@@ -130,18 +130,23 @@ KILLED = """
             os._exit(0)
         return pid
 
-    began = time.perf_counter()
+    def saved():
+        try:
+            return t.saved_step(root / "killed")
+        except (t.CheckpointError, RuntimeError):  # not yet, or just now being put in its place
+            return 0
+
     assert os.waitpid(start("whole"), 0)[1] == 0
-    seconds = time.perf_counter() - began
     kills, status, chance = 0, None, random.SystemRandom()
     while status is None:
+        # A few steps further each time, however fast the machine is just now, and a moment more; at last to the end.
+        goal = saved() + chance.randint(0, 15) if kills < 10 else settings.steps + 1
         pid = start("killed")
-        # After many kills it may finish, however slow the machine has become since it was timed.
-        deadline = time.perf_counter() + (chance.uniform(0.1, 0.4) * seconds if kills < 10 else 3600)
-        while status is None and time.perf_counter() < deadline:
+        while status is None and saved() < goal:
             done, code = os.waitpid(pid, os.WNOHANG)
             status = code if done else None
             time.sleep(0.001)
+        time.sleep(chance.uniform(0, 0.02))
         if status is None:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
@@ -517,9 +522,9 @@ class Recorder:
 
 def test_an_epoch_shows_every_image_once(digits: Dataset) -> None:
     recorder = Recorder()
-    last(fit(build(QUIET), recorder, digits, NOISE, Training(steps=5, batch_size=20, accumulate=2)))
+    last(fit(build(QUIET), recorder, digits, NOISE, Training(steps=5, batch_size=20, accumulate=2, seed=3)))
     images, labels = (torch.cat(parts) for parts in zip(*recorder.seen))
-    order = torch.cat([batch_indices(100, 20, 0, step) for step in range(5)])
+    order = torch.cat([batch_indices(100, 20, 3, step) for step in range(5)])
     assert torch.equal(order.sort().values, torch.arange(100))
     assert torch.equal(images, digits.x0(order))
     assert torch.equal(labels, digits.labels[order])
@@ -536,6 +541,9 @@ def test_about_half_the_images_are_mirrored(digits: Dataset) -> None:
     assert abs(mirrored.float().mean() - 0.5) < 5 * 0.5 / math.sqrt(400)
     for batch in (mirrored & ~same).split(20):  # each for itself, and not all together
         assert 0 < batch.sum() < 20
+    by_place = (mirrored & ~same).reshape(20, 20)  # nor the same ones at every step
+    assert by_place.any(0).all()
+    assert not by_place.all(0).any()
 
 
 def test_images_are_moved_each_by_itself_and_no_further_than_asked(digits: Dataset) -> None:
@@ -707,3 +715,27 @@ def test_a_network_of_ones_own_can_be_trained(config: Any, digits: Dataset, tmp_
 
     step = last(fit(Pixels(), objectives.NoisyCrossEntropy(), digits, NOISE, PLAIN, tmp_path))
     assert step.loss.isfinite()
+
+
+@pytest.mark.parametrize("kind", ["noise", "dropout"])
+def test_every_micro_batch_step_and_seed_draws_its_own(kind: str, digits: Dataset) -> None:
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.dropout = nn.Parameter(torch.ones(())), nn.Dropout(0.5)
+
+        def forward(self) -> Tensor:
+            return self.dropout(self.one * torch.ones(64))
+
+    drawn: list[tuple[float, ...]] = []
+
+    def look(network: nn.Module, schedule: Any, x0: Tensor, y: Tensor, generator: torch.Generator) -> Loss:
+        out = network()
+        drawn.append(tuple((out if kind == "dropout" else torch.rand(4, generator=generator)).tolist()))
+        return Loss(0 * out.sum())
+
+    for seed in (0, 1):
+        last(
+            fit(Half(), look, digits, NOISE, Training(steps=3, batch_size=8, accumulate=2, weight_decay=0.0, seed=seed))
+        )
+    assert len(set(drawn)) == 12
