@@ -124,8 +124,8 @@ def recall(
 ) -> dict[str, list[dict[str, Any]]]:
     """The rows of an earlier file of results that would be the same here, by classifier.
 
-    `models` are those that can be had; a twin, which need not be published, may be missing and is then taken for what
-    it was. `digest` is that of the images; older files do not know theirs.
+    `models` are those that can be had; one that is not published may be missing and is then taken for what it was.
+    `digest` is that of the images; older files do not know theirs.
     """
     made, was = earlier["made"], {**earlier["plan"], "classifiers": None}
 
@@ -162,22 +162,25 @@ def run(
         CheckpointError: if a model cannot be had that there are no rows of.
     """
     out, test = Path(out), datasets.load(study.data, "test").take(study.images)
-    twins = {twin for _, twin in study.classifiers if twin is not None}
-    models = {name: find(name, runs) for name in {study.judge, study.denoiser, *dict(study.classifiers)}}
-    for twin in twins:
+    models = {name: find(name, runs) for name in (study.judge, study.denoiser)}
+    named = {name for pair in study.classifiers for name in pair if name is not None}
+    for name in named:  # what there are rows of need not be had
         with suppress(CheckpointError):
-            models[twin] = find(twin, runs)
+            models[name] = find(name, runs)
     earlier = json.loads(out.read_text()) if out.exists() else None
     rows = {} if earlier is None else recall(study, earlier, models, test.digest)
     made = {name: model.provenance for name, model in models.items()}
     before = []
     if earlier is not None and rows:
-        made |= {twin: earlier["made"][twin] for twin in twins - models.keys() if twin in earlier["made"]}
+        made |= {name: earlier["made"][name] for name in named - models.keys() if name in earlier["made"]}
         before = [*earlier.get("before", ()), earlier["provenance"]]
+    wanted = {n for pair in study.classifiers if pair[0] not in rows for n in pair if n is not None}
+    for missing in wanted - models.keys():
+        find(missing, runs)  # raises, before anything is measured
     for name, twin in tqdm(study.classifiers, "classifiers", unit="classifier", disable=not progress):
         if name not in rows:
             used = [name, study.judge, study.denoiser, *([] if twin is None else [twin])]
-            digests = [checkpoints.weights_digest((models.get(n) or find(n, runs)).network) for n in used]
+            digests = [checkpoints.weights_digest(models[n].network) for n in used]
             rows[name] = checkpoints.cached(
                 Path(folder), [_settings(study), digests, test.digest],
                 partial(measure, study, name, twin, models, test), Estimate.to_json,

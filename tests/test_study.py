@@ -103,7 +103,7 @@ def test_only_what_is_new_is_measured(runs: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_goes_on_from_the_file_of_results_alone(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On another machine, where a twin that is not published is gone, what it was compared with stands."""
+    """On another machine, where models that are not published are gone, what was measured of them stands."""
     plan = replace(STUDY, classifiers=(("t/a", "t/a2"), ("t/b", None)), levels=(0,), images=10)
     here, out = tmp_path / "runs", tmp_path / "out.json"
     shutil.copytree(runs, here)
@@ -118,8 +118,15 @@ def test_goes_on_from_the_file_of_results_alone(runs: Path, tmp_path: Path, monk
     assert second["classifiers"] == json.loads(json.dumps(first["classifiers"]))
     assert second["made"] == {**first["made"], "t/b": {"seed": 7}}
     assert second["before"] == [first["provenance"]]
-    with pytest.raises(CheckpointError, match="t/a2"):
-        run(plan, tmp_path / "3", tmp_path / "other.json", runs=here, progress=False)
+    shutil.rmtree(here / "t" / "a")
+    third = run(plan, tmp_path / "3", out, runs=here, progress=False)
+    assert measured == ["t/b"]
+    assert {name: third[name] for name in ("classifiers", "made")} == json.loads(
+        json.dumps({name: second[name] for name in ("classifiers", "made")})
+    )
+    with pytest.raises(CheckpointError, match="t/a"):
+        run(replace(plan, classifiers=plan.classifiers[::-1]), tmp_path / "4", tmp_path / "other.json", runs=here)
+    assert measured == ["t/b"], "nothing is measured before it is known that all can be"
 
 
 def test_calibration_error_is_that_of_sklearns_bins() -> None:
