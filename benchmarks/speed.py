@@ -23,8 +23,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 import rgd
+from rgd.lab.recipe import provenance
 from rgd.processes import best_device
-from rgd.recipes import provenance
 from rgd.training import autocast
 
 SIZE, CHANNELS = 32, 3

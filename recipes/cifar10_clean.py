@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+from rgd.lab.recipe import read
 from rgd.objectives import CleanCrossEntropy
-from rgd.recipes import read
 
 vanilla = read(Path(__file__).with_name("cifar10_vanilla.py"))
 recipe = replace(vanilla, name="cifar10/clean", objective=CleanCrossEntropy())

@@ -1,9 +1,9 @@
 """A DDPM of CIFAR-10 for two CPU cores, on 16x16 patches of four pixels. It is class-conditional with a null label, so
 that without a label it is the unconditional model, and one training serves both."""
 
+from rgd.lab.recipe import Recipe
 from rgd.networks import UNetConfig
 from rgd.objectives import Denoising
-from rgd.recipes import Recipe
 from rgd.training import Training
 
 recipe = Recipe(

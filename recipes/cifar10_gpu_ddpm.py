@@ -1,8 +1,8 @@
 """An unconditional DDPM of CIFAR-10: with the other recipes of the name cifar10_gpu, for 25 minutes of a large GPU."""
 
+from rgd.lab.recipe import Recipe
 from rgd.networks import UNetConfig
 from rgd.objectives import Denoising
-from rgd.recipes import Recipe
 from rgd.training import Training
 
 recipe = Recipe(

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from rgd.attacks import L2, PGD
+from rgd.lab.recipe import read
 from rgd.objectives import RobustCrossEntropy
-from rgd.recipes import read
 
 recipe = replace(
     read(Path(__file__).with_name("cifar10_gpu_vanilla.py")),

@@ -1,8 +1,8 @@
 """A class-conditional DDPM of CIFAR-10 with a null label, after improved-diffusion's: for a GPU."""
 
+from rgd.lab.recipe import Recipe
 from rgd.networks import UNetConfig
 from rgd.objectives import Denoising
-from rgd.recipes import Recipe
 from rgd.training import Training
 
 recipe = Recipe(

@@ -1,9 +1,9 @@
 """The paper's robust classifier of CIFAR-10: 2.07 M parameters, PGD-7 within an L2 radius of 0.5."""
 
 from rgd.attacks import L2, PGD
+from rgd.lab.recipe import Recipe
 from rgd.networks import EncoderConfig
 from rgd.objectives import RobustCrossEntropy
-from rgd.recipes import Recipe
 from rgd.training import Training
 
 recipe = Recipe(

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+from rgd.lab.recipe import read
 from rgd.objectives import NoisyCrossEntropy
-from rgd.recipes import read
 
 recipe = replace(
     read(Path(__file__).with_name("cifar10_paper_robust.py")),

@@ -1,6 +1,6 @@
 """What cheaper robust training buys on MNIST: guidance, with the unconditional DDPM."""
 
-from rgd.comparison import Comparison, Entry, small
+from rgd.lab.comparison import Comparison, Entry, small
 
 SCALES = (2.0, 2.4, 2.8, 3.4, 4.0, 4.8)
 FARTHER = (4.0, 4.8, 5.7, 6.7, 8.0, 9.5, 11.3)  # for the two whose gradient is shorter where the noise is strong

@@ -1,6 +1,6 @@
 """Ways to guide CIFAR-10's small DDPM, which is not told the class: as compare_mnist.py, with fewer samples."""
 
-from rgd.comparison import Comparison, Entry, small
+from rgd.lab.comparison import Comparison, Entry, small
 
 DENOISER = "cifar10/ddpm"
 CLASSIFIERS = {

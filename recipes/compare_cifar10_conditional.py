@@ -1,6 +1,6 @@
 """Ways to guide CIFAR-10's small DDPM when it is told the class, as in the paper."""
 
-from rgd.comparison import Comparison, Entry, small
+from rgd.lab.comparison import Comparison, Entry, small
 
 DENOISER = "cifar10/ddpm"
 CLASSIFIERS = {

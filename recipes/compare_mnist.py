@@ -1,6 +1,6 @@
 """Ways to guide MNIST's unconditional DDPM."""
 
-from rgd.comparison import Comparison, Entry, small
+from rgd.lab.comparison import Comparison, Entry, small
 
 DENOISER = "mnist/ddpm"
 CLASSIFIERS = {

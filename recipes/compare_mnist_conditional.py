@@ -3,7 +3,7 @@
 Pairs come in the order in which one would wait for them: a run that is stopped has finished those at the top.
 """
 
-from rgd.comparison import Comparison, Entry, small
+from rgd.lab.comparison import Comparison, Entry, small
 
 DENOISER = "mnist/conditional"
 CLASSIFIERS = {

@@ -1,8 +1,8 @@
 """An unconditional DDPM of scikit-learn's 8x8 digits."""
 
+from rgd.lab.recipe import Recipe
 from rgd.networks import UNetConfig
 from rgd.objectives import Denoising
-from rgd.recipes import Recipe
 from rgd.training import Training
 
 recipe = Recipe(

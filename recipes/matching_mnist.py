@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from rgd.matching import Matching
+from rgd.lab.matching import Matching
 
 experiment = Matching(
     data="mnist",

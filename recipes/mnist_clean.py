@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from rgd.lab.recipe import read
 from rgd.objectives import CleanCrossEntropy
-from rgd.recipes import read
 
 recipe = replace(read(Path(__file__).with_name("mnist_vanilla.py")), name="mnist/clean", objective=CleanCrossEntropy())

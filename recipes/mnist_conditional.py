@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+from rgd.lab.recipe import read
 from rgd.objectives import Denoising
-from rgd.recipes import read
 
 unconditional = read(Path(__file__).with_name("mnist_ddpm.py"))
 recipe = replace(

@@ -1,8 +1,8 @@
 """An unconditional DDPM of MNIST, small enough for two CPU cores: it works on 14x14 patches of four pixels."""
 
+from rgd.lab.recipe import Recipe
 from rgd.networks import UNetConfig
 from rgd.objectives import Denoising
-from rgd.recipes import Recipe
 from rgd.training import Training
 
 recipe = Recipe(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from rgd.recipes import read
+from rgd.lab.recipe import read
 
 whole = read(Path(__file__).with_name("mnist_conditional.py"))
 recipe = replace(

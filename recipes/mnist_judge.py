@@ -1,8 +1,8 @@
 """The judge of MNIST: clean images, another architecture, another seed; it scores samples and never guides."""
 
-from rgd.networks import JudgeConfig
+from rgd.lab.judge import JudgeConfig
+from rgd.lab.recipe import Recipe
 from rgd.objectives import CleanCrossEntropy
-from rgd.recipes import Recipe
 from rgd.training import Training
 
 recipe = Recipe(

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from rgd.attacks import L2, PGD, NoiseRadius
+from rgd.lab.recipe import read
 from rgd.objectives import RobustCrossEntropy
-from rgd.recipes import read
 
 vanilla = read(Path(__file__).with_name("mnist_vanilla.py"))
 radius = NoiseRadius(vanilla.make_schedule(), clean=0.5, noisy=2.0)

@@ -1,8 +1,8 @@
 """The ordinary time-dependent classifier of MNIST: cross-entropy on noised images."""
 
+from rgd.lab.recipe import Recipe
 from rgd.networks import EncoderConfig
 from rgd.objectives import NoisyCrossEntropy
-from rgd.recipes import Recipe
 from rgd.training import Training
 
 recipe = Recipe(

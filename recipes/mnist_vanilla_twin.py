@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from rgd.recipes import read
+from rgd.lab.recipe import read
 
 first = read(Path(__file__).with_name("mnist_vanilla.py"))
 recipe = replace(first, name="mnist/vanilla_twin", training=replace(first.training, seed=100))

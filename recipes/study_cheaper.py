@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from rgd.attacks import L2, PGD
-from rgd.study import Study
+from rgd.lab.study import Study
 
 NAMES = ("vanilla", "free", "fgsm", "fgsm_stop", "pgd3", "robust_1")
 experiment = Study(

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from rgd.study import Study
+from rgd.lab.study import Study
 
 experiment = Study(
     data="mnist",

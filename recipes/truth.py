@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from rgd.truth import Experiment
+from rgd.lab.truth import Experiment
 
 experiment = Experiment()
 # Small and complete.

@@ -1,19 +1,21 @@
 """rgd: robust classifier guidance for diffusion models.
 
 The gradient decides: a denoiser is steered by grad_xt log p(y | xt, t), and what that gradient is worth depends on how
-the classifier was trained. The modules in the order in which data flows through them:
+the classifier was trained. This folder is the core, in the order in which data flows through it:
 
-`data`, `schedule`, `networks`, `denoiser`, `objectives`, `training`, `attacks`, `guidance`, `samplers`, `gradients`,
-`metrics`, `plots`; beside them `mixture` (the oracle), `checkpoints`, `zoo`,
-`recipes`, `exercises`, `widgets`, `demo` and `cli`; and the experiments: `comparison`, `study`, `matching`, `truth`.
+`schedule`, `randomness`, `data`, `layers`, `networks`, `denoiser`, `attacks`, `objectives`, `training`, `guidance`,
+`samplers`; `mixtures` is its oracle, `checkpoints` its memory, `processes` its hands. It knows nothing of what stands
+on it: `rgd.measure` (scores and gradients, with intervals), `rgd.lab` (experiments), `rgd.book` (what chapters need)
+and `rgd.cli`. Those are loaded when first asked for, so that `import rgd` costs little more than `import torch`.
 """
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
-from rgd import checkpoints, data, errors, gradients, metrics, objectives, schedule, widgets, zoo
+from rgd import checkpoints, data, errors, objectives, schedule
 from rgd.attacks import L2, PGD, Linf, NoiseRadius, fgsm, pgd
 from rgd.denoiser import Denoiser, NetworkDenoiser, Prediction
-from rgd.exercises import check
 from rgd.guidance import (
     autoguidance,
     cap,
@@ -25,10 +27,9 @@ from rgd.guidance import (
     smooth,
     unconditional,
 )
-from rgd.mixture import Mixture, mixture
-from rgd.networks import EncoderConfig, EncoderUNet, Judge, JudgeConfig, UNet, UNetConfig, build
-from rgd.noise import NoiseStream, generator, noise
-from rgd.profiles import Profile, profile
+from rgd.mixtures import Mixture, mixture
+from rgd.networks import EncoderConfig, EncoderUNet, UNet, UNetConfig, build
+from rgd.randomness import NoiseStream, generator, noise
 from rgd.samplers import ddim, ddpm, dpm_solver, heun, sample
 from rgd.schedule import Schedule
 from rgd.training import Training, TrainStep, fit
@@ -37,6 +38,42 @@ try:
     __version__ = version("rgd")
 except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0+unknown"
+
+# Public name -> where it lives, "module" or "module:name".
+_LAZY = {
+    "gradients": "rgd.measure.gradients",
+    "metrics": "rgd.measure",
+    "plots": "rgd.measure.plots",
+    "Judge": "rgd.lab.judge:Judge",
+    "JudgeConfig": "rgd.lab.judge:JudgeConfig",
+    "comparison": "rgd.lab.comparison",
+    "demo": "rgd.lab.demo",
+    "experiments": "rgd.lab.experiments",
+    "matching": "rgd.lab.matching",
+    "recipes": "rgd.recipes",
+    "report": "rgd.lab.report",
+    "study": "rgd.lab.study",
+    "truth": "rgd.lab.truth",
+    "zoo": "rgd.lab.registry",
+    "Profile": "rgd.book.profile:Profile",
+    "check": "rgd.book.check:check",
+    "profile": "rgd.book.profile:profile",
+    "widgets": "rgd.book.widgets",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'rgd' has no attribute {name!r}")
+    module, _, attribute = _LAZY[name].partition(":")
+    found = import_module(module)
+    globals()[name] = found = getattr(found, attribute) if attribute else found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
 
 __all__ = [
     "L2",

@@ -22,10 +22,9 @@ from torch import Tensor, nn
 
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError, SaveError
-from rgd.networks import EncoderConfig, EncoderUNet, Judge, JudgeConfig, NetworkConfig, UNet, UNetConfig, build
+from rgd.networks import UNet, build, config_class
 from rgd.schedule import Schedule
 
-_CONFIGS: dict[str, type[NetworkConfig]] = {"UNet": UNetConfig, "EncoderUNet": EncoderConfig, "Judge": JudgeConfig}
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -180,7 +179,7 @@ class Model:
         provenance: recipe, seed, data digest, images seen, device, hours, date, commit.
     """
 
-    network: UNet | EncoderUNet | Judge
+    network: Any
     schedule: Schedule | None = None
     denoising: dict[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
@@ -207,7 +206,7 @@ class Model:
         }
         write(path, tensors, metadata)
 
-    def use(self) -> NetworkDenoiser | EncoderUNet | Judge:
+    def use(self) -> Any:
         """What the rest of `rgd` takes: a denoiser for a U-Net, else the network itself."""
         if isinstance(self.network, UNet):
             assert self.schedule is not None
@@ -235,7 +234,7 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> Model:
     """
     tensors, metadata = read(path)
     try:
-        config = config_from(_CONFIGS[metadata["network"]], metadata["config"], path)
+        config = config_from(config_class(metadata["network"]), metadata["config"], path)
     except KeyError as error:
         raise CheckpointError(f"{path} holds no model of this version of rgd (missing or unknown {error})") from error
     alpha_bar = tensors.pop("schedule.alpha_bar", None)

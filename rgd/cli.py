@@ -13,18 +13,21 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from rgd import checkpoints, experiments, plots, recipes, samplers
-from rgd import data as datasets
-from rgd import demo as demonstration
-from rgd import gradients as analysis
-from rgd import metrics as scoring
+from rgd import checkpoints, samplers
+from rgd import measure as scoring
 from rgd.checkpoints import Model
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import DataError, RgdError
 from rgd.guidance import classifier_free, grad_log_prob, guide, unconditional
-from rgd.networks import EncoderUNet, Judge
-from rgd.noise import noise
+from rgd.lab import datasets, experiments
+from rgd.lab import demo as demonstration
+from rgd.lab import recipe as recipes
+from rgd.lab.judge import Judge
+from rgd.measure import gradients as analysis
+from rgd.measure import plots
+from rgd.networks import EncoderUNet
 from rgd.processes import best_device, processes
+from rgd.randomness import noise
 from rgd.training import autocast
 
 File = Annotated[Path, tyro.conf.Positional]

@@ -17,8 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rgd.denoiser import Denoiser, Prediction
-from rgd.noise import NoiseStream
 from rgd.processes import processes
+from rgd.randomness import NoiseStream
 
 Steps = int | str | Sequence[int] | None
 Noise = Callable[[int, Sequence[int]], Tensor]

@@ -23,10 +23,10 @@ from torch.optim.swa_utils import AveragedModel
 from rgd import checkpoints
 from rgd.data import Dataset, batch_indices
 from rgd.errors import CheckpointError, DataError, TrainingDiverged
-from rgd.networks import NetworkConfig, UNetConfig
-from rgd.noise import generator
+from rgd.networks import NETWORKS, UNetConfig
 from rgd.objectives import Loss, Objective, unwrap
 from rgd.processes import Processes, processes
+from rgd.randomness import generator
 from rgd.schedule import Schedule
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -333,7 +333,7 @@ def fit(
 def _check_fits(network: nn.Module, data: Dataset) -> None:
     """Whether the images and labels are those the network was configured for, as far as it says."""
     config = getattr(network, "config", None)
-    if not isinstance(config, NetworkConfig):
+    if config is None or type(config) not in {known for known, _ in NETWORKS.values()}:
         return
     expected = (config.in_channels, config.image_size, config.image_size)
     if data.shape != expected:

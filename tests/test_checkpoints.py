@@ -19,7 +19,8 @@ from rgd import checkpoints, schedule
 from rgd.checkpoints import Model
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError, SaveError
-from rgd.networks import EncoderConfig, JudgeConfig, UNetConfig, build
+from rgd.lab.judge import JudgeConfig
+from rgd.networks import EncoderConfig, UNetConfig, build
 
 TINY: dict[str, Any] = dict(
     image_size=8, in_channels=1, model_channels=8, num_res_blocks=1, attention_resolutions=(2,), channel_mult=(1, 2)

@@ -20,8 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-import rgd.data as data
+from rgd.data import batch_indices
 from rgd.errors import DataError, SaveError
+from rgd.lab import datasets as data
 
 
 @pytest.fixture(autouse=True)
@@ -756,7 +757,7 @@ def test_classes_named_like_splits_are_not_guessed_at(tmp_path):
 @given(n=st.integers(1, 40), batch_size=st.integers(1, 100), seed=st.integers(0, 2**63), epochs=st.integers(1, 5))
 def test_every_epoch_holds_every_index_once(n, batch_size, seed, epochs):
     steps = -(-n * epochs // batch_size)
-    line = torch.cat([data.batch_indices(n, batch_size, seed, step) for step in range(steps)])
+    line = torch.cat([batch_indices(n, batch_size, seed, step) for step in range(steps)])
     assert line.dtype == torch.int64
     assert len(line) == steps * batch_size
     for epoch in line[: n * epochs].split(n):
@@ -765,39 +766,37 @@ def test_every_epoch_holds_every_index_once(n, batch_size, seed, epochs):
 
 @given(n=st.integers(1, 40), batch_size=st.integers(1, 100), seed=st.integers(0, 9), step=st.integers(0, 10**12))
 def test_a_step_depends_on_its_arguments_alone(n, batch_size, seed, step):
-    first = data.batch_indices(n, batch_size, seed, step)
+    first = batch_indices(n, batch_size, seed, step)
     kept = first.clone()
     first.zero_()  # a caller may do this, and must not hurt the next
     torch.manual_seed(step % 7)
     data._permutation.cache_clear()
-    assert torch.equal(data.batch_indices(np.int64(n), batch_size, np.int64(seed), step), kept)
-    assert torch.equal(data.batch_indices(n, batch_size, seed, step), kept)
+    assert torch.equal(batch_indices(np.int64(n), batch_size, np.int64(seed), step), kept)
+    assert torch.equal(batch_indices(n, batch_size, seed, step), kept)
 
 
 @given(n=st.integers(1, 40), size=st.integers(1, 50), parts=st.integers(1, 4), step=st.integers(0, 50))
 def test_batch_size_only_cuts_the_line(n, size, parts, step):
-    pieces = [data.batch_indices(n, size, 3, step * parts + i) for i in range(parts)]
-    assert torch.equal(torch.cat(pieces), data.batch_indices(n, size * parts, 3, step))
+    pieces = [batch_indices(n, size, 3, step * parts + i) for i in range(parts)]
+    assert torch.equal(torch.cat(pieces), batch_indices(n, size * parts, 3, step))
 
 
 def test_epochs_and_seeds_differ():
-    epochs = [
-        tuple(data.batch_indices(50, 50, seed, step).tolist()) for seed in (0, 1, 2**32, 2**40) for step in range(5)
-    ]
+    epochs = [tuple(batch_indices(50, 50, seed, step).tolist()) for seed in (0, 1, 2**32, 2**40) for step in range(5)]
     assert len(set(epochs)) == len(epochs)
 
 
 def test_one_permutation_an_epoch():
     data._permutation.cache_clear()
     for step in range(20):
-        data.batch_indices(100, 10, 0, step)
+        batch_indices(100, 10, 0, step)
     assert data._permutation.cache_info().misses == 2
 
 
 @pytest.mark.parametrize("arguments", [(0, 1, 0, 0), (1, 0, 0, 0), (1, 1, -1, 0), (1, 1, 0, -1)])
 def test_batch_arguments(arguments):
     with pytest.raises(ValueError, match=f"n={arguments[0]} and batch_size={arguments[1]}"):
-        data.batch_indices(*arguments)
+        batch_indices(*arguments)
 
 
 # --- Real data, where there is any -----------------------------------------------------------------------------

@@ -17,8 +17,8 @@ import pytest
 import torch
 from PIL import Image
 
-from rgd import checkpoints, cli, demo
-from rgd import data as datasets
+from rgd import checkpoints, cli
+from rgd.lab import datasets, demo
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -205,7 +205,8 @@ def test_plan_refuses_what_it_cannot_do() -> None:
 
 
 def test_walk_of_length_zero_goes_nowhere_and_of_length_one_goes_one_far() -> None:
-    from rgd import gradients, mixture, schedule
+    from rgd import mixture, schedule
+    from rgd.measure import gradients
 
     world = mixture(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), 0.1, schedule.linear())
     x, t, y = torch.tensor([[0.3, 0.5]]), torch.tensor([0]), torch.tensor([0])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rgd.exercises import check
+from rgd.book.check import check
 
 
 @pytest.mark.parametrize(

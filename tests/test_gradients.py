@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from rgd import gradients, schedule
+from rgd import schedule
 from rgd.denoiser import NetworkDenoiser
 from rgd.guidance import guide, unconditional
-from rgd.mixture import mixture
-from rgd.noise import generator
+from rgd.measure import gradients
+from rgd.mixtures import mixture
 from rgd.objectives import NoisyCrossEntropy
+from rgd.randomness import generator
 
 Q = schedule.linear(100)
 

@@ -26,7 +26,7 @@ from rgd.guidance import (
     smooth,
     unconditional,
 )
-from rgd.mixture import mixture
+from rgd.mixtures import mixture
 from rgd.samplers import ddpm
 
 Q = schedule.linear()

@@ -13,16 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rgd import experiments, gradients, matching, recipes
 from rgd.checkpoints import Model
-from rgd.comparison import find
 from rgd.data import load
 from rgd.guidance import grad_log_prob
-from rgd.matching import Matching, run
-from rgd.metrics import mean
-from rgd.mixture import Mixture, mixture
+from rgd.lab import experiments, matching
+from rgd.lab import recipe as recipes
+from rgd.lab.comparison import find
+from rgd.lab.matching import Matching, run
+from rgd.measure import gradients, mean
+from rgd.mixtures import Mixture, mixture
 from rgd.networks import EncoderConfig, UNetConfig, build
-from rgd.noise import generator, noise
+from rgd.randomness import generator, noise
 from rgd.schedule import linear
 
 SCHEDULE = linear()

@@ -20,11 +20,13 @@ from torch import Tensor, nn
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 
-from rgd import metrics, zoo
+from rgd import measure as metrics
 from rgd.attacks import L2, PGD
 from rgd.data import Dataset, load
 from rgd.errors import CheckpointError
-from rgd.metrics import (
+from rgd.lab import registry as zoo
+from rgd.lab.judge import JudgeConfig
+from rgd.measure import (
     METRICS,
     Estimate,
     Features,
@@ -38,7 +40,7 @@ from rgd.metrics import (
     quantise,
     register_judge,
 )
-from rgd.networks import JudgeConfig, build
+from rgd.networks import build
 from rgd.schedule import linear
 
 SHAPE, CLASSES, WIDTH = (1, 6, 6), 3, 8

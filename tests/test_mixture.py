@@ -14,7 +14,7 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 
 from rgd import schedule
 from rgd.guidance import grad_log_prob
-from rgd.mixture import Mixture, mixture
+from rgd.mixtures import Mixture, mixture
 
 Q = schedule.linear()
 T = torch.tensor([0, 1, 30, 300, 700, 999])

@@ -17,8 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from rgd import networks
-from rgd.networks import EncoderConfig, EncoderUNet, Judge, JudgeConfig, UNet, UNetConfig, build
+from rgd import layers, networks
+from rgd.lab import judge
+from rgd.lab.judge import Judge, JudgeConfig
+from rgd.networks import EncoderConfig, EncoderUNet, UNet, UNetConfig, build
 
 GOLDEN = Path(__file__).parent / "golden"
 POOLS = ("adaptive", "attention", "spatial", "spatial_v2")
@@ -140,7 +142,7 @@ def test_fast_judge_takes_an_image_and_its_mirror_image_for_one(fast: bool) -> N
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_stem_of_the_fast_judge_is_a_cosine_basis_of_patches(channels: int) -> None:
-    stem = networks.PatchStem(channels).eval()
+    stem = judge.PatchStem(channels).eval()
     basis = stem.basis.flatten(1)
     torch.testing.assert_close(basis @ basis.T, torch.eye(4 * channels))
     columns = [scipy.fft.dct(np.eye(n), axis=0, norm="ortho") for n in (channels, 2, 2)]
@@ -156,7 +158,7 @@ def test_stem_of_the_fast_judge_is_a_cosine_basis_of_patches(channels: int) -> N
 def test_patches_are_whole_pixels() -> None:
     """The stem sees each pixel once, at the place of its patch."""
     xt = torch.arange(2 * 3 * 5 * 5).reshape(2, 3, 5, 5).float()
-    patches = networks._unshuffle(xt, 2)
+    patches = layers.unshuffle(xt, 2)
     assert patches.shape == (2, 12, 3, 3)
     assert patches[1, 4 * 2 + 2 * 1 + 0, 0, 2] == xt[1, 2, 1, 4]
     torch.testing.assert_close(F.pixel_shuffle(patches, 2)[..., :5, :5], xt)
@@ -353,9 +355,9 @@ def test_attention_is_pytorchs_in_both_orders(heads: int) -> None:
     q, k, v = randn(3, 2, 8, 5)
     expected = reference_attention(q, k, v, heads, torch.eye(8, dtype=q.dtype), None)
     new = torch.cat([q, k, v], dim=1)  # all of q, then k, then v
-    torch.testing.assert_close(networks.attention(new, heads, new_order=True), expected)
+    torch.testing.assert_close(layers.attention(new, heads, new_order=True), expected)
     by_head = torch.cat([part for trio in zip(*(x.chunk(heads, 1) for x in (q, k, v))) for part in trio], dim=1)
-    torch.testing.assert_close(networks.attention(by_head, heads, new_order=False), expected)
+    torch.testing.assert_close(layers.attention(by_head, heads, new_order=False), expected)
     # And the softmax, spelt out for the first head.
     width = 8 // heads
     weights = (q[:, :width].mT @ k[:, :width] / math.sqrt(width)).softmax(-1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import rgd
-from rgd.noise import NoiseStream, generator, noise
+from rgd.randomness import NoiseStream, generator, noise
 
 SHAPE = (1, 2, 3)
 

@@ -19,13 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rgd import checkpoints, comparison, objectives, samplers, schedule, training
+from rgd import checkpoints, objectives, samplers, schedule, training
 from rgd.attacks import L2, PGD, Linf
 from rgd.checkpoints import Model
-from rgd.comparison import Comparison, Entry
 from rgd.data import Dataset
 from rgd.denoiser import NetworkDenoiser
-from rgd.networks import EncoderConfig, JudgeConfig, UNetConfig, build
+from rgd.lab import comparison
+from rgd.lab.comparison import Comparison, Entry
+from rgd.lab.judge import JudgeConfig
+from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.processes import Processes, best_device, processes
 from rgd.samplers import ddpm, sample
 from rgd.training import Training, fit

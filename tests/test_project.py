@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import statistics
@@ -20,14 +19,6 @@ from tools import fill, notebooks
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-
-# Data flows this way, and so do imports.
-ORDER = [
-    "errors", "exercises", "noise", "schedule", "data", "networks", "denoiser", "attacks", "guidance", "mixture",
-    "processes", "objectives", "checkpoints", "zoo", "training", "samplers", "gradients", "metrics", "plots",
-    "widgets", "profiles", "recipes", "comparison", "study", "matching", "truth", "experiments", "report",
-    "demo", "cli",
-]  # fmt: skip
 
 
 def test_conda_environment_installs_what_pyproject_lists() -> None:
@@ -61,24 +52,6 @@ def test_dependencies_are_ranges() -> None:
     ]
     pinned = [r for r in requirements if "==" in r]
     assert pinned == ["jupyter-book==1.0.4.post1"], "only the book's builder is pinned: version 2 is another program"
-
-
-@pytest.mark.parametrize("name", ORDER)
-def test_imports_go_one_way(name: str) -> None:
-    tree = ast.parse((ROOT / "rgd" / f"{name}.py").read_text())
-    imported: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "rgd":
-            imported |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rgd."):
-            imported.add(node.module.split(".")[1])
-    later = {other for other in imported if other in ORDER and ORDER.index(other) >= ORDER.index(name)}
-    assert not later
-
-
-def test_every_module_has_its_place_in_the_order() -> None:
-    modules = {path.stem for path in (ROOT / "rgd").glob("*.py")} - {"__init__", "__main__"}
-    assert modules == set(ORDER)
 
 
 def test_everything_public_is_there_and_documented() -> None:

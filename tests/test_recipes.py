@@ -12,8 +12,9 @@ import pytest
 import torch
 
 import rgd
-from rgd import checkpoints, recipes
+from rgd import checkpoints
 from rgd.errors import RgdError
+from rgd.lab import recipe as recipes
 from rgd.networks import UNetConfig
 from rgd.objectives import Denoising
 from rgd.training import Training
@@ -34,7 +35,7 @@ def test_recipe_makes_a_network_that_runs_on_its_images(path: Path) -> None:
     assert recipe.name == path.stem.replace("_", "/", 1)
     network, config = rgd.build(recipe.network).eval(), recipe.network
     x = torch.zeros(2, config.in_channels, config.image_size, config.image_size)
-    assert rgd.data.KNOWN[recipe.data][0] == x.shape[1:]
+    assert rgd.lab.datasets.KNOWN[recipe.data][0] == x.shape[1:]
     t, y = torch.tensor([0, recipe.T - 1]), torch.tensor([0, 1])
     with torch.no_grad():
         output = network(x) if isinstance(network, rgd.Judge) else (
@@ -122,10 +123,10 @@ def test_unusable_recipes_are_named(tmp_path: Path) -> None:
 def test_a_commit_is_marked_where_the_source_was_changed_but_not_where_results_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recipes, "__file__", str(tmp_path / "rgd" / "recipes.py"))
+    monkeypatch.setattr(recipes, "__file__", str(tmp_path / "rgd" / "recipe.py"))
     for folder in ("rgd", "results"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "recipes.py").write_text("before")
+        (tmp_path / folder / "recipe.py").write_text("before")
     assert recipes.commit() is None
 
     def git(*arguments: str) -> str:
@@ -143,7 +144,7 @@ def test_a_commit_is_marked_where_the_source_was_changed_but_not_where_results_w
     git("commit", "-m", "all")
     head = git("rev-parse", "HEAD")[:12]
     assert recipes.commit() == head
-    (tmp_path / "results" / "recipes.py").write_text("after")
+    (tmp_path / "results" / "recipe.py").write_text("after")
     assert recipes.commit() == head
-    (tmp_path / "rgd" / "recipes.py").write_text("after")
+    (tmp_path / "rgd" / "recipe.py").write_text("after")
     assert recipes.commit() == head + "+"

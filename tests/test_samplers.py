@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from rgd import processes, samplers, schedule
 from rgd.denoiser import NetworkDenoiser, Prediction
 from rgd.guidance import grad_log_prob, guide, unconditional
-from rgd.mixture import Mixture, mixture
-from rgd.noise import NoiseStream
+from rgd.mixtures import Mixture, mixture
+from rgd.randomness import NoiseStream
 from rgd.samplers import Sampler, ddim, ddpm, dpm_solver, heun, sample
 from rgd.schedule import Schedule
 

@@ -14,17 +14,22 @@ import torch
 from sklearn.calibration import calibration_curve
 from torch import Tensor
 
-from rgd import checkpoints, gradients, metrics, recipes, study
+from rgd import checkpoints
+from rgd import measure as metrics
 from rgd.attacks import L2, PGD
 from rgd.checkpoints import Model
-from rgd.comparison import find
 from rgd.data import load
 from rgd.errors import CheckpointError
 from rgd.guidance import grad_log_prob
-from rgd.networks import EncoderConfig, JudgeConfig, UNetConfig, build
-from rgd.noise import generator, noise
+from rgd.lab import recipe as recipes
+from rgd.lab import study
+from rgd.lab.comparison import find
+from rgd.lab.judge import JudgeConfig
+from rgd.lab.study import Study, run
+from rgd.measure import gradients
+from rgd.networks import EncoderConfig, UNetConfig, build
+from rgd.randomness import generator, noise
 from rgd.schedule import linear
-from rgd.study import Study, run
 
 SHAPE: dict[str, Any] = dict(
     image_size=8, in_channels=1, model_channels=8, num_res_blocks=1, attention_resolutions=(), channel_mult=(1,)
@@ -222,7 +227,8 @@ def test_what_was_measured_on_other_images_is_measured_again(
 ) -> None:
     plan = replace(STUDY, classifiers=(("t/a", None),), levels=(0,), images=10)
     run(plan, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
-    monkeypatch.setattr(study.datasets, "load", lambda name, split: load(name))  # as many others
+    others = load(plan.data)  # as many as are looked at, and not the same
+    monkeypatch.setattr(study.datasets, "load", lambda name, split: others)
     measured: list[str] = []
     monkeypatch.setattr(study, "measure", lambda plan, name, *rest: measured.append(name) or [])
     run(plan, tmp_path, tmp_path / out, runs=runs, progress=False)

@@ -16,8 +16,9 @@ import scipy.stats
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from rgd import plots, zoo
 from rgd.checkpoints import weights_digest
+from rgd.lab import registry as zoo
+from rgd.measure import plots
 from tools import evidence, figures, fill, fork, notebooks, views
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -26,10 +26,11 @@ from rgd import checkpoints, data, objectives, schedule, training
 from rgd.attacks import L2, PGD
 from rgd.data import Dataset, batch_indices
 from rgd.errors import CheckpointError, DataError, SaveError, TrainingDiverged
-from rgd.networks import EncoderConfig, JudgeConfig, UNetConfig, build
-from rgd.noise import generator
+from rgd.lab.judge import JudgeConfig
+from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.objectives import Loss
 from rgd.processes import Processes
+from rgd.randomness import generator
 from rgd.training import Training, TrainStep, augment, fit
 
 CONFIG = EncoderConfig(

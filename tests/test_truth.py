@@ -14,12 +14,14 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from rgd import gradients, recipes, truth
 from rgd.attacks import L2, NoiseRadius
-from rgd.noise import generator
+from rgd.lab import recipe as recipes
+from rgd.lab import truth
+from rgd.lab.truth import WORLDS, Experiment, energy_distance, objective, run, score
+from rgd.measure import gradients
 from rgd.objectives import NoisyCrossEntropy, RobustCrossEntropy
+from rgd.randomness import generator
 from rgd.schedule import linear
-from rgd.truth import WORLDS, Experiment, energy_distance, objective, run, score
 
 SMALL = Experiment(
     worlds=("plane",), radii=(0.0, 0.5), draws=(300,), seeds=(0,), steps=5, levels=(0, 200), points=60, samples=30

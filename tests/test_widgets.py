@@ -14,7 +14,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from rgd import plots, widgets
+from rgd.book import widgets
+from rgd.measure import plots
 
 
 def draw(width: int) -> Figure:

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from rgd import zoo
 from rgd.checkpoints import Model
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError
-from rgd.networks import EncoderConfig, EncoderUNet, Judge, JudgeConfig, UNetConfig, build
+from rgd.lab import registry as zoo
+from rgd.lab.judge import Judge, JudgeConfig
+from rgd.networks import EncoderConfig, EncoderUNet, UNetConfig, build
 from rgd.schedule import linear
 from tools import publish
 
@@ -36,8 +37,8 @@ MODELS: dict[str, tuple[Any, type]] = {
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project's folder with three models trained in runs/ and published by the tool."""
     root = tmp_path_factory.mktemp("project")
-    (root / "rgd").mkdir()
-    (root / "rgd" / "zoo.json").write_text("{}")
+    (root / "rgd" / "lab").mkdir(parents=True)
+    (root / "rgd" / "lab" / "zoo.json").write_text("{}")
     (root / "results").mkdir()
     for name, (config, _) in MODELS.items():
         schedule = None if isinstance(config, JudgeConfig) else linear()
@@ -54,7 +55,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def registered(published: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The same, as if it were this version's registry, with no weights beside the package and an empty cache."""
-    entries = json.loads((published / "rgd" / "zoo.json").read_text())
+    entries = json.loads((published / "rgd" / "lab" / "zoo.json").read_text())
     monkeypatch.setattr(zoo, "_registry", lambda: entries)
     monkeypatch.setattr(zoo, "CLONE", tmp_path / "none")
     monkeypatch.setattr(zoo.pooch, "os_cache", lambda name: tmp_path / "cache" / name)

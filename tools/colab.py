@@ -17,7 +17,7 @@ from typing import Annotated
 
 import tyro
 
-from rgd.profiles import Name
+from rgd.book.profile import Name
 from tools.fork import address
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import tyro
 
-from rgd import data as datasets
-from rgd import experiments, recipes, zoo
+from rgd.lab import datasets, experiments
+from rgd.lab import recipe as recipes
+from rgd.lab import registry as zoo
+from rgd.lab.recipe import Recipe
 from rgd.networks import build
-from rgd.recipes import Recipe
 from rgd.training import fit
 from tools import figures, fill
 

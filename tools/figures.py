@@ -19,9 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from rgd import plots
-from rgd.comparison import best_scales
-from rgd.metrics import Estimate
+from rgd.lab.comparison import best_scales
+from rgd.measure import Estimate, plots
 from tools.views import learned, over_levels, radius_name
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,9 +18,9 @@ import tyro
 from nbclient import NotebookClient
 from tqdm import tqdm
 
+from rgd.book.profile import Name
+from rgd.lab.recipe import device_name
 from rgd.processes import best_device
-from rgd.profiles import Name
-from rgd.recipes import device_name
 from tools.fork import address
 
 ROOT = Path(__file__).resolve().parent.parent

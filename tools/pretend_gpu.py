@@ -21,7 +21,9 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils import backend_registration
 
-from rgd import cli, demo, processes, profiles, truth
+from rgd import cli, processes
+from rgd.book import profile as profiles
+from rgd.lab import demo, truth
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "pretend"

@@ -1,5 +1,5 @@
-"""Publish trained models: half-precision files in `weights/`, their hashes in `rgd/zoo.json`, and what is known of them
-in `results/models.json`, from which the model cards are written.
+"""Publish trained models: half-precision files in `weights/`, their hashes in `rgd/lab/zoo.json`, and what is known of
+them in `results/models.json`, from which the model cards are written.
 
 `python -m tools.publish mnist/judge mnist/robust` takes `runs/NAME/model.safetensors`, which `rgd train` wrote. Each
 model is measured on held-out images twice, as trained and as rounded to half precision; the rounded one is published
@@ -19,15 +19,17 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
-from rgd import checkpoints, metrics
-from rgd import data as datasets
+from rgd import checkpoints
+from rgd import measure as metrics
 from rgd.checkpoints import Model
 from rgd.data import Dataset
-from rgd.networks import Judge, UNet
-from rgd.noise import noise
+from rgd.lab import datasets
+from rgd.lab.judge import Judge
+from rgd.lab.recipe import provenance
+from rgd.networks import UNet
 from rgd.objectives import PAPER_ATTACK
 from rgd.processes import best_device
-from rgd.recipes import provenance
+from rgd.randomness import noise
 
 ROOT = Path(__file__).resolve().parent.parent
 LEVELS = (0, 50, 100, 200, 300, 400, 600, 800)
@@ -123,7 +125,7 @@ def main(
         names: such as mnist/robust; the recipe's name.
         runs: where `rgd train` put them.
     """
-    registry, records = ROOT / "rgd" / "zoo.json", ROOT / "results" / "models.json"
+    registry, records = ROOT / "rgd" / "lab" / "zoo.json", ROOT / "results" / "models.json"
     known = json.loads(registry.read_text())
     cards = json.loads(records.read_text())["models"] if records.exists() else {}
     for name in tqdm(names, "publishing", unit="model"):

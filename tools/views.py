@@ -16,7 +16,7 @@ from typing import Any
 
 from scipy.stats import t as student
 
-from rgd.report import best_scales, estimate_text
+from rgd.lab.report import best_scales, estimate_text
 
 ROOT = Path(__file__).resolve().parent.parent
 

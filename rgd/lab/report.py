@@ -13,9 +13,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from rgd import plots
 from rgd.checkpoints import write_atomic
-from rgd.metrics import Estimate
+from rgd.measure import Estimate, plots
 
 KINDS = ("clean", "vanilla", "robust")
 
@@ -117,7 +116,7 @@ def write(folder: Path, results: dict[str, Any], pictures: Pictures) -> Path:
         ),
     }
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("rgd", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("rgd.lab", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["estimate"] = estimate_text
     page = environment.get_template("report.html.j2").render(

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from rgd.metrics import Estimate
+from rgd.measure import Estimate
 
 COLOURS = {
     "none": "#7f7f7f",

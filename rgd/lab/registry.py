@@ -24,15 +24,16 @@ from rgd.checkpoints import Model
 from rgd.checkpoints import load as load_file
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError
-from rgd.networks import EncoderUNet, Judge
+from rgd.lab.judge import Judge
+from rgd.networks import EncoderUNet
 from rgd.processes import processes
 
-CLONE = Path(__file__).resolve().parent.parent / "weights"
+CLONE = Path(__file__).resolve().parents[2] / "weights"
 
 
 @cache
 def _registry() -> dict[str, dict[str, Any]]:
-    return json.loads(files("rgd").joinpath("zoo.json").read_text())
+    return json.loads(files("rgd.lab").joinpath("zoo.json").read_text())
 
 
 def names() -> tuple[str, ...]:

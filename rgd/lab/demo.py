@@ -21,17 +21,20 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rgd import checkpoints, gradients, metrics, report
-from rgd import data as datasets
+from rgd import checkpoints
+from rgd import measure as metrics
 from rgd.attacks import L2, PGD
 from rgd.data import Dataset
 from rgd.errors import DataError
 from rgd.guidance import grad_log_prob, guide
-from rgd.networks import EncoderConfig, JudgeConfig, UNetConfig
-from rgd.noise import generator, noise
+from rgd.lab import datasets, report
+from rgd.lab.judge import JudgeConfig
+from rgd.lab.recipe import Recipe, provenance, train
+from rgd.measure import gradients
+from rgd.networks import EncoderConfig, UNetConfig
 from rgd.objectives import CleanCrossEntropy, Denoising, NoisyCrossEntropy, RobustCrossEntropy
 from rgd.processes import best_device
-from rgd.recipes import Recipe, provenance, train
+from rgd.randomness import generator, noise
 from rgd.samplers import dpm_solver, sample
 from rgd.schedule import Schedule
 from rgd.training import Training, autocast

@@ -8,12 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rgd import comparison, matching, recipes, study, truth
 from rgd.checkpoints import write_atomic
-from rgd.comparison import Comparison
-from rgd.matching import Matching
+from rgd.lab import comparison, matching, study, truth
+from rgd.lab import recipe as recipes
+from rgd.lab.comparison import Comparison
+from rgd.lab.matching import Matching
+from rgd.lab.study import Study
 from rgd.processes import processes
-from rgd.study import Study
 
 Experiment = Comparison | Study | Matching | truth.Experiment
 

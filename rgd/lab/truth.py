@@ -26,22 +26,52 @@ from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rgd import checkpoints, gradients, metrics
-from rgd import data as datasets
+from rgd import checkpoints
+from rgd import measure as metrics
 from rgd import schedule as schedules
 from rgd.attacks import L2, PGD, NoiseRadius
 from rgd.data import Dataset
 from rgd.guidance import grad_log_prob, guide, unconditional
-from rgd.metrics import Estimate
-from rgd.mixture import Mixture, mixture
-from rgd.networks import MLP, EncoderConfig, build
-from rgd.noise import generator, noise
+from rgd.lab import datasets
+from rgd.lab.recipe import provenance
+from rgd.layers import time_embedding, wherever_asked
+from rgd.measure import Estimate, gradients
+from rgd.mixtures import Mixture, mixture
+from rgd.networks import EncoderConfig, build
 from rgd.objectives import NoisyCrossEntropy, Objective, RobustCrossEntropy
 from rgd.processes import best_device
-from rgd.recipes import provenance
+from rgd.randomness import generator, noise
 from rgd.samplers import ddim
 from rgd.schedule import Schedule
 from rgd.training import Training, fit
+
+
+class MLP(nn.Module):
+    """(xt, t) -> logits for points of few dimensions, such as draws from a mixture in the plane.
+
+    Args:
+        dim: entries of one point, whatever its shape.
+        classes: outputs.
+        width: of the hidden layers and of the embedding of t.
+        depth: residual layers, each of which the embedding scales and shifts.
+    """
+
+    def __init__(self, dim: int, classes: int, width: int = 128, depth: int = 3) -> None:
+        super().__init__()
+        self.width = width
+        self.first = nn.Linear(dim, width)
+        self.time_embed = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2 * depth * width))
+        self.hidden = nn.ModuleList([nn.Sequential(nn.SiLU(), nn.Linear(width, width)) for _ in range(depth)])
+        self.out = nn.Sequential(nn.SiLU(), nn.Linear(width, classes))
+
+    @wherever_asked
+    def forward(self, xt: Tensor, t: Tensor) -> Tensor:
+        embedding = self.time_embed(time_embedding(t, self.width).to(xt.dtype))
+        scales, shifts = embedding.unflatten(1, (2, len(self.hidden), self.width)).unbind(1)
+        h = self.first(xt.flatten(1))
+        for layer, scale, shift in zip(self.hidden, scales.unbind(1), shifts.unbind(1)):
+            h = h + layer(torch.addcmul(shift, h, 1 + scale))
+        return self.out(h)
 
 
 @dataclass(frozen=True)

@@ -20,19 +20,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from rgd import checkpoints, gradients, metrics
-from rgd import data as datasets
+from rgd import checkpoints
+from rgd import measure as metrics
 from rgd.attacks import PGD
 from rgd.checkpoints import Model
-from rgd.comparison import find
 from rgd.data import Dataset
 from rgd.errors import CheckpointError
 from rgd.guidance import grad_log_prob
-from rgd.metrics import Estimate
-from rgd.noise import generator, noise
+from rgd.lab import datasets
+from rgd.lab.comparison import find
+from rgd.lab.recipe import provenance
+from rgd.measure import Estimate, gradients
 from rgd.objectives import PAPER_ATTACK
 from rgd.processes import processes
-from rgd.recipes import provenance
+from rgd.randomness import generator, noise
 
 
 @dataclass(frozen=True)

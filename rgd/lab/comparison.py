@@ -23,8 +23,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from rgd import checkpoints, metrics, plots, zoo
-from rgd import data as datasets
+from rgd import checkpoints
+from rgd import measure as metrics
 from rgd.checkpoints import Model, content_key, write_atomic
 from rgd.data import Dataset
 from rgd.denoiser import Denoiser
@@ -41,11 +41,13 @@ from rgd.guidance import (
     smooth,
     unconditional,
 )
-from rgd.metrics import Estimate, Features
-from rgd.networks import Judge
-from rgd.noise import noise
+from rgd.lab import datasets
+from rgd.lab import registry as zoo
+from rgd.lab.judge import Judge
+from rgd.lab.recipe import provenance
+from rgd.measure import Estimate, Features, plots
 from rgd.processes import processes
-from rgd.recipes import provenance
+from rgd.randomness import noise
 from rgd.samplers import dpm_solver, sample
 from rgd.training import autocast
 

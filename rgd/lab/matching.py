@@ -19,18 +19,19 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from rgd import checkpoints, metrics
-from rgd import data as datasets
+from rgd import checkpoints
+from rgd import measure as metrics
 from rgd.checkpoints import Model
-from rgd.comparison import find
 from rgd.data import Dataset
 from rgd.denoiser import NetworkDenoiser
-from rgd.gradients import match
 from rgd.guidance import grad_log_prob
-from rgd.metrics import Estimate
-from rgd.noise import noise
+from rgd.lab import datasets
+from rgd.lab.comparison import find
+from rgd.lab.recipe import provenance
+from rgd.measure import Estimate
+from rgd.measure.gradients import match
 from rgd.processes import processes
-from rgd.recipes import provenance
+from rgd.randomness import noise
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Experiments: models and data by name, recipes, comparisons, studies, matchings, truths, and the demo."""

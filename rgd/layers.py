@@ -1,0 +1,224 @@
+"""What the U-Net and the classifier are made of, under ADM's names: blocks, attention, and the embedding of t."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What the U-Net and the classifier have in common, under ADM's names and with its defaults.
+
+    Attributes:
+        image_size: height and width of the images.
+        in_channels, out_channels: of the images, and of the output (for a classifier, the number of classes).
+        model_channels: width of the first level; level i is `channel_mult[i]` times as wide.
+        num_res_blocks: residual blocks a level.
+        attention_resolutions: the down-sampling factors at which there is attention (2 means at half size).
+        num_heads, num_head_channels: heads by number or, where `num_head_channels` is not -1, by width.
+        use_new_attention_order: split q, k, v before the heads rather than after.
+        use_scale_shift_norm: the embedding scales and shifts the normalised features rather than being added.
+        resblock_updown: residual blocks change the resolution; otherwise `conv_resample` says whether convolutions do.
+        patch: side of the pixel-unshuffle stem; 1 for none.
+    """
+
+    image_size: int
+    in_channels: int
+    model_channels: int
+    out_channels: int
+    num_res_blocks: int
+    attention_resolutions: tuple[int, ...]
+    channel_mult: tuple[int, ...] = (1, 2, 4, 8)
+    dropout: float = 0.0
+    conv_resample: bool = True
+    num_heads: int = 1
+    num_head_channels: int = -1
+    use_new_attention_order: bool = False
+    use_scale_shift_norm: bool = False
+    resblock_updown: bool = False
+    patch: int = 1
+
+    def heads(self, channels: int, heads: int | None = None) -> int:
+        """The number of attention heads at a width; ValueError if the width does not divide into them."""
+        if self.num_head_channels != -1:
+            heads = channels // self.num_head_channels
+        heads = self.num_heads if heads is None or heads == -1 else heads
+        if heads < 1 or channels % heads or (self.num_head_channels not in (-1, channels // heads)):
+            raise ValueError(
+                f"attention at width {channels} cannot be split into heads of {self.num_head_channels} channels; "
+                f"choose a num_head_channels that divides {channels}, or give num_heads"
+            )
+        return heads
+
+    @property
+    def embedding_channels(self) -> int:
+        """Width of the embedding of t (and y)."""
+        return 4 * self.model_channels
+
+
+def time_embedding(t: Tensor, dim: int) -> Tensor:
+    """Cosines and sines of t (B,) at `dim // 2` frequencies from 1 down to 1/10000: (B, dim)."""
+    half = dim // 2
+    frequencies = torch.exp(-math.log(10_000) / half * torch.arange(half, device=t.device))
+    angles = t[:, None].float() * frequencies
+    return F.pad(torch.cat([angles.cos(), angles.sin()], dim=1), (0, dim % 2))
+
+
+def wherever_asked(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Take the inputs to the weights' device and the output back to the first input's: a network on a GPU can be asked
+    about images on the CPU, as a notebook will. Where they are together already, nothing is moved."""
+
+    @wraps(forward)
+    def answer(self: nn.Module, *given: Tensor | None, **named: Tensor | None) -> Tensor:
+        home = next(self.parameters()).device
+        asked = next(v.device for v in (*given, *named.values()) if v is not None)
+        moved = [None if v is None else v.to(home) for v in given]
+        named = {name: None if v is None else v.to(home) for name, v in named.items()}
+        return forward(self, *moved, **named).to(asked)
+
+    return answer
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Of as many groups as ADM has, 32, or as few as the channels divide into."""
+    return nn.GroupNorm(math.gcd(32, channels), channels)
+
+
+def zero(layer: nn.Module) -> nn.Module:
+    """A layer whose output starts at zero, so that every residual branch starts as the identity."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+class Downsample(nn.Module):
+    """Halves height and width (rounding up), by a strided convolution or by averaging."""
+
+    def __init__(self, channels: int, conv: bool) -> None:
+        super().__init__()
+        self.op: nn.Module
+        if conv:
+            self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        else:
+            self.op = nn.AvgPool2d(2, ceil_mode=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.op(x)
+
+
+class Upsample(nn.Module):
+    """Doubles height and width by repetition, followed by a convolution or not."""
+
+    def __init__(self, channels: int, conv: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1) if conv else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+class ResBlock(nn.Module):
+    """Norm, SiLU, convolution, twice, with the embedding let in between; `resample` changes the resolution."""
+
+    def __init__(self, config: Config, channels: int, out_channels: int, resample: nn.Module | None = None) -> None:
+        super().__init__()
+        self.scale_shift = config.use_scale_shift_norm
+        self.resample = resample
+        self.in_layers = nn.Sequential(group_norm(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1))
+        self.emb_layers = nn.Sequential(
+            nn.SiLU(), nn.Linear(config.embedding_channels, out_channels * (2 if self.scale_shift else 1))
+        )
+        self.out_layers = nn.Sequential(
+            group_norm(out_channels),
+            nn.SiLU(),
+            nn.Dropout(config.dropout),
+            zero(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
+        )
+        self.skip_connection = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        norm, silu, conv = self.in_layers
+        h = silu(norm(x))
+        if self.resample is not None:
+            h, x = self.resample(h), self.resample(x)
+        h = conv(h)
+        embedding = self.emb_layers(embedding)[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = embedding.chunk(2, dim=1)
+            norm, *rest = self.out_layers
+            h = torch.addcmul(shift, norm(h), 1 + scale)
+            for layer in rest:
+                h = layer(h)
+        else:
+            h = self.out_layers(h + embedding)
+        return self.skip_connection(x) + h
+
+
+def _pointwise(layer: nn.Module, x: Tensor) -> Tensor:
+    """A Conv1d of width 1 as a matrix product, (B, C, N) to (B, C', N), whose memory runs along the channels."""
+    return F.linear(x.mT, layer.weight[..., 0], layer.bias).mT  # type: ignore[arg-type, index]
+
+
+def attention(qkv: Tensor, heads: int, new_order: bool) -> Tensor:
+    """Self-attention over positions: (B, 3C, N) to (B, C, N)."""
+    B, channels, N = qkv.shape
+    tokens = qkv.mT  # the fused kernels want memory to run along the channels; `_pointwise` sees to that
+    if new_order:
+        q, k, v = tokens.reshape(B, N, 3, heads, -1).transpose(1, 3).unbind(2)
+    else:
+        q, k, v = tokens.reshape(B, N, heads, 3, -1).transpose(1, 2).unbind(3)
+    h = F.scaled_dot_product_attention(q, k, v)
+    return h.transpose(1, 2).reshape(B, N, channels // 3).mT
+
+
+class AttentionBlock(nn.Module):
+    """Self-attention between the positions of an image, as a residual branch."""
+
+    def __init__(self, config: Config, channels: int, heads: int | None = None) -> None:
+        super().__init__()
+        self.heads, self.new_order = config.heads(channels, heads), config.use_new_attention_order
+        self.norm = group_norm(channels)
+        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.proj_out = zero(nn.Conv1d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        qkv = _pointwise(self.qkv, self.norm(x).flatten(2))
+        return x + _pointwise(self.proj_out, attention(qkv, self.heads, self.new_order)).reshape(x.shape)
+
+
+class AttentionPool(nn.Module):
+    """Pools (B, C, H, W) into (B, out) by letting the mean attend to every position."""
+
+    def __init__(self, config: Config, size: int, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.heads = config.heads(channels)
+        self.positional_embedding = nn.Parameter(torch.randn(channels, size**2 + 1) / channels**0.5)
+        self.qkv_proj = nn.Conv1d(channels, 3 * channels, 1)
+        self.c_proj = nn.Conv1d(channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(2)
+        x = torch.cat([x.mean(2, keepdim=True), x], dim=2) + self.positional_embedding.to(x.dtype)
+        return self.c_proj(attention(_pointwise(self.qkv_proj, x), self.heads, new_order=True)[:, :, :1])[:, :, 0]
+
+
+class Stage(nn.Sequential):
+    """A sequence in which the residual blocks also receive the embedding."""
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:  # type: ignore[override]
+        for layer in self:
+            x = layer(x, embedding) if isinstance(layer, ResBlock) else layer(x)
+        return x
+
+
+def unshuffle(x: Tensor, patch: int) -> Tensor:
+    """Pixels of each patch become channels; the image is first padded to whole patches."""
+    height, width = x.shape[-2:]
+    return F.pixel_unshuffle(F.pad(x, (0, -width % patch, 0, -height % patch)), patch)

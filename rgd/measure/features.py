@@ -1,0 +1,176 @@
+"""What a network sees in images: a judge trained on clean images that did not guide the sampling, or Inception.
+
+Images are rounded to 8 bits first, as files would be, so that samples and reference are the same kind of thing.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_fidelity import FeatureExtractorBase, FeatureExtractorInceptionV3, register_feature_extractor
+
+from rgd.data import Dataset
+from rgd.errors import CheckpointError
+from rgd.measure.estimates import check_labels
+
+INCEPTION = "inception-v3-compat"
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # ends with the start of its SHA-256
+INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What a network sees in N images, on the CPU in float64: `features` (N, F) and `logits` (N, K).
+
+    Made by `extract`. `source` names the network, `shape` is an image's (C, H, W), `labels` (N,) the classes asked
+    for, if known; `spatial` (N, S) are features that still know where in the image they were seen, where the network
+    offers them. ValueError for fewer than two images, values that are not finite, and labels that do not fit.
+    """
+
+    features: Tensor
+    logits: Tensor
+    source: str
+    shape: tuple[int, ...]
+    labels: Tensor | None = None
+    spatial: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 2 or self.logits.ndim != 2:
+            raise ValueError(f"{self.source} must give features (N, F) and logits (N, K): flatten them")
+        if len(self) < 2:
+            raise ValueError(f"{len(self)} image is no distribution: give at least 2")
+        if not (self.features.isfinite().all() and self.logits.isfinite().all()):
+            raise ValueError(f"{self.source} gives NaN or infinite features: check its weights and precision")
+        if self.labels is not None:
+            check_labels(self.labels, len(self), self.logits.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, index: Tensor) -> Features:
+        """Those of the images with these indices."""
+        optional = {name: getattr(self, name) for name in ("labels", "spatial")}
+        chosen: Any = {name: None if value is None else value[index] for name, value in optional.items()}
+        return replace(self, features=self.features[index], logits=self.logits[index], **chosen)
+
+
+def extract(
+    images: Tensor | Dataset, network: nn.Module, *, labels: Tensor | None = None, batch_size: int = 256
+) -> Features:
+    """What a judge or `load_inception()` sees in `images`: float (N, C, H, W) in [-1, 1], uint8, or a Dataset.
+
+    Runs in evaluation mode on the network's own device. For Inception grey images are repeated to three channels;
+    it resizes to 299x299 itself, as TensorFlow 1 did, so do not resize before. Float64, because distances are small
+    differences of large sums. ValueError as in `quantise` and `Features`, TypeError if `network` has no features.
+    """
+    pixels, inception = quantise(images), isinstance(network, FeatureExtractorBase)
+    if not inception and not hasattr(network, "features"):
+        raise TypeError(f"{type(network).__name__} is no judge: it needs features(x0) -> (B, F) besides logits")
+    rgb = pixels.expand(-1, 3, -1, -1) if inception and pixels.shape[1] == 1 else pixels
+    device, training, rows = device_of(network, pixels), network.training, []
+    network.eval()
+    try:
+        with torch.inference_mode():
+            for batch in (part.to(device) for part in rgb.split(batch_size)):
+                seen = network(batch) if inception else _see(network, batch)
+                rows.append([tensor.cpu().double() for tensor in seen])
+    finally:
+        network.train(training)
+    features, logits, *spatial = (torch.cat(column) for column in zip(*rows))
+    digest = hashlib.sha256()  # of the weights, so that features of two networks are never compared
+    for tensor in network.state_dict().values():
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    source = f"{'inception' if inception else 'judge'} {digest.hexdigest()[:8]}"
+    labels = None if labels is None else labels.cpu()
+    return Features(features, logits, source, tuple(pixels.shape[1:]), labels, *spatial)
+
+
+def quantise(images: Tensor | Dataset) -> Tensor:
+    """Images as uint8 (N, C, H, W), as files hold them: [-1, 1] is rounded to 0..255, beyond is clamped.
+
+    ValueError if there are none, if they are not NCHW, hold NaN or infinities, or are plainly not in [-1, 1].
+    """
+    pixels = images.images if isinstance(images, Dataset) else images
+    if pixels.ndim != 4 or len(pixels) == 0:
+        raise ValueError(f"images are {tuple(pixels.shape)}: need (N, C, H, W) with N > 0")
+    if pixels.dtype == torch.uint8:
+        return pixels
+    if bad := int((~pixels.isfinite()).flatten(1).any(dim=1).sum()):
+        raise ValueError(f"{bad} of {len(pixels)} images hold NaN or infinite pixels: look at what made them")
+    if pixels.abs().mean() > 1.5:  # the mean, because an unclamped sampler may overshoot in a few pixels
+        raise ValueError("float images must lie in [-1, 1]: divide 0..255 by 127.5 and subtract 1")
+    return ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def load_inception(path: str | Path | None = None) -> nn.Module:
+    """torch-fidelity's `inception-v3-compat` on the CPU, for 2048 features and unbiased logits.
+
+    Weights come from `path`, else from $RGD_INCEPTION, else they are downloaded into torch.hub's cache and
+    checked against the hash in their name. CheckpointError says where to get the file when that fails.
+    """
+    path = path or os.environ.get("RGD_INCEPTION")
+    file = io.BytesIO()  # torch-fidelity takes only a file, and would unpickle whatever is in the user's
+    layers = ["2048", "logits_unbiased"]
+    options: dict[str, Any] = {"map_location": "cpu", "weights_only": True}
+    try:
+        load = torch.hub.load_state_dict_from_url
+        weights = torch.load(path, **options) if path else load(INCEPTION_URL, check_hash=True, **options)
+        torch.save(weights, file)
+        file.seek(0)
+        return FeatureExtractorInceptionV3(INCEPTION, layers, feature_extractor_weights_path=file)
+    except Exception as error:  # no network, no file, a damaged one, another model's: the remedy is the same
+        raise CheckpointError(
+            f"cannot use Inception's weights {path or INCEPTION_FILE}: {error}. Download {INCEPTION_URL} and pass "
+            "its path to load_inception, or set RGD_INCEPTION to it"
+        ) from error
+
+
+def register_judge(name: str, judge: nn.Module) -> None:
+    """Let `torch_fidelity.calculate_metrics(feature_extractor=name, ...)` use a copy of `judge`.
+
+    Inputs are then uint8 images. ValueError (torch-fidelity's) if `name` is taken: it cannot be freed.
+    """
+    frozen = copy.deepcopy(judge)  # torch-fidelity freezes and moves what it is given
+
+    class JudgeExtractor(FeatureExtractorBase):
+        def __init__(self, name: str, features_list: list[str], **_: Any) -> None:
+            super().__init__(name, features_list)
+            self.judge = frozen
+
+        @staticmethod
+        def get_provided_features_list() -> tuple[str, ...]:
+            return "features", "logits"
+
+        @staticmethod
+        def get_default_feature_layer_for_metric(metric: str) -> str:
+            return "logits" if metric == "isc" else "features"
+
+        @staticmethod
+        def can_be_compiled() -> bool:
+            return False
+
+        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+            seen = dict(zip(self.get_provided_features_list(), _see(self.judge, images)[:2]))
+            return tuple(seen[layer].double() for layer in self.features_list)
+
+    register_feature_extractor(name, JudgeExtractor)
+
+
+def _see(judge: Any, images: Tensor) -> list[Tensor]:
+    """Features, logits and, where the judge offers them, spatial features."""
+    x0 = images / 127.5 - 1
+    return [judge.features(x0), judge(x0), *([judge.spatial(x0)] if hasattr(judge, "spatial") else [])]
+
+
+def device_of(network: object, images: Tensor) -> torch.device:
+    """Where a network's weights lie, or the images, if it has none."""
+    weights = next(network.parameters(), None) if isinstance(network, nn.Module) else None
+    return images.device if weights is None else weights.device
