@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 import rgd
-from rgd.lab.recipe import provenance
+from rgd.lab.origin import provenance
 from rgd.processes import best_device
 from rgd.training import autocast
 

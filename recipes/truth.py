@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from rgd.lab.truth import Experiment
+from rgd.lab.truth import Truth
 
-experiment = Experiment()
+experiment = Truth()
 # Small and complete.
 quick = replace(
     experiment, radii=(0.0, 0.1), draws=(1500,), seeds=(0,), steps=60, levels=(0, 100, 300), points=200, samples=100

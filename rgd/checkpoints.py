@@ -6,11 +6,10 @@ A file appears whole or not at all, carries a digest of its content, and never r
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError, SaveError
+from rgd.identity import digest
 from rgd.networks import UNet, build, config_class
 from rgd.schedule import Schedule
 
@@ -53,33 +53,6 @@ def write_atomic(path: Path, content: bytes) -> None:
         raise SaveError(error.errno, f"could not save {path}: {reason}. What was saved before is untouched") from error
 
 
-def _digest(tensors: Mapping[str, Tensor], description: str) -> str:
-    digest = hashlib.sha256(description.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
-    return digest.hexdigest()
-
-
-def content_key(value: object) -> str:
-    """A short hash of a JSON value: the name of a file that is to be computed once for it."""
-    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
-
-
-def cached(folder: Path, key: object, compute: Callable[[], Any], default: Callable[[Any], Any] | None = None) -> Any:
-    """A JSON value computed once for a key, which must name all that it depends on, and kept in a folder."""
-    path = folder / f"{content_key(key)}.json"
-    if not path.exists():
-        write_atomic(path, json.dumps(compute(), default=default).encode())
-    return json.loads(path.read_text())
-
-
-def weights_digest(network: nn.Module) -> str:
-    """A short hash of a network's weights."""
-    return _digest({name: tensor.cpu() for name, tensor in network.state_dict().items()}, "")[:16]
-
-
 def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Save tensors and JSON metadata, atomically.
 
@@ -88,7 +61,7 @@ def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     description = json.dumps(dict(metadata))
-    record = {"rgd": description, "sha256": _digest(tensors, description)}
+    record = {"rgd": description, "sha256": digest(tensors, description)}
     write_atomic(Path(path), safetensors.torch.save(tensors, metadata=record))
 
 
@@ -124,7 +97,7 @@ def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             record = file.metadata()
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): delete it and make it again") from error
-    if record.get("sha256") != _digest(tensors, record["rgd"]):
+    if record.get("sha256") != digest(tensors, record["rgd"]):
         raise CheckpointError(f"{path} is damaged: its content does not match its digest. Delete it and make it again")
     return tensors, metadata
 
@@ -184,6 +157,10 @@ class Model:
     denoising: dict[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    def identity(self) -> Any:
+        """What it computes, and of which classes; not where it came from."""
+        return {"use": self.use(), "schedule": self.schedule, "classes": self.classes}
 
     def save(self, path: Path | str, dtype: torch.dtype | None = None) -> None:
         """Save to a safetensors file; `dtype` (e.g. torch.float16) for the weights of a smaller file.

@@ -23,6 +23,7 @@ from rgd.lab import datasets, experiments
 from rgd.lab import demo as demonstration
 from rgd.lab import recipe as recipes
 from rgd.lab.judge import Judge
+from rgd.lab.origin import provenance
 from rgd.measure import gradients as analysis
 from rgd.measure import plots
 from rgd.networks import EncoderUNet
@@ -168,7 +169,7 @@ def sample(
     origin = {
         "denoiser": str(denoiser), "classifier": classifier and str(classifier), "scale": scale, "sampler": sampler,
         "steps": steps, "interval": list(map(str, interval)), "form": form, "seed": seed, "classes": model.classes,
-        **recipes.provenance(),
+        **provenance(),
     }  # fmt: skip
     checkpoints.write(out, {"images": images, "labels": y}, origin)
     plots.image_grid(images[:100]).savefig(out.with_suffix(".png"), dpi=150)
@@ -273,7 +274,7 @@ def evaluate(
     for name, score in scores.items():
         print(f"{name:>10}  {score}   {score.method}")
     if out is not None:
-        record = {"samples": origin, "reference": reference, **recipes.provenance()}
+        record = {"samples": origin, "reference": reference, **provenance()}
         record["scores"] = {name: score.to_json() for name, score in scores.items()}
         checkpoints.write_atomic(out, json.dumps(record, indent=1).encode())
 
@@ -281,7 +282,7 @@ def evaluate(
 def _run_experiment(file: Path, quick: bool, runs: Path, out: Path | None) -> None:
     folder = runs / (file.stem + ("_quick" if quick else ""))
     out = folder / "results.json" if out is None else out
-    results = experiments.run(experiments.read(file, quick), folder, out, runs=runs)
+    results = experiments.run(experiments.read(file, quick), out, runs=runs)
     if processes().rank > 0:
         return
     for cell in results.get("headline", ()):
@@ -296,7 +297,7 @@ def info(file: Annotated[Path | None, tyro.conf.Positional] = None) -> None:
         print(json.dumps(checkpoints.read_metadata(file), indent=1))
         return
     device = processes().device
-    print(json.dumps({**recipes.provenance(), "python": sys.version.split()[0], "numpy": np.__version__,
+    print(json.dumps({**provenance(), "python": sys.version.split()[0], "numpy": np.__version__,
                       "precision": str(autocast(device)), "data": list(datasets.KNOWN)}, indent=1))  # fmt: skip
 
 

@@ -21,3 +21,7 @@ class SaveError(RgdError, OSError):
 
 class TrainingDiverged(RgdError, ArithmeticError):
     """The loss became NaN or infinite."""
+
+
+class IdentityError(RgdError, TypeError):
+    """A thing that cannot say what it is, where what is computed from it is to be kept."""

@@ -8,11 +8,10 @@ on the CPU a run that was killed and resumed ends with the same bits as one that
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from rgd import checkpoints
 from rgd.data import Dataset, batch_indices
 from rgd.errors import CheckpointError, DataError, TrainingDiverged
+from rgd.identity import architecture, differences, identity
 from rgd.networks import NETWORKS, UNetConfig
 from rgd.objectives import Loss, Objective, unwrap
 from rgd.processes import Processes, processes
@@ -64,7 +64,7 @@ class Training:
     shift: int = 0
     precision: Precision = "auto"
     seed: int = 0
-    save_every: int = 1000
+    save_every: int = field(default=1000, compare=False)  # changes nothing of what comes out
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate", "save_every"):
@@ -205,7 +205,7 @@ def _states(folder: Path) -> tuple[Path, Path]:
     return folder / "state.safetensors", folder / "state.previous.safetensors"
 
 
-def _save(run: _Run, folder: Path, identity: dict[str, Any]) -> None:
+def _save(run: _Run, folder: Path, ours: dict[str, Any]) -> None:
     newest, previous = _states(folder)
     state = run.state()
     broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
@@ -214,14 +214,14 @@ def _save(run: _Run, folder: Path, identity: dict[str, Any]) -> None:
     if run.group.rank == 0:
         # The older state is kept until the newer one is whole, and beyond: it is what a damaged one falls back to.
         partial = folder / "state.new.safetensors"
-        checkpoints.write(partial, state, {"identity": identity, "step": run.step, "seconds": run.seconds})
+        checkpoints.write(partial, state, {"identity": ours, "step": run.step, "seconds": run.seconds})
         if newest.exists():
             newest.replace(previous)
         partial.replace(newest)
     run.saved_at = run.step
 
 
-def _resume(run: _Run, folder: Path, identity: dict[str, Any]) -> None:
+def _resume(run: _Run, folder: Path, ours: dict[str, Any]) -> None:
     damage: list[str] = []
     for path in _states(folder):
         if not path.exists():
@@ -231,10 +231,8 @@ def _resume(run: _Run, folder: Path, identity: dict[str, Any]) -> None:
         except CheckpointError as error:
             damage.append(str(error))
             continue
-        theirs = metadata.get("identity", {})
-        differ = [k for k in sorted(identity.keys() | theirs.keys()) if identity.get(k) != theirs.get(k)]
-        if differ:
-            changes = "; ".join(f"{k} was {theirs.get(k)}, is now {identity.get(k)}" for k in differ)
+        changes = "; ".join(differences(metadata.get("identity", {}), ours))
+        if changes:
             raise CheckpointError(
                 f"{folder} holds a run with other settings: {changes}. Restore them to resume, or train into another "
                 "folder (or delete this one)"
@@ -248,17 +246,10 @@ def _resume(run: _Run, folder: Path, identity: dict[str, Any]) -> None:
 
 def identity_of(
     network: nn.Module, objective: Objective, data: Dataset, schedule: Schedule, training: Training
-) -> dict[str, str]:
-    """What a run is, as text: a resumed run must be the same."""
-    alpha_bar = schedule.alpha_bar
-    return {
-        "network": repr(getattr(network, "config", type(network).__name__)),
-        # A function's address changes with the process.
-        "objective": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(objective)),
-        "data": data.digest,
-        "schedule": f"T={schedule.T}, alpha_bar from {alpha_bar[0]:.6g} to {alpha_bar[-1]:.6g}",
-        **{f"training.{k}": repr(v) for k, v in asdict(training).items() if k != "save_every"},
-    }
+) -> dict[str, Any]:
+    """What a run is: a resumed run must be the same."""
+    parts = {"objective": objective, "data": data, "schedule": schedule, "training": training}
+    return {"network": architecture(network), **{name: identity(part) for name, part in parts.items()}}
 
 
 def fit(
@@ -286,6 +277,7 @@ def fit(
     Raises:
         TrainingDiverged: when the loss is NaN or infinite, naming the step, the loss and the last good state.
         CheckpointError: when the folder holds a run with other settings, or no readable state.
+        IdentityError: when there is a folder, and the objective cannot say what it is.
         DataError: when images or labels are not those the network was built for.
         ValueError: when the batch cannot be split over processes and micro-batches.
     """
@@ -299,9 +291,9 @@ def fit(
     _check_fits(network, data)
     run = _Run(network, training, group)
     folder = None if folder is None else Path(folder)
-    identity = identity_of(run.network, objective, data, schedule, training)
+    ours = {} if folder is None else identity_of(run.network, objective, data, schedule, training)
     if folder is not None:
-        _resume(run, folder, identity)
+        _resume(run, folder, ours)
     data = data.to(group.device)
     check_every = 1 if group.device.type == "cpu" else 20  # on a GPU, looking at the loss means waiting for it
     consistent = True
@@ -320,13 +312,13 @@ def fit(
             run.seconds += time.perf_counter() - began
             consistent = True
             if folder is not None and (last or run.step % training.save_every == 0):
-                _save(run, folder, identity)
+                _save(run, folder, ours)
             yield _report(run, losses, lr)
     except TrainingDiverged:
         raise
     except BaseException:  # Ctrl-C, or the caller's own break: keep what was done, unless caught in mid-update
         if folder is not None and consistent and run.step > run.saved_at:
-            _save(run, folder, identity)
+            _save(run, folder, ours)
         raise
 
 

@@ -19,6 +19,7 @@ from rgd import checkpoints, schedule
 from rgd.checkpoints import Model
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError, SaveError
+from rgd.identity import weights_digest
 from rgd.lab.judge import JudgeConfig
 from rgd.networks import EncoderConfig, UNetConfig, build
 
@@ -384,8 +385,8 @@ def test_a_folder_that_cannot_be_is_an_error(saved: Path) -> None:
 
 def test_a_digest_of_weights_is_of_every_tensor() -> None:
     network = awake(JudgeConfig(image_size=8, in_channels=1, out_channels=4, width=4, features=6))
-    digests = {checkpoints.weights_digest(network)}
+    digests = {weights_digest(network)}
     for tensor in network.state_dict().values():  # running statistics too
         tensor += 1
-        digests.add(checkpoints.weights_digest(network))
+        digests.add(weights_digest(network))
     assert len(digests) == 1 + len(network.state_dict())

@@ -13,22 +13,26 @@ import pytest
 import torch
 import torch_fidelity
 
-from rgd import checkpoints, cli, guidance
+from rgd import checkpoints, cli, guidance, identity
 from rgd import measure as metrics
 from rgd.checkpoints import Model
 from rgd.data import load
-from rgd.errors import CheckpointError
-from rgd.lab import comparison
+from rgd.errors import CheckpointError, DataError
+from rgd.lab import cells
 from rgd.lab import recipe as recipes
 from rgd.lab import registry as zoo
-from rgd.lab.comparison import Comparison, Entry, best_scales, combine, find, run
+from rgd.lab.bench import Bench, run
+from rgd.lab.cells import best_scales, combine
+from rgd.lab.comparison import Comparison, Entry
 from rgd.lab.judge import JudgeConfig
+from rgd.lab.registry import find
+from rgd.lab.store import Unknown
 from rgd.measure import Features
 from rgd.mixtures import mixture
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.randomness import noise
 from rgd.samplers import dpm_solver, sample
-from rgd.schedule import linear
+from rgd.schedule import cosine, linear
 
 SHAPE: dict[str, Any] = dict(
     image_size=8, in_channels=1, model_channels=8, num_res_blocks=1, attention_resolutions=(), channel_mult=(1,)
@@ -43,7 +47,7 @@ PLAN = Comparison(
         Entry("free", "t/conditional", "classifier-free", None, (2.0,)),
     ),
     pairs=(("a", "b"), ("a", "a")),
-    samples=20,
+    samples=25,
     headline_samples=30,
     headline_seeds=(4, 7),
     steps=3,
@@ -82,7 +86,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("cells")
-    results = run(PLAN, folder, folder / "out.json", runs=runs, progress=False)
+    results = run(PLAN, folder / "out.json", store=folder, runs=runs, progress=False)
     return folder, results
 
 
@@ -90,7 +94,7 @@ def test_every_cell_is_there_and_the_file_says_the_same(done: tuple[Path, dict[s
     folder, results = done
     cells = [(cell["name"], cell["scale"]) for cell in results["sweep"]]
     assert cells == [("plain", 0.0), ("a", 1.0), ("a", 50.0), ("b", 1.0), ("b", 50.0), ("free", 2.0)]
-    assert {(cell["seed"], cell["samples"]) for cell in results["sweep"]} == {(0, 20)}
+    assert {(cell["seed"], cell["samples"]) for cell in results["sweep"]} == {(0, 25)}
     assert [cell["name"] for cell in results["headline"]] == ["plain", "a", "b", "free"]
     assert [(c["seed"], c["samples"]) for c in results["headline"][1]["seeds"]] == [(4, 30), (7, 30)]
 
@@ -106,11 +110,11 @@ def test_a_cell_is_what_sampling_and_scoring_by_hand_give(done: tuple[Path, dict
     _, results = done
     models = {name: checkpoints.load(runs / name / "model.safetensors").use() for name in ("t/ddpm", "t/a", "t/judge")}
     guided = guidance.guide(models["t/ddpm"], guidance.grad_log_prob(models["t/a"]), 50.0)  # type: ignore[arg-type]
-    labels = torch.arange(20) % 10
-    images = sample(guided, (20, 1, 8, 8), labels, sampler=dpm_solver, steps=3, seed=0, batch_size=16, progress=False)
+    labels = torch.arange(25) % 10
+    images = sample(guided, (25, 1, 8, 8), labels, sampler=dpm_solver, steps=3, seed=0, batch_size=16, progress=False)
     seen = metrics.extract(images, models["t/judge"], labels=labels)  # type: ignore[arg-type]
     reference = metrics.extract(load("digits").take(100), models["t/judge"])  # type: ignore[arg-type]
-    for name in comparison.SWEEP:
+    for name in cells.SWEEP:
         expected = metrics.estimate(name, seen, reference).value
         assert results["sweep"][2][name]["value"] == pytest.approx(expected, rel=1e-5), name
 
@@ -130,7 +134,7 @@ def test_differences_are_paired(done: tuple[Path, dict[str, Any]]) -> None:
     _, results = done
     a, b = (next(h for h in results["headline"] if h["name"] == name) for name in "ab")
     other, itself = results["differences"]
-    for name in comparison.SWEEP:
+    for name in cells.SWEEP:
         assert itself[name]["value"] == itself[name]["high"] == 0
         assert other[name]["value"] == pytest.approx(a[name]["value"] - b[name]["value"], abs=1e-6)
 
@@ -150,10 +154,10 @@ def test_a_finished_run_draws_nothing_again(
         looked_at.append(len(images))
         return extract(images, *rest, **more)
 
-    monkeypatch.setattr(comparison, "sample", forbidden)
+    monkeypatch.setattr("rgd.lab.cells.sample", forbidden)
     monkeypatch.setattr(metrics, "extract", look)
-    again = run(PLAN, folder, folder / "again.json", runs=runs, progress=False)
-    assert looked_at == [PLAN.reference], "training images alone: of held-out ones the scores are known"
+    again = run(PLAN, folder / "again.json", store=folder, runs=runs, progress=False)
+    assert looked_at == []
     assert [again[key] for key in ("sweep", "headline", "differences", "real")] == [
         results[key] for key in ("sweep", "headline", "differences", "real")
     ]
@@ -171,11 +175,11 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(
             raise KeyboardInterrupt
         return sample(*args, **options)
 
-    monkeypatch.setattr(comparison, "sample", interrupted)
+    monkeypatch.setattr("rgd.lab.cells.sample", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run(PLAN, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
-    assert not (tmp_path / "out.json").exists()
-    found = run(PLAN, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+        run(PLAN, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
+    assert len(json.loads((tmp_path / "out.json").read_text())["sweep"]) == 3
+    found = run(PLAN, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     cells = 6 + 4 * 2
     assert calls == cells + 1  # each once, and the interrupted one twice
     for mine, theirs in zip(found["sweep"], done[1]["sweep"]):
@@ -186,14 +190,14 @@ def test_scores_outlive_their_samples(
     done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, results = done
-    for kind in ("scores", "differences", "first"):
+    for kind in ("scores", "differences", "images"):
         shutil.copytree(folder / kind, tmp_path / kind)
 
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("sampled again")
 
-    monkeypatch.setattr(comparison, "sample", forbidden)
-    again = run(PLAN, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    monkeypatch.setattr("rgd.lab.cells.sample", forbidden)
+    again = run(PLAN, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     assert [again[key] for key in ("sweep", "headline", "differences")] == [
         results[key] for key in ("sweep", "headline", "differences")
     ]
@@ -212,23 +216,23 @@ def test_a_run_goes_on_from_its_results_alone(
         drawn.append(shape[0])
         return sample(denoise, shape, *args, **options)
 
-    monkeypatch.setattr(comparison, "sample", counted)
-    again = run(PLAN, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
-    assert drawn == [10] * 4  # for the picture alone
+    monkeypatch.setattr("rgd.lab.cells.sample", counted)
+    again = run(PLAN, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
+    assert drawn == [20] * 4  # for the picture alone
     for key in ("sweep", "headline", "differences", "real", "left"):
         assert again[key] == results[key], key
-    assert (again["before"], results["before"]) == ([then], [])
-    assert {file.name for file in (tmp_path / "first").iterdir()} <= {
-        file.name for file in (folder / "first").iterdir()
+    assert again["provenance"] == then, "nothing was computed"
+    assert {file.name for file in (tmp_path / "images").iterdir()} <= {
+        file.name for file in (folder / "images").iterdir()
     }
-    for file in (tmp_path / "first").iterdir():
-        mine, whole = (checkpoints.read(path)[0]["images"].int() for path in (file, folder / "first" / file.name))
+    for file in (tmp_path / "images").iterdir():
+        mine, whole = (checkpoints.read(path)[0]["images"].int() for path in (file, folder / "images" / file.name))
         assert (mine - whole).abs().max() <= 1  # the first images are the same, however many were drawn
 
 
 def only_pictures(denoise: Any, shape: Any, *args: Any, **options: Any) -> torch.Tensor:
-    """Sampling that is stopped where it would draw more than the ten images of a picture."""
-    if shape[0] > 10:
+    """Sampling that is stopped where it would draw more than the twenty images of a picture."""
+    if shape[0] > 20:
         raise KeyboardInterrupt
     return sample(denoise, shape, *args, **options)
 
@@ -245,9 +249,9 @@ def test_a_run_that_goes_on_and_is_stopped_at_once_loses_nothing(
     }
     (tmp_path / "out.json").write_text(json.dumps(without_b))
 
-    monkeypatch.setattr(comparison, "sample", only_pictures)
+    monkeypatch.setattr("rgd.lab.cells.sample", only_pictures)
     with pytest.raises(KeyboardInterrupt):  # at the first pair, which needs b
-        run(PLAN, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+        run(PLAN, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     found = json.loads((tmp_path / "out.json").read_text())
     for key in ("sweep", "headline", "differences"):
         assert found[key] == json.loads(json.dumps(without_b[key])), key
@@ -260,11 +264,11 @@ def test_a_scale_that_is_added_takes_nothing_away(
     _, results = done
     (tmp_path / "out.json").write_text(json.dumps(results))
 
-    monkeypatch.setattr(comparison, "sample", only_pictures)
+    monkeypatch.setattr("rgd.lab.cells.sample", only_pictures)
     wider = replace(PLAN.entries[2], scales=(1.0, 2.0, 50.0))
     with pytest.raises(KeyboardInterrupt):
-        run(replace(PLAN, entries=(*PLAN.entries[:2], wider, PLAN.entries[3])), tmp_path, tmp_path / "out.json",
-            runs=runs, progress=False)  # fmt: skip
+        run(replace(PLAN, entries=(*PLAN.entries[:2], wider, PLAN.entries[3])), tmp_path / "out.json",
+            store=tmp_path, runs=runs, progress=False)  # fmt: skip
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["sweep"] == json.loads(json.dumps(results["sweep"]))
     assert found["left"] == ["b"]
@@ -292,11 +296,11 @@ def test_results_of_something_else_are_not_taken_over(
         drawn.append(shape[0])
         return sample(denoise, shape, *args, **options)
 
-    monkeypatch.setattr(comparison, "sample", counted)
-    found = run(replace(PLAN, **change), tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    monkeypatch.setattr("rgd.lab.cells.sample", counted)
+    found = run(replace(PLAN, **change), tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     before = {row["name"]: row["scale"] for row in done[1]["headline"]}
     moved = sum(2 for row in found["headline"] if row["scale"] != before[row["name"]])
-    assert cells <= sum(n != 10 for n in drawn) <= cells + moved
+    assert cells <= sum(n != 20 for n in drawn) <= cells + moved
 
 
 def test_results_of_other_weights_are_not_taken_over(
@@ -306,7 +310,7 @@ def test_results_of_other_weights_are_not_taken_over(
     shutil.copytree(runs, mine)
     put(mine, "t/a", EncoderConfig(**SHAPE, out_channels=10), 9)
     shutil.copy(done[0] / "out.json", tmp_path / "out.json")
-    found = run(PLAN, tmp_path, tmp_path / "out.json", runs=mine, progress=False)
+    found = run(PLAN, tmp_path / "out.json", store=tmp_path, runs=mine, progress=False)
     assert [a == b for a, b in zip(found["sweep"], done[1]["sweep"])] == [True, False, False, True, True, True]
 
 
@@ -334,8 +338,8 @@ def test_what_changes_is_drawn_anew(
         calls += 1
         return sample(*args, **options)
 
-    monkeypatch.setattr(comparison, "sample", counted)
-    found = run(replace(PLAN, **change), folder, tmp_path / "out.json", runs=runs, progress=False)
+    monkeypatch.setattr("rgd.lab.cells.sample", counted)
+    found = run(replace(PLAN, **change), tmp_path / "out.json", store=folder, runs=runs, progress=False)
     # A scale may win that did not win before, and then has headline numbers of its own.
     moved = sum(
         len(replace(PLAN, **change).headline_seeds)
@@ -349,17 +353,17 @@ def test_what_a_stopped_run_has_found_can_be_read(
     done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, whole = done
-    score = comparison._Bench.score
+    score = cells.Work.score
 
-    def stop(bench: Any, entry: Entry, scale: float, seed: int, *rest: Any) -> Any:
-        if entry.name == "free" and seed in PLAN.headline_seeds:
-            raise comparison._Unknown if bench.known_only else KeyboardInterrupt
-        return score(bench, entry, scale, seed, *rest)
+    def stop(work: Any, way: Any, seed: int, *rest: Any) -> Any:
+        if way[0].name == "free" and seed in PLAN.headline_seeds:
+            raise KeyboardInterrupt if work.store.computes else Unknown
+        return score(work, way, seed, *rest)
 
-    monkeypatch.setattr(comparison._Bench, "score", stop)
+    monkeypatch.setattr(cells.Work, "score", stop)
     shutil.copytree(folder, tmp_path / "cells")
     with pytest.raises(KeyboardInterrupt):
-        run(PLAN, tmp_path / "cells", tmp_path / "out.json", runs=runs, progress=False)
+        run(PLAN, tmp_path / "out.json", store=tmp_path / "cells", runs=runs, progress=False)
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["left"] == ["free"]
     assert whole["left"] == []
@@ -374,9 +378,9 @@ def test_a_retrained_model_is_not_taken_for_the_old_one(runs: Path, tmp_path: Pa
         (mine / name).mkdir(parents=True)
         (mine / name / "model.safetensors").write_bytes((runs / name / "model.safetensors").read_bytes())
     plan = replace(PLAN, entries=PLAN.entries[:2], pairs=(), headline_seeds=(1,))
-    before = run(plan, tmp_path / "cells", tmp_path / "out.json", runs=mine, progress=False)
+    before = run(plan, tmp_path / "out.json", store=tmp_path / "cells", runs=mine, progress=False)
     put(mine, "t/a", EncoderConfig(**SHAPE, out_channels=10), 9)
-    after = run(plan, tmp_path / "cells", tmp_path / "out.json", runs=mine, progress=False)
+    after = run(plan, tmp_path / "out.json", store=tmp_path / "cells", runs=mine, progress=False)
     assert before["sweep"][0] == after["sweep"][0]
     assert before["sweep"][2]["fd"] != after["sweep"][2]["fd"]
     assert before["weights"]["t/a"] != after["weights"]["t/a"]
@@ -450,7 +454,7 @@ def test_inception_looks_too_where_it_is_asked(runs: Path, tmp_path: Path, monke
     inception = StandIn("stand-in", ["2048", "logits_unbiased"])
     monkeypatch.setattr(metrics, "load_inception", lambda: inception)
     plan = replace(PLAN, entries=PLAN.entries[:1], pairs=(), headline_seeds=(1,), inception=True)
-    found = run(plan, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    found = run(plan, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     (cell,) = found["headline"][0]["seeds"]
     denoise = find("t/ddpm", runs).use()
     labels = torch.arange(30) % 10
@@ -485,10 +489,10 @@ def test_plans_that_contradict_themselves() -> None:
 
 
 def test_models_that_cannot_be_had(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"rgd train recipes/t_none\.py"):
+    with pytest.raises(CheckpointError, match=r"rgd train t/none"):
         find("t/none", runs)
     with pytest.raises(CheckpointError, match="a judge is needed"):
-        run(replace(PLAN, judge="t/a"), tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+        run(replace(PLAN, judge="t/a"), tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
 
 
 def test_published_models_are_found(monkeypatch: pytest.MonkeyPatch, runs: Path, tmp_path: Path) -> None:
@@ -554,53 +558,88 @@ def test_only_what_goes_through_x0_is_smoothed_and_only_after_it_is_capped() -> 
 
 
 def test_a_cell_is_known_by_all_that_it_depends_on(runs: Path, tmp_path: Path) -> None:
-    bench, a, b = comparison._Bench(PLAN, tmp_path, runs, False), PLAN.entries[1], PLAN.entries[0]
+    bench = Bench(PLAN, tmp_path / "out.json", runs=runs, store=tmp_path, progress=False)
+    work, a, b = cells.Work(PLAN, bench), PLAN.entries[1], PLAN.entries[0]
 
     def keys(entry: Entry = a) -> tuple[str, ...]:
-        made = (
-            bench.score_key(entry, 1.0, 0, 20, comparison.SWEEP),
-            bench.difference_key((entry, 1.0), (b, 0.0), 4, 30),
-        )
-        return tuple(map(checkpoints.content_key, (*made, bench.real_key(comparison.SWEEP))))
+        drawn, scored = work.drawn((entry, 1.0), 0, 20), work.scored(cells.SWEEP)
+        pair = {"a": work.drawn((entry, 1.0), 4, 30), "b": work.drawn((b, 0.0), 4, 30)}
+        return tuple(bench.store.name("x", **parts, **scored) for parts in (drawn, pair, {"images": 1}))
 
     seen = [keys()]
     for change in ({"kind": "at x0"}, {"blind": True}, {"denoiser": "t/conditional"}, {"guide": "t/b"},
                    {"interval": (0, 600)}, {"most": 1.0}):  # fmt: skip
         seen.append((*keys(replace(a, **change))[:2], str(change)))
-    for name, other in (("comparison", replace(PLAN, reference=90)), ("data", load("digits", "test")),
-                        ("digests", {**bench.digests, "t/judge": "another"})):  # fmt: skip
+    another = {"key": lambda name: identity.key([name, "another"] if name == "t/judge" else bench.model(name))}
+    for thing, name, other in ((work, "plan", replace(PLAN, reference=90)), (work, "data", load("digits", "test")),
+                               (bench, "key", another["key"])):  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(bench, name, other)
+            patch.setattr(thing, name, other)
             seen.append(keys())
     for column in zip(*seen):
         assert len(set(column)) == len(seen)
+    assert keys(replace(a, name="another", scales=(7.0,))) == seen[0]  # what it is called makes no difference
 
 
-def test_what_older_results_lack_is_measured(done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path) -> None:
-    older = json.loads(json.dumps(done[1]))
-    for row in (older["real"], *older["differences"]):
-        del row["sfd"]
-    (tmp_path / "out.json").write_text(json.dumps(older))
-    found = run(PLAN, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
-    assert found["real"] == done[1]["real"]
-    assert [row["sfd"] for row in found["differences"]] == [row["sfd"] for row in done[1]["differences"]]
-
-
-@pytest.mark.parametrize(
-    ("changed", "kept"), [("data_digest", 0), ("t/judge", 0), ("t/ddpm", 1 + 1 + 2), ("nothing", 1 + 6 + 8 + 4)]
-)
-def test_results_of_other_data_or_another_judge_or_denoiser_are_not_taken_over(
-    changed: str, kept: int, done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path
+@pytest.mark.parametrize("change", ["schedule", "predicts", "variance"])
+def test_a_denoiser_of_the_same_weights_that_means_something_else_is_another(
+    change: str, runs: Path, tmp_path: Path
 ) -> None:
-    results = json.loads(json.dumps(done[1]))
-    (results["weights"] if changed in results["weights"] else results)[changed] = "another"
-    comparison._Bench(PLAN, tmp_path, runs, False).recall(results)
-    assert len(list(tmp_path.rglob("*.json"))) == kept
+    mine = tmp_path / "runs"
+    shutil.copytree(runs, mine)
+    plan = replace(PLAN, entries=PLAN.entries[:1], pairs=(), headline_seeds=(1,))
+    before = run(plan, tmp_path / "out.json", runs=mine, progress=False)
+    model = find("t/ddpm", mine)
+    others: dict[str, Model] = {
+        "schedule": replace(model, schedule=cosine()),
+        "predicts": replace(model, denoising={**model.denoising, "predicts": "x0"}),
+        "variance": replace(model, denoising={**model.denoising, "variance": "small"}),
+    }
+    others[change].save(mine / "t" / "ddpm" / "model.safetensors")
+    after = run(plan, tmp_path / "out.json", runs=mine, progress=False)
+    assert before["weights"] == after["weights"]
+    assert before["sweep"][0]["kept_as"] != after["sweep"][0]["kept_as"]
+    if change != "variance":  # which the sampler, being deterministic, does not ask for
+        assert before["sweep"][0]["fd"] != after["sweep"][0]["fd"]
+
+
+def test_class_names_must_agree(runs: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "runs"
+    shutil.copytree(runs, mine)
+    for name in ("t/judge", "t/a", "t/ddpm"):
+        model = find(name, runs)
+        replace(model, classes=tuple("1023456789")).save(mine / name / "model.safetensors")
+        with pytest.raises(DataError, match=f"{name}.*label 0 is '1' here and '0' there"):
+            run(PLAN, tmp_path / "out.json", runs=mine, progress=False)
+        model.save(mine / name / "model.safetensors")
+
+
+def test_what_the_file_of_results_does_not_say_is_computed(
+    done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path
+) -> None:
+    older = json.loads(json.dumps(done[1]))
+    for row in (older["real"], *(part for pair in older["differences"] for part in pair["seeds"])):
+        del row["kept_as"]
+    (tmp_path / "out.json").write_text(json.dumps(older))
+    found = run(PLAN, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
+    assert found["real"] == done[1]["real"]
+    assert found["differences"] == done[1]["differences"]
+
+
+def test_without_seeds_for_headlines_the_sweep_is_all_and_pairs_go_scale_by_scale(runs: Path, tmp_path: Path) -> None:
+    plan = replace(PLAN, entries=PLAN.entries[:3], pairs=(("a", "b"),), headline_seeds=())
+    found = run(plan, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
+    assert (len(found["sweep"]), found["headline"], found["left"]) == (5, [], [])
+    assert [row["scale"] for row in found["differences"]] == [1.0, 50.0]
+    cells_of = {(cell["name"], cell["scale"]): cell for cell in found["sweep"]}
+    for row in found["differences"]:
+        a, b = (cells_of[name, row["scale"]]["accuracy"]["value"] for name in "ab")
+        assert row["accuracy"]["value"] == pytest.approx(a - b)
 
 
 def test_the_row_of_real_images_is_of_held_out_ones(done: tuple[Path, dict[str, Any]], runs: Path) -> None:
     judge, test = find("t/judge", runs).network, load("digits", "test").take(100)
     seen, reference = metrics.extract(test, judge, labels=test.labels), metrics.extract(load("digits").take(100), judge)
-    for name in comparison.HEADLINE:
+    for name in cells.HEADLINE:
         expected = metrics.estimate(name, seen, reference).value
         assert done[1]["real"][name]["value"] == pytest.approx(expected, rel=1e-5), name

@@ -15,16 +15,19 @@ from torch import Tensor
 
 from rgd.checkpoints import Model
 from rgd.data import load
+from rgd.errors import CheckpointError, DataError
 from rgd.guidance import grad_log_prob
-from rgd.lab import experiments, matching
+from rgd.lab import matching
 from rgd.lab import recipe as recipes
-from rgd.lab.comparison import find
-from rgd.lab.matching import Matching, run
+from rgd.lab.bench import Bench, run
+from rgd.lab.matching import Matching
+from rgd.lab.registry import find
+from rgd.lab.store import Entry
 from rgd.measure import gradients, mean
 from rgd.mixtures import Mixture, mixture
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.randomness import generator, noise
-from rgd.schedule import linear
+from rgd.schedule import cosine, linear
 
 SCHEDULE = linear()
 N = 40_000
@@ -119,7 +122,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_results_are_what_the_images_say(runs: Path, tmp_path: Path) -> None:
-    found = run(PLAN, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    found = run(PLAN, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     assert json.loads((tmp_path / "out.json").read_text()) == found
     test = load("digits", "test").take(60)
     x0, y, t = test.x0(), test.labels, torch.full((60,), 300)
@@ -148,14 +151,23 @@ def test_results_are_what_the_images_say(runs: Path, tmp_path: Path) -> None:
     assert between["information"]["value"] == pytest.approx(slope, rel=1e-6)
 
 
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Which classifiers are measured from now on, and where."""
+    seen, measure = [], matching.measured
+
+    def measured(plan: Matching, bench: Bench, name: str, test: Any, level: int) -> Entry:
+        seen.append((name, level))
+        return measure(plan, bench, name, test, level)
+
+    monkeypatch.setattr(matching, "measured", measured)
+    return seen
+
+
 def test_only_new_levels_are_measured(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = run(PLAN, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
-    measured, measure = [], matching.measure
-    monkeypatch.setattr(
-        matching, "measure", lambda plan, level, *rest: measured.append(level) or measure(plan, level, *rest)
-    )
-    after = run(replace(PLAN, levels=(100, 200, 300)), tmp_path, tmp_path / "out.json", runs=runs, progress=False)
-    assert measured == [200]
+    before = run(PLAN, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
+    measured = counting(monkeypatch)
+    after = run(replace(PLAN, levels=(100, 200, 300)), tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
+    assert measured == [("t/a", 200), ("t/b", 200)]
     assert after["classifiers"]["t/b"]["levels"][2] == before["classifiers"]["t/b"]["levels"][1]
 
 
@@ -175,19 +187,38 @@ def test_the_projects_matchings_name_models_that_have_recipes(path: Path, which:
 
 def test_what_is_there_already_is_left_alone(runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    first = experiments.run(PLAN, tmp_path / "here", out, runs)
+    options: dict[str, Any] = {"runs": runs, "progress": False}
+    first = run(PLAN, out, store=tmp_path / "here", **options)
     before = out.read_bytes()
-    assert experiments.run(PLAN, tmp_path / "elsewhere", out, runs) == first
+    assert run(PLAN, out, store=tmp_path / "elsewhere", **options) == first
     assert out.read_bytes() == before
     fewer = replace(PLAN, images=50)
-    assert experiments.run(fewer, tmp_path / "elsewhere", out, runs)["plan"]["images"] == 50
+    assert run(fewer, out, store=tmp_path / "elsewhere", **options)["plan"]["images"] == 50
+
+
+def test_a_finished_matching_does_not_need_its_models(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    options: dict[str, Any] = {"runs": tmp_path / "runs", "progress": False}
+    first = run(PLAN, tmp_path / "out.json", store=tmp_path / "here", **options)
+    shutil.rmtree(tmp_path / "runs" / "t" / "b")
+    assert run(PLAN, tmp_path / "out.json", store=tmp_path / "elsewhere", **options) == first
+    with pytest.raises(CheckpointError, match="t/b is not published"):
+        run(replace(PLAN, images=50), tmp_path / "out.json", store=tmp_path / "elsewhere", **options)
+
+
+def test_models_of_two_schedules_do_not_match(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    b = find("t/b", runs)
+    replace(b, schedule=cosine()).save(tmp_path / "runs" / "t" / "b" / "model.safetensors")
+    with pytest.raises(DataError, match="differ in their schedules"):
+        run(PLAN, tmp_path / "out.json", runs=tmp_path / "runs", progress=False)
 
 
 def test_every_number_is_that_of_its_own_classifier_and_denoiser(runs: Path, tmp_path: Path) -> None:
     shutil.copytree(runs, tmp_path / "runs")
     put(tmp_path / "runs", "t/early", UNetConfig(**SHAPE, out_channels=1), 5)
     plan = replace(PLAN, denoisers=("t/ddpm", "t/early"))
-    found = run(plan, tmp_path, tmp_path / "out.json", runs=tmp_path / "runs", progress=False)
+    found = run(plan, tmp_path / "out.json", store=tmp_path, runs=tmp_path / "runs", progress=False)
     models = {n: find(n, tmp_path / "runs") for n in (*plan.denoisers, *plan.classifiers)}
     test, told, b = load("digits", "test").take(60), [], models["t/b"].network
     x0, y, eps = test.x0(), test.labels, noise((60, 1, 8, 8), 0)
@@ -212,14 +243,12 @@ def test_every_number_is_that_of_its_own_classifier_and_denoiser(runs: Path, tmp
 def test_what_was_measured_of_other_weights_or_images_is_measured_again(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measured, measure = [], matching.measure
-    monkeypatch.setattr(
-        matching, "measure", lambda plan, level, *rest: measured.append(level) or measure(plan, level, *rest)
-    )
+    measured = counting(monkeypatch)
     shutil.copytree(runs, tmp_path / "runs")
     for seed in (None, 2, 9):
         if seed is not None:
             put(tmp_path / "runs", "t/b", EncoderConfig(**SHAPE, out_channels=10), seed)
-        run(PLAN, tmp_path, tmp_path / "out.json", runs=tmp_path / "runs", progress=False)
-    run(replace(PLAN, images=50), tmp_path, tmp_path / "out.json", runs=tmp_path / "runs", progress=False)
-    assert measured == [100, 300] * 4
+        run(PLAN, tmp_path / "out.json", store=tmp_path, runs=tmp_path / "runs", progress=False)
+    run(replace(PLAN, images=50), tmp_path / "out.json", store=tmp_path, runs=tmp_path / "runs", progress=False)
+    a, b = ([(name, level) for level in PLAN.levels] for name in ("t/a", "t/b"))
+    assert measured == [*a, *b, *b, *a, *b], "with seed 2 it is the same as t/a, of which all is known"

@@ -14,6 +14,7 @@ import torch
 import rgd
 from rgd import checkpoints
 from rgd.errors import RgdError
+from rgd.lab import origin
 from rgd.lab import recipe as recipes
 from rgd.networks import UNetConfig
 from rgd.objectives import Denoising
@@ -123,11 +124,11 @@ def test_unusable_recipes_are_named(tmp_path: Path) -> None:
 def test_a_commit_is_marked_where_the_source_was_changed_but_not_where_results_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recipes, "__file__", str(tmp_path / "rgd" / "recipe.py"))
+    monkeypatch.setattr(origin, "__file__", str(tmp_path / "rgd" / "origin.py"))
     for folder in ("rgd", "results"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "recipe.py").write_text("before")
-    assert recipes.commit() is None
+        (tmp_path / folder / "origin.py").write_text("before")
+    assert origin.commit() is None
 
     def git(*arguments: str) -> str:
         who = ("-c", "user.name=a", "-c", "user.email=a@b")
@@ -135,16 +136,16 @@ def test_a_commit_is_marked_where_the_source_was_changed_but_not_where_results_w
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     git("init")
-    assert recipes.commit() is None  # there is none yet
+    assert origin.commit() is None  # there is none yet
     (tmp_path / "theirs").write_text("a project with rgd installed inside it")
     git("add", "theirs")
     git("commit", "-m", "theirs")
-    assert recipes.commit() is None  # their commit is not ours
+    assert origin.commit() is None  # their commit is not ours
     git("add", ".")
     git("commit", "-m", "all")
     head = git("rev-parse", "HEAD")[:12]
-    assert recipes.commit() == head
-    (tmp_path / "results" / "recipe.py").write_text("after")
-    assert recipes.commit() == head
-    (tmp_path / "rgd" / "recipe.py").write_text("after")
-    assert recipes.commit() == head + "+"
+    assert origin.commit() == head
+    (tmp_path / "results" / "origin.py").write_text("after")
+    assert origin.commit() == head
+    (tmp_path / "rgd" / "origin.py").write_text("after")
+    assert origin.commit() == head + "+"

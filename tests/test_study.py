@@ -23,9 +23,11 @@ from rgd.errors import CheckpointError
 from rgd.guidance import grad_log_prob
 from rgd.lab import recipe as recipes
 from rgd.lab import study
-from rgd.lab.comparison import find
+from rgd.lab.bench import Bench, run
 from rgd.lab.judge import JudgeConfig
-from rgd.lab.study import Study, run
+from rgd.lab.registry import find
+from rgd.lab.store import Entry
+from rgd.lab.study import Study
 from rgd.measure import gradients
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.randomness import generator, noise
@@ -68,7 +70,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def results(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("study")
-    found = run(STUDY, folder, folder / "out.json", runs=runs, progress=False)
+    found = run(STUDY, folder / "out.json", store=folder, runs=runs, progress=False)
     assert json.loads((folder / "out.json").read_text()) == json.loads(json.dumps(found))
     return found
 
@@ -98,12 +100,18 @@ def test_a_twin_with_the_same_weights_has_the_same_gradient(results: dict[str, A
 
 def test_only_what_is_new_is_measured(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = replace(STUDY, classifiers=(("t/a", None),), levels=(0,), images=10)
-    run(plan, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    run(plan, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     measured = []
-    monkeypatch.setattr(study, "measure", lambda plan, name, *rest: measured.append(name) or [])
-    run(replace(plan, classifiers=(("t/a", None), ("t/b", None))), tmp_path, tmp_path / "o", runs=runs, progress=False)
+    monkeypatch.setattr(study, "measured", lambda plan, bench, name, *rest: measured.append(name) or Entry({}))
+    run(
+        replace(plan, classifiers=(("t/a", None), ("t/b", None))),
+        tmp_path / "o",
+        store=tmp_path,
+        runs=runs,
+        progress=False,
+    )
     assert measured == ["t/b"]
-    run(replace(plan, move=3.0), tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    run(replace(plan, move=3.0), tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     assert measured == ["t/b", "t/a"]
 
 
@@ -112,25 +120,34 @@ def test_goes_on_from_the_file_of_results_alone(runs: Path, tmp_path: Path, monk
     plan = replace(STUDY, classifiers=(("t/a", "t/a2"), ("t/b", None)), levels=(0,), images=10)
     here, out = tmp_path / "runs", tmp_path / "out.json"
     shutil.copytree(runs, here)
-    first = run(plan, tmp_path / "1", out, runs=here, progress=False)
+    first = run(plan, out, store=tmp_path / "1", runs=here, progress=False)
+    then = {**first["provenance"], "commit": "another"}
+    out.write_text(json.dumps({**first, "provenance": then}))
     shutil.rmtree(here / "t" / "a2")
     b = checkpoints.load(here / "t" / "b" / "model.safetensors")
+    next(b.network.parameters()).add_(0.1)
     replace(b, provenance={"seed": 7}).save(here / "t" / "b" / "model.safetensors")  # trained again
-    measured, measure = [], study.measure
-    monkeypatch.setattr(study, "measure", lambda plan, name, *rest: measured.append(name) or measure(plan, name, *rest))
-    second = run(plan, tmp_path / "2", out, runs=here, progress=False)
+    measured, measure = [], study.measured
+
+    def counted(plan: Study, bench: Bench, name: str, *rest: Any) -> Entry:
+        measured.append(name)
+        return measure(plan, bench, name, *rest)
+
+    monkeypatch.setattr(study, "measured", counted)
+    second = run(plan, out, store=tmp_path / "2", runs=here, progress=False)
     assert measured == ["t/b"]
-    assert second["classifiers"] == json.loads(json.dumps(first["classifiers"]))
+    assert second["classifiers"]["t/a"] == first["classifiers"]["t/a"]
+    assert second["classifiers"]["t/b"] != first["classifiers"]["t/b"]
     assert second["made"] == {**first["made"], "t/b": {"seed": 7}}
-    assert second["before"] == [first["provenance"]]
+    assert second["before"] == [then]
     shutil.rmtree(here / "t" / "a")
-    third = run(plan, tmp_path / "3", out, runs=here, progress=False)
+    third = run(plan, out, store=tmp_path / "3", runs=here, progress=False)
     assert measured == ["t/b"]
     assert {name: third[name] for name in ("classifiers", "made")} == json.loads(
         json.dumps({name: second[name] for name in ("classifiers", "made")})
     )
     with pytest.raises(CheckpointError, match="t/a"):
-        run(replace(plan, classifiers=plan.classifiers[::-1]), tmp_path / "4", tmp_path / "other.json", runs=here)
+        run(replace(plan, classifiers=plan.classifiers[::-1]), tmp_path / "other.json", store=tmp_path / "4", runs=here)
     assert measured == ["t/b"], "nothing is measured before it is known that all can be"
 
 
@@ -175,7 +192,7 @@ def test_the_projects_studies_name_models_that_have_recipes(path: Path, which: s
         assert (recipe.name, recipe.data) == (name, plan.data)
 
 
-def test_a_row_tells_where_the_gradient_leads(runs: Path) -> None:
+def test_a_row_tells_where_the_gradient_leads(runs: Path, tmp_path: Path) -> None:
     attacked: list[int] = []
 
     def attack(classifier: Any, xt: Tensor, t: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
@@ -186,7 +203,8 @@ def test_a_row_tells_where_the_gradient_leads(runs: Path) -> None:
     models = {name: find(name, runs) for name in ("t/a", "t/judge", "t/ddpm")}
     a, judge, denoise = models["t/a"].network, models["t/judge"].network, models["t/ddpm"].use()
     test = load("digits", "test").take(300)
-    (row,) = study.measure(plan, "t/a", None, models, test)
+    bench = Bench(STUDY, tmp_path / "out.json", runs=runs, store=tmp_path, progress=False)
+    row = study.measured(plan, bench, "t/a", None, test, 0).values
     x0, y = test.x0(), test.labels
     t = torch.zeros_like(y)
     xt = linear().q_sample(x0, t, noise(x0.shape, 0))
@@ -194,11 +212,11 @@ def test_a_row_tells_where_the_gradient_leads(runs: Path) -> None:
     with torch.no_grad():
         for name, x in (("read_by_judge", gradients.ascend(a, xt, t, target, 60.0)), ("read_without_walk", xt)):
             right = judge(denoise(x, t).x0).argmax(1) == target
-            assert row[name] == metrics.proportion(int(right.sum()), 300), name
+            assert row[name] == metrics.proportion(int(right.sum()), 300).to_json(), name
     steady, random = [], generator(0, "change", 0)
     for i in torch.arange(300).split(250):
         steady.append(gradients.steadiness(a, xt[i], t[i], y[i], plan.change, random))
-    assert row["steadiness"].value == pytest.approx(float(torch.cat(steady).mean()), rel=1e-4)
+    assert row["steadiness"]["value"] == pytest.approx(float(torch.cat(steady).mean()), rel=1e-4)
     assert sum(attacked) == 300
     assert row["read_by_judge"] != row["read_without_walk"], "or the walk led nowhere, and this shows nothing"
 
@@ -210,14 +228,14 @@ def test_what_was_measured_with_another_model_is_measured_again(
 ) -> None:
     plan, here = replace(STUDY, classifiers=(("t/a", "t/a2"),), levels=(0,), images=10), tmp_path / "runs"
     shutil.copytree(runs, here)
-    run(plan, tmp_path, tmp_path / "out.json", runs=here, progress=False)
+    run(plan, tmp_path / "out.json", store=tmp_path, runs=here, progress=False)
     model = checkpoints.load(here / "t" / name / "model.safetensors")
     for parameter in model.network.parameters():
         parameter += 0.1
     replace(model, provenance={"seed": 7}).save(here / "t" / name / "model.safetensors")
     measured: list[str] = []
-    monkeypatch.setattr(study, "measure", lambda plan, name, *rest: measured.append(name) or [])
-    run(plan, tmp_path, tmp_path / out, runs=here, progress=False)
+    monkeypatch.setattr(study, "measured", lambda plan, bench, name, *rest: measured.append(name) or Entry({}))
+    run(plan, tmp_path / out, store=tmp_path, runs=here, progress=False)
     assert measured == ["t/a"]
 
 
@@ -226,10 +244,9 @@ def test_what_was_measured_on_other_images_is_measured_again(
     out: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = replace(STUDY, classifiers=(("t/a", None),), levels=(0,), images=10)
-    run(plan, tmp_path, tmp_path / "out.json", runs=runs, progress=False)
+    run(plan, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     others = load(plan.data)  # as many as are looked at, and not the same
-    monkeypatch.setattr(study.datasets, "load", lambda name, split: others)
     measured: list[str] = []
-    monkeypatch.setattr(study, "measure", lambda plan, name, *rest: measured.append(name) or [])
-    run(plan, tmp_path, tmp_path / out, runs=runs, progress=False)
+    monkeypatch.setattr(study, "measured", lambda plan, bench, name, *rest: measured.append(name) or Entry({}))
+    run(plan, tmp_path / out, store=tmp_path, runs=runs, progress=False, load=lambda name, split: others)
     assert measured == ["t/a"]

@@ -16,7 +16,7 @@ import scipy.stats
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from rgd.checkpoints import weights_digest
+from rgd.identity import weights_digest
 from rgd.lab import registry as zoo
 from rgd.measure import plots
 from tools import evidence, figures, fill, fork, notebooks, views
@@ -305,7 +305,7 @@ def test_every_experiment_of_the_evidence_has_a_recipe_and_so_have_its_models() 
     for name in evidence.EXPERIMENTS:
         for quick in (False, True):
             plan = evidence.experiments.read(ROOT / "recipes" / f"{name}.py", quick)
-            for model in evidence.experiments.models(plan):
+            for model in plan.models():
                 assert evidence.recipe_of(model).name == model
 
 

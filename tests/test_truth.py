@@ -17,13 +17,14 @@ from torch import Tensor
 from rgd.attacks import L2, NoiseRadius
 from rgd.lab import recipe as recipes
 from rgd.lab import truth
-from rgd.lab.truth import WORLDS, Experiment, energy_distance, objective, run, score
+from rgd.lab.bench import run
+from rgd.lab.truth import WORLDS, Truth, energy_distance, objective, score
 from rgd.measure import gradients
 from rgd.objectives import NoisyCrossEntropy, RobustCrossEntropy
 from rgd.randomness import generator
 from rgd.schedule import linear
 
-SMALL = Experiment(
+SMALL = Truth(
     worlds=("plane",), radii=(0.0, 0.5), draws=(300,), seeds=(0,), steps=5, levels=(0, 200), points=60, samples=30
 )
 SCHEDULE = linear(1000)
@@ -102,40 +103,44 @@ def test_objectives_are_what_their_radii_say() -> None:
 
 
 def test_a_run_is_kept_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    results = run(SMALL, tmp_path, tmp_path / "out.json", workers=1, progress=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    results = run(SMALL, tmp_path / "out.json", store=tmp_path, progress=False)
     rows = results["classifiers"]
     assert [(row["world"], row["radius"]) for row in rows] == [("plane", 0.0), ("plane", 0.5)]
     assert rows[0]["levels"][0]["cosine_own"] != rows[1]["levels"][0]["cosine_own"]
     assert json.loads((tmp_path / "out.json").read_text())["classifiers"] == rows
-    shared = run(SMALL, tmp_path / "shared", tmp_path / "shared.json", workers=2, progress=False)["classifiers"]
+    with monkeypatch.context() as patch:
+        patch.setattr("os.cpu_count", lambda: 2)
+        shared = run(SMALL, tmp_path / "shared.json", store=tmp_path / "shared", progress=False)["classifiers"]
     for mine, theirs in zip(rows, shared):
         assert mine["levels"][0]["cosine_own"]["value"] == pytest.approx(theirs["levels"][0]["cosine_own"]["value"])
     calls = []
     real = truth.train_and_score
 
     def counted(*args: Any) -> dict[str, Any]:
-        calls.append(args[:4])
+        calls.append(args[0])
         return real(*args)
 
     monkeypatch.setattr(truth, "train_and_score", counted)
     more = replace(SMALL, radii=(0.0, 0.5, "growing"))
-    run(more, tmp_path, tmp_path / "out.json", workers=1, progress=False)
-    assert calls == [("plane", "growing", 300, 0)]
-    run(replace(more, steps=6), tmp_path, tmp_path / "out.json", workers=1, progress=False)
+    run(more, tmp_path / "out.json", store=tmp_path, progress=False)
+    assert calls == [{"world": "plane", "radius": "growing", "draws": 300, "seed": 0}]
+    run(replace(more, steps=6), tmp_path / "out.json", store=tmp_path, progress=False)
     assert len(calls) == 4
 
 
 def test_more_training_comes_nearer_to_the_truth() -> None:
     """In the plane the mean cosine was 0.95 after 400 steps when this was written."""
-    trained = [truth.train_and_score("plane", 0.0, 5000, 0, replace(SMALL, steps=n, points=300)) for n in (1, 400)]
+    cell = {"world": "plane", "radius": 0.0, "draws": 5000, "seed": 0}
+    trained = [truth.train_and_score(cell, replace(SMALL, steps=n, points=300)) for n in (1, 400)]
     cosines = [found["levels"][1]["cosine_own"] for found in trained]
-    assert cosines[1].value > 0.8
-    assert cosines[1].low > cosines[0].high
+    assert cosines[1]["value"] > 0.8
+    assert cosines[1]["low"] > cosines[0]["high"]
 
 
 def test_the_projects_experiment_is_one() -> None:
     path = Path(__file__).parent.parent / "recipes" / "truth.py"
-    whole, quick = (recipes.read_named(path, name, Experiment) for name in ("experiment", "quick"))
+    whole, quick = (recipes.read_named(path, name, Truth) for name in ("experiment", "quick"))
     assert set(whole.worlds) == set(quick.worlds) == set(WORLDS)
     assert 0.0 in quick.radii
 

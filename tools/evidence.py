@@ -86,7 +86,7 @@ def main(quick: bool = False, out: Path | None = None, runs: Path = Path("runs")
         runs: where models and finished parts are kept; below `out` if quick.
     """
     plans = {name: experiments.read(ROOT / "recipes" / f"{name}.py", quick) for name in EXPERIMENTS}
-    needed = sorted({name for plan in plans.values() for name in experiments.models(plan)})
+    needed = sorted({name for plan in plans.values() for name in plan.models()})
     missing = [name for name in needed if name not in zoo.names()]
     if quick:
         out = ROOT / "build" / "results" if out is None else out
@@ -105,8 +105,7 @@ def main(quick: bool = False, out: Path | None = None, runs: Path = Path("runs")
     target = ROOT if out is None else out
     for name, plan in plans.items():
         print(f"\n{name}")
-        folder = runs / (f"{name}_quick" if quick else name)
-        experiments.run(plan, folder, target / "results" / f"{name}.json", runs)
+        experiments.run(plan, target / "results" / f"{name}.json", runs=runs)
     if target == ROOT:
         figures.draw(ROOT / "results", ROOT / "book" / "figures")
         fill.main()

@@ -19,7 +19,7 @@ from nbclient import NotebookClient
 from tqdm import tqdm
 
 from rgd.book.profile import Name
-from rgd.lab.recipe import device_name
+from rgd.lab.origin import device_name
 from rgd.processes import best_device
 from tools.fork import address
 

@@ -25,7 +25,7 @@ from rgd.checkpoints import Model
 from rgd.data import Dataset
 from rgd.lab import datasets
 from rgd.lab.judge import Judge
-from rgd.lab.recipe import provenance
+from rgd.lab.origin import provenance
 from rgd.networks import UNet
 from rgd.objectives import PAPER_ATTACK
 from rgd.processes import best_device

@@ -1,43 +1,43 @@
 """The whole idea on one machine: train, disagree, guide, measure, report.
 
 `run("digits", folder)` trains an unconditional DDPM, an independent judge, and three classifiers of one architecture:
-clean (on images as they are), vanilla (on noised ones) and robust (on noised ones under attack). It compares their
-gradients, samples with each guidance over a few scales from the same noise, scores all, and writes `report.html` and
-`results.json`. Every stage keeps what it has done, so that a run that was stopped goes on where it was.
+clean (on images as they are), vanilla (on noised ones) and robust (on noised ones under attack). A `Study` looks at
+their gradients, a `Comparison` at what they guide, from the same noise, over a few scales; a judge that guided nothing
+scores. Out come `results.json` and `report.html`. What was done is kept, so that a run that was stopped goes on.
 """
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from rgd import checkpoints
-from rgd import measure as metrics
+from rgd import measure
 from rgd.attacks import L2, PGD
+from rgd.checkpoints import Model, write_atomic
 from rgd.data import Dataset
 from rgd.errors import DataError
-from rgd.guidance import grad_log_prob, guide
-from rgd.lab import datasets, report
+from rgd.guidance import grad_log_prob
+from rgd.lab import bench, datasets, report
+from rgd.lab.cells import Work
+from rgd.lab.comparison import Comparison, Entry
 from rgd.lab.judge import JudgeConfig
-from rgd.lab.recipe import Recipe, provenance, train
+from rgd.lab.origin import provenance
+from rgd.lab.recipe import Recipe, train
+from rgd.lab.study import Study
 from rgd.measure import gradients
 from rgd.networks import EncoderConfig, UNetConfig
 from rgd.objectives import CleanCrossEntropy, Denoising, NoisyCrossEntropy, RobustCrossEntropy
 from rgd.processes import best_device
 from rgd.randomness import generator, noise
-from rgd.samplers import dpm_solver, sample
 from rgd.schedule import Schedule
-from rgd.training import Training, autocast
+from rgd.training import Training
 
 CLASSIFIERS = ("clean", "vanilla", "robust")
 FEWEST = 8  # images that can be scored: recall looks at that many
@@ -68,6 +68,37 @@ class Plan:
     probes: int = 200
     walk: float = 0.8
     levels: tuple[int, ...] = LEVELS
+    seed: int = 0
+
+    def comparison(self, name: str) -> Comparison:
+        """The classifiers as guides; without seeds of its own for headlines, scale by scale."""
+        guides = (Entry(kind, "denoiser", "classifier", kind, self.scales) for kind in CLASSIFIERS)
+        return Comparison(
+            data=name,
+            judge="judge",
+            entries=(Entry("none", "denoiser"), *guides),
+            pairs=(("robust", "clean"), ("robust", "vanilla")),
+            samples=self.samples,
+            seed=self.seed,
+            headline_seeds=(),
+            steps=self.steps,
+        )
+
+    def study(self, name: str) -> Study:
+        """The classifiers' gradients, held against the robust one's. (It walks by itself, see `walk`.)"""
+        pairs = (("clean", "robust"), ("vanilla", "robust"), ("robust", None))
+        return Study(
+            name,
+            "judge",
+            "denoiser",
+            pairs,
+            self.levels,
+            self.probes,
+            self.attack,
+            change=1.0,
+            move=None,
+            seed=self.seed,
+        )
 
 
 def plan(data: Dataset, effort: float = 1.0, seed: int = 0, samples: int = 400) -> Plan:
@@ -139,40 +170,8 @@ def plan(data: Dataset, effort: float = 1.0, seed: int = 0, samples: int = 400) 
         attack,
         samples=samples,
         probes=min(200, samples),
+        seed=seed,
     )
-
-
-@dataclass
-class Run:
-    """A demo in progress: its folder, and how long each stage took, earlier sittings included."""
-
-    folder: Path
-    progress: bool = True
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str, again: bool = False) -> Iterator[None]:
-        """Time a stage, and remember it across sittings: their sum, or the last one of what is done `again` in each."""
-        clock = self.folder / "seconds.json"
-        if clock.exists():
-            self.seconds = json.loads(clock.read_text())
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            earlier = 0.0 if again else self.seconds.get(name, 0.0)
-            self.seconds[name] = earlier + time.perf_counter() - began
-            checkpoints.write_atomic(clock, json.dumps(self.seconds, indent=1).encode())
-
-    def cached(self, kind: str, key: object, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """Arrays computed once for a key; whatever they depend on must be in the key."""
-        path = self.folder / kind / f"{checkpoints.content_key(key)}.safetensors"
-        if path.exists():
-            tensors, _ = checkpoints.read(path)
-        else:
-            tensors = {name: torch.as_tensor(value) for name, value in compute().items()}
-            checkpoints.write(path, tensors, {"key": key, **provenance()})
-        return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
 def run(
@@ -199,101 +198,85 @@ def run(
     Raises:
         RgdError, ValueError, FileNotFoundError: with what was wrong and what to do.
     """
-    training_data, test_data = (datasets.load(name, split, size=size) for split in ("train", "test"))
+    load = cache(partial(datasets.load, size=size))
+    training_data, test_data = load(name), load(name, "test")
     todo = plan(training_data, effort, seed, samples)
     if len(test_data) < FEWEST:
         n = len(test_data)
         raise DataError(f"{training_data.name} has {n} test images, and to score them takes {FEWEST}: add some")
     folder = Path("runs") / f"demo-{training_data.name}" if folder is None else Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    this = Run(folder, progress)
+    models = {part: train(recipe, folder / part, training_data, progress) for part, recipe in todo.recipes.items()}
+    networks = {kind: models[kind].use().to(best_device()) for kind in CLASSIFIERS}
+    judge = models["judge"].use().to(best_device())
 
-    models: dict[str, Any] = {}
-    for part, recipe in todo.recipes.items():
-        with this.stage(f"train {part}"):
-            models[part] = train(recipe, folder / part, training_data, progress)
-    device = best_device()
-    judge, denoise = models["judge"].use().to(device), models["denoiser"].use()
-    networks = {kind: models[kind].use().to(device) for kind in CLASSIFIERS}
-    ids = {part: checkpoints.weights_digest(model.network) for part, model in models.items()}
-
-    with this.stage("probe classifiers", again=True):
-        probes = test_data.take(todo.probes)
-        probed = {
-            kind: probe_classifier(networks[kind], probes, todo, models[kind].schedule, seed, progress and kind)
-            for kind in CLASSIFIERS
-        }
-        compared = compare_gradients(networks, probes, todo, models["vanilla"].schedule, seed)
-        length = todo.walk * distance_to_other_classes(probes, training_data)
-        walks, walk_images = walk(networks, judge, probes, length, seed)
-
-    labels = torch.arange(todo.samples) % len(training_data.classes)
-    cells = [("none", 0.0), *((kind, scale) for kind in CLASSIFIERS for scale in todo.scales)]
-    images: dict[tuple[str, float], Tensor] = {}
-    with this.stage("sample"):
-        for kind, scale in cells:
-            key = [kind, scale, todo.samples, todo.steps, seed, ids["denoiser"], ids.get(kind, "")]
-
-            def draw(kind: str = kind, scale: float = scale) -> dict[str, np.ndarray]:
-                denoiser = denoise if kind == "none" else guide(denoise, grad_log_prob(networks[kind]), scale)
-                title = "sample none" if kind == "none" else f"sample {kind} x{scale:g}"
-                with autocast(device, network=models["denoiser"].network):
-                    return {"images": _sample(denoiser, training_data, labels, todo, seed, progress and title)}
-
-            images[kind, scale] = torch.from_numpy(this.cached("samples", key, draw)["images"])
-
-    with this.stage("score", again=True):
-        reference = metrics.extract(training_data.take(REFERENCE), judge)
-        features = {
-            cell: metrics.extract(x, judge, labels=labels)
-            for cell, x in tqdm(images.items(), "score", disable=not progress)
-        }
-        scores = {cell: _score(f, reference) for cell, f in features.items()}
-        differences = [
-            {"minus": other, "scale": scale}
-            | {
-                name: metrics.paired_difference(name, features["robust", scale], features[other, scale], reference)
-                for name in ("accuracy", "fd")
-            }
-            for other in ("clean", "vanilla")
-            for scale in todo.scales
-        ]
-        judged = metrics.extract(test_data, judge, labels=test_data.labels)
-        judge_accuracy = metrics.estimate("accuracy", judged)
-        real = _score(judged[torch.arange(len(judged))[: todo.samples]], reference)  # as many as are drawn
+    options: dict[str, Any] = {"runs": folder, "progress": progress, "load": load}
+    studied = bench.run(todo.study(name), folder / "study.json", **options)
+    comparison = todo.comparison(name)
+    compared = bench.run(comparison, folder / "comparison.json", **options)
+    probes = test_data.take(todo.probes)
+    length = todo.walk * distance_to_other_classes(probes, training_data)
+    walks, walk_images = walk(networks, judge, probes, length, seed)
+    judged = measure.extract(test_data, judge, labels=test_data.labels)
 
     results = {
         "data": training_data.name,
         "classes": list(training_data.classes),
         "image_shape": list(training_data.shape),
         "training_images": len(training_data),
-        "reference_images": len(reference),
+        "reference_images": min(len(training_data), comparison.reference),
         "test_images": len(test_data),
         "plan": {"effort": effort, "seed": seed, "samples": todo.samples, "steps": todo.steps, "probes": len(probes),
                  "walk": round(length, 1),
                  "attack": f"PGD-{todo.attack.steps} (L2, radius {todo.attack.threat.radius:g})"},
         "models": {part: {**model.provenance, "parameters": sum(p.numel() for p in model.network.parameters())}
                    for part, model in models.items()},
-        "judge_accuracy": judge_accuracy,
-        "real": real,
-        "accuracy_by_t": probed,
-        "gradients": compared,
+        "judge_accuracy": measure.estimate("accuracy", judged),
         "walk": walks,
-        "guidance": [{"guidance": kind, "scale": scale, **scores[kind, scale]} for kind, scale in cells],
-        "robust_minus": differences,
-        "seconds": this.seconds,
+        **told(studied, compared),
+        "seconds": {**{f"train {part}": model.provenance["hours"] * 3600 for part, model in models.items()},
+                    "study": studied["seconds"], "compare": compared["seconds"]},
         "provenance": provenance(),
     }  # fmt: skip
-    plain = json.loads(json.dumps(results, default=metrics.Estimate.to_json))
-    checkpoints.write_atomic(folder / "results.json", json.dumps(plain, indent=1).encode())
+    plain = json.loads(json.dumps(results, default=measure.Estimate.to_json))
+    write_atomic(folder / "results.json", json.dumps(plain, indent=1).encode())
+    work = Work(comparison, bench.Bench(comparison, folder / "comparison.json", **options))
+    ways = [(entry, scale) for entry in comparison.entries for scale in entry.scales]
     pictures = report.Pictures(
-        images=images,
-        labels=labels,
-        gradients=gradient_pictures(networks, test_data, models["vanilla"].schedule, seed),
+        images={(entry.name, scale): work.first((entry, scale), seed) / 127.5 - 1 for entry, scale in ways},
+        labels=work.labels(2 * len(training_data.classes)),
+        gradients=gradient_pictures(networks, test_data, _schedule(models["vanilla"]), seed),
         walk=walk_images,
         logs={part: _log(folder / part) for part in todo.recipes},
     )
     return report.write(folder, plain, pictures)
+
+
+def told(studied: Mapping[str, Any], compared: Mapping[str, Any]) -> dict[str, Any]:
+    """What the report tells of a study and a comparison."""
+
+    def scores(cell: Mapping[str, Any]) -> dict[str, Any]:
+        return {"fd_judge": cell["fd"], **{name: cell[name] for name in ("precision", "recall", "accuracy")}}
+
+    rows = studied["classifiers"]
+    by_level = [
+        {"t": level[0]["t"]} | {
+            kind: {"norm": row["norm"], "spectrum": row["spectrum"], "cosine": row.get("cosine_of_twins")}
+            for kind, row in zip(rows, level)
+        }
+        for level in zip(*rows.values())
+    ]  # fmt: skip
+    accuracies = ("t", "accuracy", "accuracy_attacked")
+    return {
+        "real": scores(compared["real"]),
+        "accuracy_by_t": {kind: [{name: row[name] for name in accuracies} for row in rows[kind]] for kind in rows},
+        "gradients": by_level,
+        "guidance": [{"guidance": c["name"], "scale": c["scale"], **scores(c)} for c in compared["sweep"]],
+        "robust_minus": [
+            {"minus": row["b"], "scale": row["scale"], "accuracy": row["accuracy"], "fd": row["fd"]}
+            for row in compared["differences"]
+        ],
+    }
 
 
 def _log(folder: Path) -> list[dict[str, float]]:
@@ -301,47 +284,9 @@ def _log(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _sample(denoise: Any, data: Dataset, labels: Tensor, todo: Plan, seed: int, progress: bool | str) -> np.ndarray:
-    shape = (todo.samples, *data.shape)
-    return sample(
-        denoise, shape, labels, sampler=dpm_solver, steps=todo.steps, seed=seed, progress=progress, batch_size=250
-    ).numpy()
-
-
-def _score(features: metrics.Features, reference: metrics.Features) -> dict[str, metrics.Estimate]:
-    scores = {name: metrics.estimate(name, features, reference) for name in ("fd", "precision", "recall")}
-    return {"fd_judge": scores.pop("fd"), **scores, "accuracy": metrics.estimate("accuracy", features)}
-
-
-def probe_classifier(
-    network: nn.Module, probes: Dataset, todo: Plan, schedule: Schedule, seed: int, progress: str | bool
-) -> list[dict[str, Any]]:
-    """Accuracy by t, clean and under the attack that the robust classifier was trained against."""
-    levels = tqdm(todo.levels, f"attack {progress}", unit="level", disable=not progress)
-    return metrics.accuracy_by_t(network, probes.x0(), probes.labels, schedule, levels, attack=todo.attack, seed=seed)
-
-
-def compare_gradients(
-    networks: dict[str, Any], probes: Dataset, todo: Plan, schedule: Schedule, seed: int
-) -> list[dict[str, Any]]:
-    """By t and classifier, of the gradient towards the true class: cosine to the robust one, norm and spectrum."""
-    device = best_device()
-    x0, y = probes.x0().to(device), probes.labels.to(device)
-    eps = noise(x0.shape, seed).to(device)
-    rows = []
-    for level in todo.levels:
-        t = torch.full_like(y, level)
-        xt = schedule.q_sample(x0, t, eps)
-        row: dict[str, Any] = {"t": level}
-        for kind in CLASSIFIERS:
-            gradient = grad_log_prob(networks[kind])(xt, t, y)
-            row[kind] = {
-                "cosine": metrics.mean(gradients.cosine(networks[kind], networks["robust"], xt, t, y)),
-                "norm": metrics.mean(gradient.flatten(1).norm(dim=1)),
-                "spectrum": gradients.spectrum(gradient).tolist(),
-            }
-        rows.append(row)
-    return rows
+def _schedule(model: Model) -> Schedule:
+    assert model.schedule is not None
+    return model.schedule
 
 
 def distance_to_other_classes(probes: Dataset, data: Dataset) -> float:
@@ -376,7 +321,7 @@ def walk(
         with torch.no_grad():
             seen = {"judge": judge(moved), "itself": networks[kind](moved, t)}
         shares[kind] = {
-            who: metrics.proportion(int((logits.argmax(1) == target).sum()), len(y)) for who, logits in seen.items()
+            who: measure.proportion(int((logits.argmax(1) == target).sum()), len(y)) for who, logits in seen.items()
         }
         pictures[kind] = moved[first].cpu()
     return shares, pictures

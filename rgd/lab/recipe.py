@@ -6,13 +6,10 @@ A recipe file is Python and ends with `recipe = Recipe(...)`; `rgd train recipes
 
 from __future__ import annotations
 
-import datetime
 import itertools
 import json
-import platform
 import runpy
-import subprocess
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -24,8 +21,10 @@ from rgd.checkpoints import Model, load, write_atomic
 from rgd.data import Dataset
 from rgd.denoiser import Variance
 from rgd.errors import RgdError
+from rgd.identity import identity
 from rgd.lab import datasets
 from rgd.lab.judge import JudgeConfig
+from rgd.lab.origin import provenance
 from rgd.networks import UNetConfig, build
 from rgd.objectives import Denoising, Objective
 from rgd.processes import processes
@@ -55,6 +54,11 @@ class Recipe:
     schedule: Literal["linear", "cosine"] = "linear"
     T: int = 1000
     variance: Variance = "large"
+
+    def makes(self, data: Dataset) -> dict[str, Any]:
+        """The identity of the weights that come of it on these images; how one samples is no part of it."""
+        parts = {"objective": self.objective, "training": self.training, "schedule": self.make_schedule()}
+        return {"network": identity(self.network), "data": data.digest} | {k: identity(v) for k, v in parts.items()}
 
     def make_schedule(self) -> Schedule:
         """The noise schedule."""
@@ -86,45 +90,6 @@ def read_named(path: Path | str, name: str, kind: type[T] | tuple[type[T], ...])
         kinds = " or ".join(f"{k.__name__}(...)" for k in (kind if isinstance(kind, tuple) else (kind,)))
         raise RgdError(f"{path} does not define `{name} = {kinds}`")
     return found
-
-
-def commit() -> str | None:
-    """The commit of the source tree that rgd is imported from, "+" if it was changed since; None outside a clone.
-
-    What is written to `results/` is no such change: a long run writes there more than once.
-    """
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)  # fails if the clone around us is somebody else's
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def device_name(device: torch.device) -> str:
-    """In words, e.g. "NVIDIA T4" or "x86_64 CPU, 2 threads"."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} {device.type.upper()}, {torch.get_num_threads()} threads"
-
-
-def provenance() -> dict[str, Any]:
-    """Where and when a result was made: every file of ours carries this."""
-    from rgd import __version__
-
-    return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "rgd": __version__,
-        "torch": torch.__version__,
-        "device": device_name(processes().device),
-        "processes": processes().count,
-    }
 
 
 @dataclass
@@ -161,10 +126,10 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
     finished = folder / "model.safetensors"
     group = processes()
     data = datasets.load(recipe.data) if data is None else data
-    fingerprint = json.loads(json.dumps({"recipe": _describe(recipe), "data": data.digest}))
+    made_from = recipe.makes(data)
     if finished.exists():
         model = load(finished, group.device)
-        if model.provenance.get("made_from") == fingerprint:
+        if model.provenance.get("made_from") == made_from:
             # The variance is how one samples, and no part of training.
             return replace(model, denoising=model.denoising and {**model.denoising, "variance": recipe.variance})
     network, schedule, training = build(recipe.network, recipe.training.seed), recipe.make_schedule(), recipe.training
@@ -185,7 +150,7 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
                 with open(folder / "log.jsonl", "a") as log:
                     log.write(json.dumps(row) + "\n")
     made = {
-        "made_from": fingerprint,
+        "made_from": made_from,
         "recipe": recipe.name,
         "data": data.name,
         "seed": training.seed,
@@ -212,14 +177,3 @@ def _forget_after(log: Path, step: int) -> None:
     if log.exists():
         whole = [line for line in log.read_text().splitlines(keepends=True) if line.endswith("}\n")]
         write_atomic(log, "".join(line for line in whole if json.loads(line)["step"] <= step).encode())
-
-
-def _describe(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as plain values; `save_every` does not change what comes out."""
-    training = {k: v for k, v in asdict(recipe.training).items() if k != "save_every"}
-    return {
-        "network": asdict(recipe.network),
-        "objective": repr(recipe.objective),
-        "training": training,
-        "schedule": f"{recipe.schedule} {recipe.T}",
-    }

@@ -107,3 +107,23 @@ def load(name: str, device: torch.device | str | None = None) -> NetworkDenoiser
         CheckpointError: see `path`.
     """
     return model(name, device).use()
+
+
+def find(name: str, runs: Path | str = "runs") -> Model:
+    """A model by name: as made by `rgd train` in `runs/NAME`, else as published.
+
+    One that was made here and then published is taken as published, with its weights rounded: results must not depend
+    on who has the unrounded ones.
+
+    Raises:
+        CheckpointError: if it is neither.
+    """
+    made = Path(runs) / name / "model.safetensors"
+    own = load_file(made, processes().device) if made.exists() else None
+    if name in names():
+        published = model(name)
+        if own is None or own.provenance == published.provenance:
+            return published
+    if own is None:
+        raise CheckpointError(f"{name} is not published, and there is no {made}: make it with rgd train {name}")
+    return own

@@ -188,7 +188,7 @@ def noise_figure(results: dict[str, Any]) -> Figure:
     series = {
         f"{kind}{label}": [Estimate(**row[how]) for row in rows[kind]]
         for kind in KINDS
-        for how, label in (("clean", ""), ("robust", ", attacked"))
+        for how, label in (("accuracy", ""), ("accuracy_attacked", ", attacked"))
     }
     plots.curves(axes[0, 0], t, series, "t", "accuracy")
     compared = results["gradients"]

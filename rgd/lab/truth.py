@@ -1,8 +1,8 @@
 """Is a robust gradient nearer to the truth, or only easier to read? Where the data are a mixture, the truth is known.
 
-A `World` is a labelled mixture and a network for its classifiers. `run` trains classifiers on draws from it, vanilla
-and robust within several radii, on few draws and on many, and holds their gradients against the exact one; and it
-guides the exact denoiser by each gradient, so that what differs from exact conditional samples is the classifier's
+A `World` is a labelled mixture and a network for its classifiers. A `Truth` trains classifiers on draws from it,
+vanilla and robust within several radii, on few draws and on many, and holds their gradients against the exact one; and
+it guides the exact denoiser by each gradient, so that what differs from exact conditional samples is the classifier's
 fault alone.
 """
 
@@ -11,12 +11,11 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import dataclass, replace
+from itertools import product
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,14 +25,14 @@ from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rgd import checkpoints
 from rgd import measure as metrics
 from rgd import schedule as schedules
 from rgd.attacks import L2, PGD, NoiseRadius
 from rgd.data import Dataset
 from rgd.guidance import grad_log_prob, guide, unconditional
 from rgd.lab import datasets
-from rgd.lab.recipe import provenance
+from rgd.lab.bench import Bench
+from rgd.lab.store import Entry
 from rgd.layers import time_embedding, wherever_asked
 from rgd.measure import Estimate, gradients
 from rgd.mixtures import Mixture, mixture
@@ -147,7 +146,7 @@ def _seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Truth:
     """What to train, and where to look.
 
     Attributes:
@@ -171,6 +170,54 @@ class Experiment:
     levels: tuple[int, ...] = (0, 25, 50, 100, 200, 300, 400, 600)
     points: int = 1000
     samples: int = 1000
+
+    def models(self) -> tuple[str, ...]:
+        """None: it trains its own."""
+        return ()
+
+    def cells(self) -> list[dict[str, Any]]:
+        """Every classifier: its world, radius, draws and seed."""
+        names = ("world", "draws", "seed", "radius")
+        return [dict(zip(names, cell)) for cell in product(self.worlds, self.draws, self.seeds, self.radii)]
+
+    def parts(self, cell: Mapping[str, Any]) -> dict[str, Any]:
+        """All that a classifier's scores depend on."""
+        world = WORLDS[cell["world"]](schedules.linear(1000))
+        settings = replace(self, worlds=(), radii=(), draws=(), seeds=())
+        largest = _largest(self) if isinstance(cell["radius"], str) else None
+        return {"cell": cell, "settings": settings, "largest": largest, "mixture": world.mixture, "walk": world.walk}
+
+    def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
+        """What is known by now. On CPUs the cores share the classifiers, one thread each: networks this small leave
+        them idle."""
+        workers = (os.cpu_count() or 1) if best_device().type == "cpu" else 1
+        todo = [cell for cell in self.cells() if not bench.store.has("truth", **self.parts(cell))]
+        with tqdm(total=len(todo), desc="classifiers", unit="classifier", disable=not bench.progress) as bar:
+            for cell, found in _together(self, todo, workers):
+                bench.store.put(Entry(found), "truth", **self.parts(cell))
+                bar.update()
+        kept = [(cell, bench.store.get("truth", **self.parts(cell))) for cell in self.cells()]
+        yield {"classifiers": [entry.cell(**cell) for cell, entry in kept]}
+
+
+def _largest(experiment: Truth) -> float:
+    return max(radius for radius in experiment.radii if not isinstance(radius, str))
+
+
+def _together(
+    experiment: Truth, todo: list[dict[str, Any]], workers: int
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each cell with its scores, as they come."""
+    if workers == 1 or len(todo) < 2:
+        yield from ((cell, train_and_score(cell, experiment)) for cell in todo)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        tasks = {pool.submit(train_and_score, cell, experiment): cell for cell in todo}
+        try:
+            yield from ((tasks[done], done.result()) for done in as_completed(tasks))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def objective(radius: float | str, schedule: Schedule, largest: float) -> Objective:
@@ -197,7 +244,7 @@ def single_precision(classifier: Any) -> Any:
     return lambda xt, t: network(xt.float(), t)
 
 
-def score(world: World, classifier: Any, experiment: Experiment) -> dict[str, Any]:
+def score(world: World, classifier: Any, experiment: Truth) -> dict[str, Any]:
     """One classifier against the truth: its gradient by level, in float64, and what it guides."""
     truth, rows = world.mixture, []
     K = truth.num_classes
@@ -243,66 +290,20 @@ def score(world: World, classifier: Any, experiment: Experiment) -> dict[str, An
     }
 
 
-def train_and_score(name: str, radius: float | str, draws: int, seed: int, experiment: Experiment) -> dict[str, Any]:
-    """Train one classifier in a world and hold it against the truth."""
+def train_and_score(cell: Mapping[str, Any], experiment: Truth) -> dict[str, Any]:
+    """Train one classifier in a world and hold it against the truth; the scores as JSON."""
+    name, radius, draws, seed = (cell[part] for part in ("world", "radius", "draws", "seed"))
     schedule = schedules.linear(1000)
     world = WORLDS[name](schedule)
     x0, y = world.mixture.sample(draws, generator(seed, "draws"))
     data = Dataset(x0.float(), y, tuple(map(str, range(world.mixture.num_classes))), f"{name}-{draws}")
     network = world.network(seed)
-    largest = world.walk * max(r for r in experiment.radii if not isinstance(r, str))
+    largest = world.walk * _largest(experiment)
     within = radius if isinstance(radius, str) else world.walk * radius
     training = Training(experiment.steps, batch_size=128, lr=2e-3, warmup=20, seed=seed, precision="fp32")
     seconds = 0.0
     for step in fit(network, objective(within, schedule, largest), data, schedule, training):
         seconds = step.seconds
     learned = network.cpu().double().eval().requires_grad_(False)  # not every GPU has float64
-    return {**score(world, learned, experiment), "training_seconds": seconds}
-
-
-def run(
-    experiment: Experiment, folder: Path | str, out: Path | str, *, workers: int | None = None, progress: bool = True
-) -> dict[str, Any]:
-    """Run an experiment, or what is left of it, and write its results.
-
-    Args:
-        folder: where each classifier's scores are kept.
-        out: the JSON file of the results.
-        workers: programs that share the classifiers, of one thread each: networks this small leave the cores of one
-            idle. Default one for each core, or one in all on a GPU.
-    """
-    settings = json.loads(json.dumps(asdict(replace(experiment, worlds=(), radii=(), draws=(), seeds=()))))
-    largest = max(r for r in experiment.radii if not isinstance(r, str))
-    cells = [
-        (world, radius, draws, seed)
-        for world in experiment.worlds
-        for draws in experiment.draws
-        for seed in experiment.seeds
-        for radius in experiment.radii
-    ]
-    tasks = []
-    for world, radius, draws, seed in cells:
-        cell = {"world": world, "radius": radius, "draws": draws, "seed": seed}
-        key = [cell, settings, largest if isinstance(radius, str) else None]
-        tasks.append((cell, key, partial(train_and_score, world, radius, draws, seed, experiment)))
-    if workers is None:
-        workers = (os.cpu_count() or 1) if best_device().type == "cpu" else 1
-    keep = partial(checkpoints.cached, Path(folder), default=Estimate.to_json)
-    with tqdm(total=len(tasks), desc="classifiers", unit="classifier", disable=not progress) as bar:
-        if workers == 1:
-            for _, key, compute in tasks:
-                keep(key, compute)
-                bar.update()
-        else:
-            with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-                try:
-                    for done in as_completed([pool.submit(keep, key, compute) for _, key, compute in tasks]):
-                        done.result()
-                        bar.update()
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
-    rows = [{**cell, **keep(key, compute)} for cell, key, compute in tasks]
-    results = {"plan": asdict(experiment), "classifiers": rows, "provenance": provenance()}
-    checkpoints.write_atomic(Path(out), json.dumps(results, indent=1).encode())
-    return results
+    found = {**score(world, learned, experiment), "training_seconds": seconds}
+    return json.loads(json.dumps(found, default=Estimate.to_json))

@@ -1,0 +1,194 @@
+"""What every experiment works on: models by name, images, one store, and one file of results.
+
+A plan (a `Comparison`, a `Study`, a `Matching`, a `Truth`) says what is wanted. Its `run(bench)` is a generator of
+what is known by now, and `run` writes that into the file, whose form is the same for all: `plan`, the models' keys,
+where they and the numbers come from, and what the plan found.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from tqdm import tqdm
+
+from rgd.checkpoints import Model, write_atomic
+from rgd.data import Dataset, same_classes
+from rgd.errors import CheckpointError
+from rgd.identity import identity, key, weights_digest
+from rgd.lab import datasets, registry
+from rgd.lab.origin import provenance
+from rgd.lab.store import Store, Unknown
+from rgd.measure import Estimate
+from rgd.processes import processes
+
+Load = Callable[[str, str], Dataset]
+T = TypeVar("T")
+
+
+class Plan(Protocol):
+    """An experiment: a frozen dataclass that knows what it needs and how to find out."""
+
+    def models(self) -> tuple[str, ...]:
+        """The names of the models that it needs."""
+
+    def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
+        """What is known by now, again and again; at the end all of it."""
+
+
+class Bench:
+    """One experiment at work.
+
+    Args:
+        plan: what is wanted.
+        out: the file of results. What it says already is taken over where it depends on the same things.
+        runs: where `rgd train` put models that are not published; the store is in it too.
+        progress: whether to show progress bars.
+        load: (name, split) -> a data set.
+        store: the folder of what was done; default `runs/store`.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        out: Path | str,
+        *,
+        runs: Path | str = "runs",
+        progress: bool = True,
+        load: Load = datasets.load,
+        store: Path | str | None = None,
+    ) -> None:
+        self.load = load
+        self.plan, self.out, self.runs, self.progress = plan, Path(out), Path(runs), progress
+        self.earlier: dict[str, Any] = json.loads(self.out.read_text()) if self.out.exists() else {}
+        self.store = Store(self.runs / "store" if store is None else Path(store))
+        self.began = time.perf_counter()
+        self.model, self.key = cache(self._model), cache(self._key)
+        if processes().rank == 0 and self.earlier:
+            self.store.absorb(self.earlier, self.earlier["provenance"])
+        processes().wait()
+
+    def _model(self, name: str) -> Model:
+        return registry.find(name, self.runs)
+
+    def has(self, name: str) -> bool:
+        """Whether a model can be had."""
+        try:
+            self.model(name)
+        except CheckpointError:
+            return False
+        return True
+
+    def _key(self, name: str) -> str:
+        """The key of a model; of one that is gone, what the file of results says that it was.
+
+        Raises:
+            CheckpointError: if it is gone and was never measured.
+        """
+        known = self.earlier.get("keys", {})
+        return known[name] if name in known and not self.has(name) else key(self.model(name))
+
+    def images(self, name: str, split: str = "train") -> Dataset:
+        """A data set, whose classes must be those of every model of the plan.
+
+        Raises:
+            DataError: if they are others, or in another order.
+        """
+        data = self.load(name, split)
+        for model in filter(self.has, self.plan.models()):
+            if self.model(model).classes:
+                same_classes(self.model(model).classes, data.classes, model, data.name)
+        return data
+
+    def each(
+        self, things: Sequence[T], find: Callable[[T], Any], needs: Callable[[T], Iterable[str]]
+    ) -> Iterator[dict[T, Any]]:
+        """What is found of each thing, whenever there is more; first all that is known, so that no file gets poorer.
+
+        `needs` are the names of the models that finding takes.
+
+        Raises:
+            CheckpointError: before anything is computed, if a model that is needed cannot be had.
+        """
+        found: dict[T, Any] = {}
+        with self.store.as_it_is():
+            for thing in things:
+                with suppress(Unknown):
+                    found[thing] = find(thing)
+        if found:
+            yield found
+        left = [thing for thing in things if thing not in found]
+        for name in (name for thing in left for name in needs(thing)):
+            self.model(name)
+        for thing in tqdm(left, "measuring", disable=not self.progress or processes().rank > 0):
+            found[thing] = find(thing)
+            yield found
+
+    def write(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Write what a plan found, and where it comes from; the same on every process."""
+        names = self.plan.models()
+        had = [name for name in names if self.has(name)]
+        was = {name: self.earlier.get(name, {}) for name in ("made", "weights")}
+        made = {n: self.model(n).provenance if n in had else was["made"].get(n) for n in names}
+        weights = {n: weights_digest(self.model(n).network) if n in had else was["weights"].get(n) for n in names}
+        now = provenance()
+        before: list[dict[str, Any]] = []
+        for origin in [*self.earlier.get("before", ()), *self.store.used]:
+            if not any(same_day(origin, other) for other in (*before, now)):
+                before.append(dict(origin))
+        spent = self.earlier.get("seconds", 0) if before else 0
+        results = {
+            "kind": type(self.plan).__name__.lower(),
+            "plan": identity(self.plan),
+            "keys": {name: self.key(name) for name in names},
+            "weights": weights,
+            "made": made,
+            **body,
+            "provenance": now,
+            "before": before,
+            "seconds": round(spent + time.perf_counter() - self.began),
+        }
+        results = json.loads(json.dumps(results, default=Estimate.to_json))
+        if _found(results) == _found(self.earlier):
+            return self.earlier  # nothing is new: the file says when it was found
+        if processes().rank == 0:
+            write_atomic(self.out, json.dumps(results, indent=1).encode())
+        return results
+
+
+def _found(results: Mapping[str, Any]) -> dict[str, Any]:
+    """What results say, apart from where and when."""
+    return {name: value for name, value in results.items() if name not in ("provenance", "before", "seconds")}
+
+
+def same_day(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two runs were made on one day by the same commit."""
+    return (a["date"][:10], a["commit"]) == (b["date"][:10], b["commit"])
+
+
+def run(plan: Plan, out: Path | str, **options: Any) -> dict[str, Any]:
+    """Run an experiment, or what is left of it, and write its results.
+
+    Args:
+        out: the JSON file of the results; what it has already is not done again: name another file, and another
+            `store`, to have all of it anew.
+        options: `runs`, `progress`, `load`, `store`, as `Bench` takes them.
+
+    Raises:
+        CheckpointError: if a model cannot be had of which something is not yet known.
+        DataError: if class names do not agree.
+    """
+    bench, results, body = Bench(plan, out, **options), {}, None
+    try:
+        for body in plan.run(bench):
+            results = bench.write(body)
+    except BaseException:
+        if body is not None:  # a run that is stopped took time too
+            bench.write(body)
+        raise
+    return results

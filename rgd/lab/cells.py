@@ -1,0 +1,322 @@
+"""A comparison at work: what is drawn, seen and scored, cell by cell, each kept in the store."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from rgd import measure
+from rgd.denoiser import Denoiser
+from rgd.errors import CheckpointError
+from rgd.lab.bench import Bench
+from rgd.lab.store import Entry as Kept
+from rgd.lab.store import Unknown
+from rgd.measure import Estimate, Features, plots
+from rgd.processes import processes
+from rgd.randomness import noise
+from rgd.samplers import dpm_solver, sample
+from rgd.training import autocast
+
+if TYPE_CHECKING:
+    from rgd.lab.comparison import Comparison, Entry
+
+SWEEP = ("fd", "sfd", "precision", "recall", "accuracy")
+HEADLINE = (*SWEEP, "kid")
+INCEPTION = {"fid": "fd", "kid_inception": "kid"}  # in the headline, where Inception looks too
+
+
+class Work:
+    """One comparison, its models and its images. `way` below is an entry at one of its scales."""
+
+    def __init__(self, plan: Comparison, bench: Bench) -> None:
+        self.plan, self.bench, self.store = plan, bench, bench.store
+        self.data = bench.images(plan.data)
+        self.entries = {entry.name: entry for entry in plan.entries}
+        self.names = (*HEADLINE, *(INCEPTION if plan.inception else ()))
+
+    @cached_property
+    def eyes(self) -> dict[str, nn.Module]:
+        """The judge, and Inception if it is asked for."""
+        judge = self.bench.model(self.plan.judge).network
+        if not hasattr(judge, "features"):
+            raise CheckpointError(f"{self.plan.judge} holds a {type(judge).__name__}, where a judge is needed")
+        inception = {"inception": measure.load_inception().to(processes().device)} if self.plan.inception else {}
+        return {"judge": judge, **inception}
+
+    # What a cell depends on: each adds to the one before.
+
+    def drawn(self, way: tuple[Entry, float], seed: int, n: int) -> dict[str, Any]:
+        """All that samples depend on; of an entry, everything but how it and its models are called."""
+        entry, scale = way
+        return {
+            "way": replace(entry, name="", denoiser="", guide=None, scales=()), "scale": scale,
+            "denoiser": self.bench.key(entry.denoiser), "guide": entry.guide and self.bench.key(entry.guide),
+            "sampler": "dpm_solver", "steps": self.plan.steps, "seed": seed, "n": n,
+            "shape": self.data.shape, "classes": self.data.classes,
+        }  # fmt: skip
+
+    def looked(self) -> dict[str, Any]:
+        """Who looks at them."""
+        return {"judge": self.bench.key(self.plan.judge), "inception": self.plan.inception}
+
+    def scored(self, names: Sequence[str]) -> dict[str, Any]:
+        """What they are compared with, and how."""
+        return {**self.looked(), "reference": [self.data, self.plan.reference], "metrics": list(names)}
+
+    # Computing.
+
+    def build(self, way: tuple[Entry, float]) -> Denoiser:
+        """The guided denoiser."""
+        return way[0].build(lambda name: self.bench.model(name).use(), way[1])
+
+    def draw(self, way: tuple[Entry, float], seed: int, n: int) -> torch.Tensor:
+        """Samples, labels in turn."""
+        entry, scale = way
+        title = f"{entry.name} x{scale:g}, seed {seed}" if self.bench.progress else False
+        with autocast(processes().device, network=self.bench.model(entry.denoiser).network):
+            return sample(
+                self.build(way), (n, *self.data.shape), self.labels(n), sampler=dpm_solver, steps=self.plan.steps,
+                seed=seed, batch_size=self.plan.batch_size, progress=title,
+            )  # fmt: skip
+
+    def labels(self, n: int) -> torch.Tensor:
+        return torch.arange(n) % len(self.data.classes)
+
+    def look(self, images: Any, labels: torch.Tensor | None = None) -> Kept:
+        """What judge and Inception see in images, to be kept."""
+        kept: dict[str, torch.Tensor] = {}
+        sources = {}
+        with processes().alone():
+            for eye, network in self.eyes.items():
+                found = measure.extract(images, network, labels=labels)
+                sources[eye] = found.source
+                parts = {part: getattr(found, part) for part in ("features", "logits", "spatial")}
+                kept |= {f"{eye}/{part}": value.float() for part, value in parts.items() if value is not None}
+        return Kept({"source": sources}, kept)
+
+    def features(self, kept: Kept, labels: torch.Tensor | None = None) -> dict[str, Features]:
+        """What was kept of looking at images."""
+        seen = {}
+        for eye, source in kept.values["source"].items():
+            parts = {name.split("/")[1]: v.double() for name, v in kept.tensors.items() if name.startswith(f"{eye}/")}
+            seen[eye] = Features(source=source, shape=self.data.shape, labels=labels, **parts)
+        return seen
+
+    @cached_property
+    def references(self) -> dict[str, Features]:
+        """What is seen in the training images that samples are compared with."""
+        images = self.data.take(self.plan.reference)
+
+        def compute() -> Kept | None:
+            return self.look(images) if processes().rank == 0 else None
+
+        return self.features(self.store.once(compute, "features", images=images, **self.looked()))
+
+    def first(self, way: tuple[Entry, float], seed: int) -> torch.Tensor:
+        """The first two images of each class, as uint8; what they are does not depend on how many follow."""
+        n = 2 * len(self.data.classes)
+
+        def compute() -> Kept:
+            return Kept(tensors={"images": measure.quantise(self.draw(way, seed, n))})
+
+        return self.store.once(compute, "images", **self.drawn(way, seed, n)).tensors["images"]
+
+    def seen(self, way: tuple[Entry, float], seed: int, n: int) -> tuple[dict[str, Features], float]:
+        """What is seen in a cell's samples, and how many images a second were drawn."""
+        few = 2 * len(self.data.classes)
+
+        def compute() -> Kept | None:
+            began = time.perf_counter()
+            images = self.draw(way, seed, n)
+            speed = n / (time.perf_counter() - began)
+            if processes().rank > 0:
+                return None
+            first = Kept(tensors={"images": measure.quantise(images[:few])})
+            if n >= few:
+                self.store.put(first, "images", **self.drawn(way, seed, few))
+            found = self.look(images, self.labels(n))
+            return replace(found, values={"images_per_second": speed, **found.values})
+
+        kept = self.store.once(compute, "features", **self.drawn(way, seed, n), **self.looked())
+        return self.features(kept, self.labels(n)), kept.values["images_per_second"]
+
+    def measured(self, names: Sequence[str], seen: Mapping[str, Features]) -> dict[str, Any]:
+        """Each metric of what was seen, by the judge's features or by Inception's, as JSON."""
+        found = {}
+        for name in names:
+            eye = "inception" if name in INCEPTION else "judge"
+            with processes().alone():
+                estimate = measure.estimate(INCEPTION.get(name, name), seen[eye], self.references[eye])
+            found[name] = estimate.to_json()
+        return found
+
+    def score(self, way: tuple[Entry, float], seed: int, n: int, names: Sequence[str]) -> dict[str, Any]:
+        """A cell of the results. Samples are drawn only if there is no score yet: scores outlive them."""
+
+        def compute() -> Kept | None:
+            seen, speed = self.seen(way, seed, n)
+            assert self.references  # all processes take part in having them
+            return Kept({"images_per_second": speed, **self.measured(names, seen)}) if processes().rank == 0 else None
+
+        kept = self.store.once(compute, "scores", **self.drawn(way, seed, n), **self.scored(names))
+        return kept.cell(name=way[0].name, scale=way[1], seed=seed, samples=n)
+
+    def real(self, names: Sequence[str]) -> dict[str, Any]:
+        """The scores of held-out images: as many as the reference has, or, without headlines, as are drawn."""
+        n = self.plan.reference if self.plan.headline_seeds else self.plan.samples
+        test = self.bench.images(self.plan.data, "test").take(n)
+
+        def compute() -> Kept | None:
+            assert self.references
+            if processes().rank > 0:
+                return None
+            return Kept(self.measured(names, self.features(self.look(test, test.labels), test.labels)))
+
+        return self.store.once(compute, "scores", images=test, **self.scored(names)).cell()
+
+    def difference(self, a: tuple[Entry, float], b: tuple[Entry, float], seed: int, n: int) -> dict[str, Any]:
+        """a minus b, sample by sample."""
+
+        def compute() -> Kept | None:
+            first, second = (self.seen(way, seed, n)[0]["judge"] for way in (a, b))
+            reference = self.references["judge"]
+            if processes().rank > 0:
+                return None
+            with processes().alone():
+                found = {m: measure.paired_difference(m, first, second, reference).to_json() for m in SWEEP}
+            return Kept(found)
+
+        parts = {"a": self.drawn(a, seed, n), "b": self.drawn(b, seed, n), **self.scored(SWEEP)}
+        return self.store.once(compute, "differences", **parts).cell()
+
+    # Results.
+
+    def sweep(self, name: str) -> list[dict[str, Any]]:
+        """An entry at every scale, on the sweep's seed."""
+        entry, plan = self.entries[name], self.plan
+        return [self.score((entry, scale), plan.seed, plan.samples, SWEEP) for scale in entry.scales]
+
+    def best(self, name: str) -> tuple[Entry, float]:
+        """An entry at its best scale."""
+        return self.entries[name], best_scales(self.sweep(name))[name]
+
+    def headline(self, name: str) -> dict[str, Any]:
+        """An entry at its best scale, on the other seeds."""
+        way, n = self.best(name), self.plan.headline_samples
+        cells = [self.score(way, seed, n, self.names) for seed in self.plan.headline_seeds]
+        means = {metric: combine([cell[metric] for cell in cells]).to_json() for metric in self.names}
+        return {"name": name, "scale": way[1], **means, "seeds": cells}
+
+    def pair(self, a: str, b: str) -> list[dict[str, Any]]:
+        """a minus b: each at its best scale on the other seeds; or, without any, scale by scale in the sweep."""
+        plan, parts = self.plan, []
+        if not plan.headline_seeds:
+            scales = [scale for scale in self.entries[a].scales if scale in self.entries[b].scales]
+            ways = [((self.entries[a], scale), (self.entries[b], scale)) for scale in scales]
+            cells = [self.difference(*way, plan.seed, plan.samples) for way in ways]
+            return [{"a": a, "b": b, "scale": scale, **cell} for scale, cell in zip(scales, cells)]
+        first, second = self.best(a), self.best(b)
+        for seed in plan.headline_seeds:  # scores and differences at once: what a stopped run has done stands
+            for way in (first, second):
+                self.score(way, seed, plan.headline_samples, self.names)
+            parts.append(self.difference(first, second, seed, plan.headline_samples))
+        means = {name: combine([part[name] for part in parts]).to_json() for name in SWEEP}
+        return [{"a": a, "b": b, **means, "seeds": parts}]
+
+    def known(self) -> dict[str, Any]:
+        """All that the store knows of the results."""
+        sweep, headline, differences, left = [], [], [], []
+        with self.store.as_it_is():
+            for name, entry in self.entries.items():
+                for scale in entry.scales:  # of a sweep that is not finished, what there is
+                    with suppress(Unknown):
+                        sweep.append(self.score((entry, scale), self.plan.seed, self.plan.samples, SWEEP))
+                try:
+                    if self.plan.headline_seeds:
+                        headline.append(self.headline(name))
+                    else:
+                        self.sweep(name)
+                except Unknown:
+                    left.append(name)
+            for pair in self.plan.pairs:
+                with suppress(Unknown):
+                    differences += self.pair(*pair)
+        return {"sweep": sweep, "headline": headline, "differences": differences, "left": left}
+
+    def run(self) -> Iterator[dict[str, Any]]:
+        """The results, whenever there is more of them. First what earlier runs have done: no file gets poorer."""
+        base = {"data": self.plan.data, "data_digest": self.data.digest, "real": self.real(self.names)}
+        last = self.headline if self.plan.headline_seeds else self.sweep
+        tasks: list[Callable[[], Any]] = [partial(self.pair, *pair) for pair in self.plan.pairs]
+        tasks += [partial(last, name) for name in self.entries]
+        if self.bench.progress and processes().rank == 0:
+            print(self.forecast())
+        results: dict[str, Any] = {}
+        for task in (lambda: None, *tasks):
+            task()
+            if (more := self.known()) != results:
+                results = more
+                self.picture(results)
+                yield {**base, **results}
+
+    def picture(self, results: Mapping[str, Any]) -> None:
+        """Samples from the same noise, a row for each way to guide, beside the file of results."""
+        rows = {}
+        for row in results["headline"]:
+            entry = self.entries[row["name"]]
+            images = self.first((entry, row["scale"]), self.plan.headline_seeds[0])
+            title = f"{entry.name}, {row['scale']:g}" if entry.kind != "none" else entry.name
+            rows[title] = images[:10] / 127.5 - 1
+        if rows and processes().rank == 0:
+            figure = plots.picture_table(rows, self.data.classes[:10], size=0.6)
+            figure.savefig(self.bench.out.with_suffix(".png"), dpi=150)
+
+    def forecast(self) -> str:
+        """What remains to be done, and about how long it will take, from a few timed calls of each way to guide."""
+        plan, rows, missing, seconds = self.plan, 64, 0, 0.0
+        x, y = noise((rows, *self.data.shape)).to(processes().device), self.labels(rows)
+        for entry in filter(lambda entry: self.bench.has(entry.denoiser), plan.entries):
+            cells = [self.drawn((entry, scale), plan.seed, plan.samples) for scale in entry.scales]
+            left = self.store.missing([("scores", {**cell, **self.scored(SWEEP)}) for cell in cells])
+            images = len(left) * plan.samples + plan.headline_samples * len(plan.headline_seeds)
+            guided = self.build((entry, entry.scales[-1]))
+            t = torch.full((rows,), guided.schedule.T // 3, device=x.device)  # where guidance usually acts
+            took = math.inf
+            for _ in range(2):
+                began = time.perf_counter()
+                with torch.no_grad(), autocast(x.device, network=self.bench.model(entry.denoiser).network):
+                    float(guided(x, t, y.to(x.device)).eps.sum())
+                took = min(took, time.perf_counter() - began)
+            missing += len(left)
+            seconds += images / rows * took * guided.schedule.respace(plan.steps).T / processes().count
+        return (
+            f"{len(plan.entries)} ways to guide; {missing} cells of the sweep and "
+            f"{len(plan.entries) * len(plan.headline_seeds)} of {plan.headline_samples} samples: about "
+            f"{seconds / 3600:.1f} hours of sampling at most. What is done is kept: stop with Ctrl-C, and the same "
+            "command goes on."
+        )
+
+
+def combine(parts: list[dict[str, Any]]) -> Estimate:
+    """The mean of estimates from independent seeds, as JSON, with the interval that their own intervals give it."""
+    value = sum(part["value"] for part in parts) / len(parts)
+    error = math.sqrt(sum(((part["high"] - part["low"]) / 2) ** 2 for part in parts)) / len(parts)
+    n = sum(part["n"] for part in parts)
+    return Estimate(value, value - error, value + error, n, f"mean over {len(parts)} seeds; {parts[0]['method']}")
+
+
+def best_scales(sweep: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """For each entry the scale of least FD-judge."""
+    best: dict[str, Mapping[str, Any]] = {}
+    for cell in sweep:
+        if cell["name"] not in best or cell["fd"]["value"] < best[cell["name"]]["fd"]["value"]:
+            best[cell["name"]] = cell
+    return {name: cell["scale"] for name, cell in best.items()}
