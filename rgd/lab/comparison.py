@@ -179,8 +179,7 @@ def find(name: str, runs: Path | str = "runs") -> Model:
         if model is None or model.provenance == published.provenance:
             return published
     if model is None:
-        recipe = f"recipes/{name.replace('/', '_')}.py"
-        raise CheckpointError(f"{name} is not published, and there is no {made}: make it with rgd train {recipe}")
+        raise CheckpointError(f"{name} is not published, and there is no {made}: make it with rgd train {name}")
     return model
 
 
