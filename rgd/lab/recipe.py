@@ -67,7 +67,7 @@ def read(what: Path | str) -> Recipe:
     """A recipe by its name, "mnist/robust"; or your own, in a file that defines `recipe`, or `recipes` by name.
 
     Args:
-        what: a name of `rgd.lab.tables`, "mine.py", or "mine.py:NAME". A file is run: read it first if it is not yours.
+        what: a name of `names()`, "mine.py", or "mine.py:NAME". A file is run: read it first if it is not yours.
 
     Raises:
         RgdError: if there is no such name or file, or no recipe in it.
