@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,6 +33,15 @@ from rgd.randomness import noise
 from rgd.training import autocast
 
 File = Annotated[Path, tyro.conf.Positional]
+
+
+def _named(names: Callable[[], Sequence[str]]) -> Any:
+    """The help of an argument that may be one of these names; they are looked up only when somebody asks for help."""
+    return tyro.conf.arg(metavar="NAME|FILE", help_behavior_hint=lambda _: f"There are {', '.join(names())}.")
+
+
+RecipeName = Annotated[str | None, tyro.conf.Positional, _named(recipes.names)]
+ExperimentName = Annotated[str | None, tyro.conf.Positional, _named(experiments.names)]
 SAMPLERS: dict[str, Any] = {
     "ddpm": samplers.ddpm,
     "ddim": samplers.ddim,
@@ -72,7 +82,7 @@ def demo(
 
 
 def train(
-    recipe: File,
+    recipe: RecipeName = None,
     out: Path | None = None,
     data: str | None = None,
     steps: int | None = None,
@@ -83,11 +93,14 @@ def train(
     """Make the model of a recipe, or go on making it.
 
     Args:
-        recipe: a file such as recipes/digits_robust.py.
+        recipe: a name such as digits/robust, or your own, mine.py or mine.py:NAME. Without one, all are listed.
         out: folder of the training state and the model; default runs/NAME.
         data: another data set or folder than the recipe's, with images of the same shape.
         steps: other than the recipe's; likewise the next three.
     """
+    if recipe is None:
+        print(recipes.listing())
+        return
     this = recipes.read(recipe)
     given: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "seed": seed, "precision": precision}
     this = replace(this, training=replace(this.training, **{k: v for k, v in given.items() if v is not None}))
@@ -235,7 +248,7 @@ def gradients(
 
 
 def evaluate(
-    what: File,
+    what: ExperimentName = None,
     judge: Path | None = None,
     inception: bool = False,
     reference: str = "digits",
@@ -246,24 +259,27 @@ def evaluate(
     out: Path | None = None,
 ) -> None:
     """Score a file of samples against the training images of a data set; each number with its 95 % interval. Or run
-    an experiment, such as recipes/compare_mnist.py; stop it with Ctrl-C, and the same command goes on.
+    an experiment, such as compare_mnist; stop it with Ctrl-C, and the same command goes on.
 
     Args:
-        what: a file that `rgd sample` wrote, or a Python file that defines `experiment`, for which all options but the
-            last three are without meaning.
+        what: a file that `rgd sample` wrote; or an experiment's name, or your own, mine.py or mine.py:NAME (with an
+            experiment, the last three options alone have a meaning). Without one, the experiments are listed.
         judge: a model file of an independent judge, for accuracy and for the features of distances.
         inception: measure distances in Inception's features; its weights are downloaded, or named by RGD_INCEPTION.
         reference: a data set or folder.
         metrics: of fd, kid, isc, precision, recall, accuracy; default all that can be had.
         halves: of the jackknife.
-        quick: the experiment's small version, `quick` in its file.
+        quick: a small version of the experiment.
         runs: where `rgd train` put models that are not published, and where an experiment keeps what it has done.
         out: a JSON file for the numbers and their origin; of an experiment, default runs/NAME/results.json.
     """
-    if what.suffix == ".py":
+    if what is None:
+        print("\n".join(experiments.names()))
+        return
+    if _is_experiment(what):
         _run_experiment(what, quick, runs, out)
         return
-    tensors, origin = checkpoints.read(what)
+    tensors, origin = checkpoints.read(Path(what))
     if "images" not in tensors:
         raise RgdError(f"{what} holds no samples: `rgd sample` draws some, and `rgd info` says what a model is")
     critic = None if judge is None else _network(judge, Judge, "a judge")[0]
@@ -279,10 +295,16 @@ def evaluate(
         checkpoints.write_atomic(out, json.dumps(record, indent=1).encode())
 
 
-def _run_experiment(file: Path, quick: bool, runs: Path, out: Path | None) -> None:
-    folder = runs / (file.stem + ("_quick" if quick else ""))
+def _is_experiment(what: str) -> bool:
+    """By name, or a Python file; what has a suffix or is there is a file of samples."""
+    return ".py" in what or not (Path(what).suffix or Path(what).exists())
+
+
+def _run_experiment(what: str, quick: bool, runs: Path, out: Path | None) -> None:
+    name = Path(what.rpartition(".py:")[2]).stem
+    folder = runs / (f"{name}_quick" if quick else name)
     out = folder / "results.json" if out is None else out
-    results = experiments.run(experiments.read(file, quick), out, runs=runs)
+    results = experiments.run(experiments.read(what, quick), out, runs=runs)
     if processes().rank > 0:
         return
     for cell in results.get("headline", ()):
@@ -307,7 +329,9 @@ def main() -> None:
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="rgd", description="Robust classifier guidance.")
     except KeyboardInterrupt:
-        resumable = {"demo", "train"} & set(sys.argv) or any(a.endswith(".py") for a in sys.argv[1:])
+        resumable = {"demo", "train"} & set(sys.argv) or any(
+            ".py" in a or a in experiments.names() for a in sys.argv[1:]
+        )
         kept = "What was done is kept; the same command goes on from here." if resumable else "Nothing was written."
         print(f"\nStopped. {kept}", file=sys.stderr)
         raise SystemExit(130) from None

@@ -19,7 +19,6 @@ from rgd.checkpoints import Model
 from rgd.data import load
 from rgd.errors import CheckpointError, DataError
 from rgd.lab import cells
-from rgd.lab import recipe as recipes
 from rgd.lab import registry as zoo
 from rgd.lab.bench import Bench, run
 from rgd.lab.cells import best_scales, combine
@@ -515,27 +514,14 @@ def test_the_command_runs_a_file(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "compare_t.py").write_text(
         "from rgd.lab.comparison import Comparison, Entry\n"
-        "quick = Comparison('digits', 't/judge', (Entry('plain', 't/ddpm'),), samples=20, headline_samples=20,\n"
-        "                   headline_seeds=(1,), steps=2, reference=50)\n"
+        "experiment = Comparison('digits', 't/judge', (Entry('plain', 't/ddpm'),), samples=20, headline_samples=20,\n"
+        "                        headline_seeds=(1,), steps=2, reference=50)\n"
     )
-    cli.evaluate(Path("compare_t.py"), quick=True, out=Path("found.json"))
+    cli.evaluate("compare_t.py", out=Path("found.json"))
     assert json.loads(Path("found.json").read_text())["headline"][0]["name"] == "plain"
     said = capsys.readouterr().out
     assert "plain" in said
     assert "hours of sampling" in said
-    with pytest.raises(Exception, match="does not define `experiment"):
-        cli.evaluate(Path("compare_t.py"))
-
-
-@pytest.mark.parametrize("path", sorted((Path(__file__).parent.parent / "recipes").glob("compare_*.py")))
-@pytest.mark.parametrize("which", ["experiment", "quick"])
-def test_the_projects_comparisons_name_models_that_have_recipes(path: Path, which: str) -> None:
-    plan = recipes.read_named(path, which, Comparison)
-    names = {plan.judge} | {n for e in plan.entries for n in (e.denoiser, e.guide) if n is not None}
-    for name in names:
-        recipe = recipes.read(path.with_name(f"{name.replace('/', '_')}.py"))
-        assert (recipe.name, recipe.data) == (name, plan.data)
-    assert not {plan.judge} & {entry.guide for entry in plan.entries}
 
 
 def test_only_what_goes_through_x0_is_smoothed_and_only_after_it_is_capped() -> None:

@@ -18,7 +18,6 @@ from rgd.data import load
 from rgd.errors import CheckpointError, DataError
 from rgd.guidance import grad_log_prob
 from rgd.lab import matching
-from rgd.lab import recipe as recipes
 from rgd.lab.bench import Bench, run
 from rgd.lab.matching import Matching
 from rgd.lab.registry import find
@@ -174,15 +173,6 @@ def test_only_new_levels_are_measured(runs: Path, tmp_path: Path, monkeypatch: p
 def test_a_reference_is_one_of_the_classifiers() -> None:
     with pytest.raises(ValueError, match="t/c is not among"):
         replace(PLAN, reference="t/c")
-
-
-@pytest.mark.parametrize("path", sorted((Path(__file__).parent.parent / "recipes").glob("matching_*.py")))
-@pytest.mark.parametrize("which", ["experiment", "quick"])
-def test_the_projects_matchings_name_models_that_have_recipes(path: Path, which: str) -> None:
-    plan = recipes.read_named(path, which, Matching)
-    for name in (*plan.denoisers, *plan.classifiers):
-        recipe = recipes.read(path.with_name(f"{name.replace('/', '_')}.py"))
-        assert (recipe.name, recipe.data) == (name, plan.data)
 
 
 def test_what_is_there_already_is_left_alone(runs: Path, tmp_path: Path) -> None:

@@ -1,10 +1,17 @@
-"""Recipes: every file makes a network, and the paper's have the paper's sizes."""
+"""Recipes: every name makes what it says, the published models among them, and the paper's have the paper's sizes."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
+import re
+import shlex
+import shutil
 import subprocess
-from dataclasses import replace
+import sys
+import tomllib
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +19,29 @@ import pytest
 import torch
 
 import rgd
-from rgd import checkpoints
+from rgd import checkpoints, cli
+from rgd.attacks import PGD
 from rgd.errors import RgdError
-from rgd.lab import origin
+from rgd.lab import experiments, origin, truth
 from rgd.lab import recipe as recipes
+from rgd.lab.comparison import Comparison
 from rgd.networks import UNetConfig
 from rgd.objectives import Denoising
 from rgd.training import Training
 
-FOLDER = Path(__file__).parent.parent / "recipes"
-FILES = sorted(
-    path for path in FOLDER.glob("*.py") if not path.stem.startswith(("compare", "matching", "study", "truth"))
-)
+ROOT = Path(__file__).resolve().parent.parent
+PUBLISHED = json.loads((ROOT / "results" / "models.json").read_text())["models"]
 
 
 def millions(network: torch.nn.Module) -> float:
     return sum(p.numel() for p in network.parameters()) / 1e6
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_recipe_makes_a_network_that_runs_on_its_images(path: Path) -> None:
-    recipe = recipes.read(path)
-    assert recipe.name == path.stem.replace("_", "/", 1)
+@pytest.mark.parametrize("name", recipes.names())
+def test_recipe_makes_a_network_that_runs_on_its_images(name: str) -> None:
+    recipe = recipes.read(name)
+    assert (recipe.name, name.split("/")[0]) == (name, recipe.data)
+    assert recipe.about.endswith((".", "?"))
     network, config = rgd.build(recipe.network).eval(), recipe.network
     x = torch.zeros(2, config.in_channels, config.image_size, config.image_size)
     assert rgd.lab.datasets.KNOWN[recipe.data][0] == x.shape[1:]
@@ -45,10 +53,28 @@ def test_recipe_makes_a_network_that_runs_on_its_images(path: Path) -> None:
     assert output.shape[1] == config.out_channels
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_recipe_of_a_published_model_is_what_made_it(name: str) -> None:
+    """By what the model's file says of itself, which the tables cannot change."""
+    made, recipe = PUBLISHED[name]["made"]["made_from"]["recipe"], recipes.read(name)
+    for part in ("network", "training"):  # fields that came later are not in it
+        now = json.loads(json.dumps(asdict(getattr(recipe, part))))
+        assert made[part] == {field: now[field] for field in made[part]}
+    assert made["schedule"] == f"{recipe.schedule} {recipe.T}"
+    assert made["objective"].split("(")[0] == type(recipe.objective).__name__
+    attack = getattr(recipe.objective, "attack", None)
+    if isinstance(attack, PGD):
+        ends = (attack.threat.radius,) if isinstance(attack.threat.radius, float) else (
+            attack.threat.radius.clean, attack.threat.radius.noisy
+        )  # fmt: skip
+        assert [float(number) for number in re.findall(r"\d+\.\d+", made["objective"])] == list(ends)
+        assert f"steps={attack.steps}," in made["objective"]
+
+
 def test_the_papers_networks_have_the_papers_sizes() -> None:
-    assert round(millions(rgd.build(recipes.read(FOLDER / "cifar10_paper_robust.py").network)), 2) == 2.07
+    assert round(millions(rgd.build(recipes.read("cifar10/paper_robust").network)), 2) == 2.07
     # 52.5 M in the paper (truncated), without the null label, which its network has not.
-    ddpm = replace(recipes.read(FOLDER / "cifar10_paper_ddpm.py").network, null_label=False)
+    ddpm = replace(recipes.read("cifar10/paper_ddpm").network, null_label=False)
     assert round(millions(rgd.build(ddpm)), 2) == 52.55
     imagenet = rgd.EncoderConfig(
         image_size=128, in_channels=3, out_channels=1000, model_channels=128, channel_mult=(1, 1, 2, 3, 4),
@@ -61,7 +87,7 @@ def test_the_papers_networks_have_the_papers_sizes() -> None:
 
 @pytest.fixture
 def tiny() -> recipes.Recipe:
-    recipe = recipes.read(FOLDER / "digits_vanilla.py")
+    recipe = recipes.read("digits/vanilla")
     return replace(recipe, training=replace(recipe.training, steps=6, batch_size=16, save_every=2))
 
 
@@ -113,12 +139,187 @@ def test_another_recipe_does_not_overwrite_a_model(tiny: recipes.Recipe, tmp_pat
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
-def test_unusable_recipes_are_named(tmp_path: Path) -> None:
-    with pytest.raises(RgdError, match=r"no recipe .*nowhere\.py"):
-        recipes.read(tmp_path / "nowhere.py")
-    (tmp_path / "empty.py").write_text("x = 1\n")
-    with pytest.raises(RgdError, match=r"empty\.py does not define"):
-        recipes.read(tmp_path / "empty.py")
+def test_a_recipe_is_the_same_whatever_is_said_about_it(tiny: recipes.Recipe, tmp_path: Path) -> None:
+    recipes.train(tiny, tmp_path, progress=False)
+    before = (tmp_path / "model.safetensors").stat().st_mtime_ns
+    other = replace(tiny, about="Something else.")
+    recipes.train(other, tmp_path, progress=False)
+    assert (tmp_path / "model.safetensors").stat().st_mtime_ns == before
+    assert other == tiny
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("name", experiments.names())
+def test_the_models_of_an_experiment_have_recipes_of_its_data(name: str, quick: bool) -> None:
+    plan = experiments.read(name, quick)
+    for model in plan.models():
+        assert recipes.read(model).data == plan.data  # type: ignore[union-attr]
+    if isinstance(plan, Comparison):
+        assert plan.judge not in {entry.guide for entry in plan.entries}
+    if isinstance(plan, truth.Truth):
+        assert set(plan.worlds) == set(truth.WORLDS)
+        assert 0.0 in plan.radii
+    if quick:  # with few models that are not published
+        whole = experiments.read(name)
+        assert plan != whole
+        twins = {model for model in experiments.models(whole) if model.endswith("_twin")}
+        assert set(plan.models()) == set(experiments.models(whole)) - twins
+
+
+OWN = """
+from rgd.lab import experiments, recipe
+{one}s = {{"mine/a": {read}, "mine/b": 3}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("one", "what"), [("recipe", "recipe.read('digits/judge')"), ("experiment", "experiments.read('truth')")]
+)
+def test_your_own_is_a_file_or_one_of_its_table(one: str, what: str, tmp_path: Path) -> None:
+    read: Any = {"recipe": recipes.read, "experiment": experiments.read}[one]
+    table, single = tmp_path / "my_table.py", tmp_path / "my.py"
+    table.write_text(OWN.format(one=one, read=what))
+    single.write_text(OWN.format(one=one, read=what).replace(f"{one}s =", f"{one} = {what} #"))
+    ours = read("digits/judge" if one == "recipe" else "truth")
+    assert read(single) == read(f"{table}:mine/a") == ours
+    for wrong, said in {
+        str(table): rf"does not define `{one} = .*\(\.\.\.\)`; name one of its table, such as .*my_table\.py:mine/a",
+        f"{table}:mine/aa": rf"there is no {one} mine/aa in .*my_table\.py; did you mean mine/a\?",
+        f"{table}:mine/b": r"my_table\.py:mine/b is 3, where .*\(\.\.\.\) is needed",
+        f"{single}:mine/a": rf"there is no {one} mine/a in .*my\.py$",
+        str(tmp_path / "nowhere.py"): rf"there is no {one} file .*nowhere\.py; there are .*(mnist/ddpm|study_mnist)",
+        "zzz": rf"there is no {one} zzz \(your own is named by its file.*\); there are .*(mnist/ddpm|study_mnist)",
+    }.items():
+        with pytest.raises(RgdError, match=said):
+            read(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["mnist/robust2", "mnist_robust_2", "recipes/mnist_robust_2.py", "mnits/robust_2"])
+def test_a_misspelt_recipe_is_guessed(wrong: str) -> None:
+    with pytest.raises(RgdError, match=r"did you mean mnist/robust_2\?"):
+        recipes.read(wrong)
+
+
+def test_a_misspelt_experiment_is_guessed() -> None:
+    with pytest.raises(RgdError, match=r"no experiment compare_mnits .* did you mean compare_mnist\?"):
+        experiments.read("compare_mnits")
+
+
+def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["rgd", *arguments])
+    with contextlib.suppress(SystemExit):
+        cli.main()
+    return "".join(capsys.readouterr())
+
+
+def test_the_commands_list_what_there_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = said(capsys, monkeypatch, "train").splitlines()
+    assert [line.split()[0] for line in listed] == list(recipes.names())
+    assert "Radius 1 by three attack steps" in next(line for line in listed if line.startswith("mnist/pgd3 "))
+    assert said(capsys, monkeypatch, "evaluate").split() == list(experiments.names())
+    for command, names in (("train", recipes.names()), ("evaluate", experiments.names())):
+        words = re.findall(r"[\w/]+", said(capsys, monkeypatch, command, "--help"))
+        assert set(names) <= set(words)
+
+
+@pytest.mark.parametrize(
+    ("what", "folder"),
+    [("truth", "truth"), ("mine.py", "mine"), ("mine.py:one", "one"), ("some/mine.py:two/three", "three")],
+)
+def test_an_experiment_keeps_what_it_did_in_a_folder_of_its_name(
+    what: str, folder: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[Any] = []
+
+    def stopped(*arguments: Any, **_: Any) -> None:
+        ran.append(arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiments, "read", lambda what, quick: (what, quick))
+    monkeypatch.setattr(experiments, "run", stopped)
+    assert "What was done is kept" in said(capsys, monkeypatch, "evaluate", what, "--quick")
+    place = Path("runs") / f"{folder}_quick"
+    assert ran == [((what, True), place, place / "results.json")]
+
+
+def test_samples_are_no_experiment(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stopped(path: Path) -> None:
+        assert path == Path(what)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "read", stopped)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "found").touch()
+    for what in ("missing.safetensors", "found"):
+        assert "Nothing was written" in said(capsys, monkeypatch, "evaluate", what)
+
+
+@pytest.mark.slow
+def test_a_wheel_has_the_tables(tmp_path: Path) -> None:
+    """What goes where is read from pyproject.toml."""
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    unused = shutil.ignore_patterns("__pycache__")
+    for source, target in {**{name: name for name in wheel["packages"]}, **wheel["force-include"]}.items():
+        shutil.copytree(ROOT / source, tmp_path / target, ignore=unused)
+    code = "from rgd.lab import experiments, recipe; print(recipe.__file__, *recipe.names(), *experiments.names())"
+    run = [sys.executable, "-c", code]
+    where, *names = subprocess.run(
+        run, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert Path(where).is_relative_to(tmp_path)
+    assert names == [*recipes.names(), *experiments.names()]
+
+
+STUBS = """
+source() { :; }
+rgd() { printf '%q ' "$@"; echo; }
+accelerate() { while [ "$1" != rgd.cli ]; do shift; done; shift; rgd "$@"; }
+"""
+
+
+def resolve(command: str, what: str) -> None:
+    if command == "train":
+        recipes.read(what)
+    elif not what.endswith(".safetensors"):
+        experiments.read(what)
+
+
+def test_the_readmes_commands_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell expands them, the command line parses them, and the recipes and experiments that they name are there."""
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    script = STUBS + "".join(block for block in blocks if re.search(r"^ *rgd train", block, re.MULTILINE))
+    lines = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True).stdout.splitlines()
+    ran: dict[str, list[Any]] = {}
+    for name in ("train", "sample", "gradients", "evaluate"):
+
+        @functools.wraps(getattr(cli, name))
+        def parsed(*arguments: Any, name: str = name, **options: Any) -> None:
+            ran.setdefault(name, []).append((*arguments, *options.values())[0])
+
+        monkeypatch.setattr(cli, name, parsed)
+    for line in lines:
+        monkeypatch.setattr(sys, "argv", ["rgd", *shlex.split(line)])
+        cli.main()
+    assert ran["train"] == [f"digits/{part}" for part in ("ddpm", "vanilla", "robust", "judge", "robust")]
+    assert set(ran) == {"train", "sample", "gradients", "evaluate"}
+    for command in ("train", "evaluate"):
+        for what in ran[command]:
+            resolve(command, what)
+
+
+def test_what_pages_and_docstrings_tell_to_train_is_there() -> None:
+    places = ("*.md", "book/**/*.md", "notebooks/*.ipynb", "rgd/**/*.py", "tools/*.py", "recipes/*.py", "Makefile")
+    told = {
+        (command, what.rstrip("."))
+        for place in places
+        for path in ROOT.glob(place)
+        for command, what in re.findall(r"rgd(?:\.cli)? (train|evaluate) ([\w./]+)(?![\w./$])", path.read_text())
+    }
+    assert ("train", "mnist/robust") in told
+    for command, what in told - {("train", "mine.py"), ("train", "NAME"), ("evaluate", "NAME")}:
+        resolve(command, what)
 
 
 def test_a_commit_is_marked_where_the_source_was_changed_but_not_where_results_were(

@@ -21,7 +21,6 @@ from rgd.checkpoints import Model
 from rgd.data import load
 from rgd.errors import CheckpointError
 from rgd.guidance import grad_log_prob
-from rgd.lab import recipe as recipes
 from rgd.lab import study
 from rgd.lab.bench import Bench, run
 from rgd.lab.judge import JudgeConfig
@@ -181,15 +180,6 @@ def test_a_mean_has_the_normal_interval_and_leaves_out_what_is_no_number() -> No
     assert (found.low, found.high) == pytest.approx((3 - error, 3 + error))
     with pytest.raises(ValueError, match="at least 2"):
         metrics.mean(torch.tensor([1.0, torch.nan]))
-
-
-@pytest.mark.parametrize("path", sorted((Path(__file__).parent.parent / "recipes").glob("study_*.py")))
-@pytest.mark.parametrize("which", ["experiment", "quick"])
-def test_the_projects_studies_name_models_that_have_recipes(path: Path, which: str) -> None:
-    plan = recipes.read_named(path, which, Study)
-    for name in {plan.judge, plan.denoiser} | {n for pair in plan.classifiers for n in pair if n is not None}:
-        recipe = recipes.read(path.with_name(f"{name.replace('/', '_')}.py"))
-        assert (recipe.name, recipe.data) == (name, plan.data)
 
 
 def test_a_row_tells_where_the_gradient_leads(runs: Path, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from rgd.attacks import L2, NoiseRadius
-from rgd.lab import recipe as recipes
 from rgd.lab import truth
 from rgd.lab.bench import run
 from rgd.lab.truth import WORLDS, Truth, energy_distance, objective, score
@@ -136,13 +135,6 @@ def test_more_training_comes_nearer_to_the_truth() -> None:
     cosines = [found["levels"][1]["cosine_own"] for found in trained]
     assert cosines[1]["value"] > 0.8
     assert cosines[1]["low"] > cosines[0]["high"]
-
-
-def test_the_projects_experiment_is_one() -> None:
-    path = Path(__file__).parent.parent / "recipes" / "truth.py"
-    whole, quick = (recipes.read_named(path, name, Truth) for name in ("experiment", "quick"))
-    assert set(whole.worlds) == set(quick.worlds) == set(WORLDS)
-    assert 0.0 in quick.radii
 
 
 def test_steadiness_is_one_for_a_linear_classifier_and_falls_for_a_wild_one() -> None:

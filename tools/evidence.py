@@ -2,7 +2,7 @@
 
 `python -m tools.evidence` does everything, in hours; it says how many before it begins, and goes on where it was
 stopped, from the results that are there. `--out DIR --runs DIR` does all of it anew, with the published models where
-there are some (`rgd train recipes/NAME.py` makes one of those again). `--quick` does a small but
+there are some (`rgd train NAME` makes one of those again). `--quick` does a small but
 complete version in `build/results`, in minutes: every recipe that the experiments need for a hundredth of its steps,
 and every experiment in its small version, with the published models where there are some.
 """
@@ -19,30 +19,12 @@ import tyro
 from rgd.lab import datasets, experiments
 from rgd.lab import recipe as recipes
 from rgd.lab import registry as zoo
-from rgd.lab.recipe import Recipe
 from rgd.networks import build
 from rgd.training import fit
 from tools import figures, fill
 
 ROOT = Path(__file__).resolve().parent.parent
-EXPERIMENTS = (
-    "truth",
-    "study_mnist",
-    "matching_mnist",
-    "compare_mnist",
-    "compare_mnist_conditional",
-    "study_cheaper",
-    "compare_cheaper",
-    "study_cifar10",
-    "compare_cifar10",
-    "compare_cifar10_conditional",
-)
 PAGES = sorted((ROOT / "book").glob("results*.md"))
-
-
-def recipe_of(name: str) -> Recipe:
-    """The recipe of a model."""
-    return recipes.read(ROOT / "recipes" / f"{name.replace('/', '_')}.py")
 
 
 def forecast(names: list[str], target: Path) -> str:
@@ -50,7 +32,7 @@ def forecast(names: list[str], target: Path) -> str:
     training and from our own runs."""
     lines, total = [], 0.0
     for name in names:
-        recipe = recipe_of(name)
+        recipe = recipes.read(name)
         steps = fit(
             build(recipe.network), recipe.objective, datasets.load(recipe.data), recipe.make_schedule(), recipe.training
         )
@@ -60,7 +42,7 @@ def forecast(names: list[str], target: Path) -> str:
         hours = (time.perf_counter() - began) * recipe.training.steps / 3600
         total += hours
         lines.append(f"  train {name}: about {hours:.1f} hours here")
-    for name in EXPERIMENTS:
+    for name in experiments.names():
         here, ours = (root / "results" / f"{name}.json" for root in (target, ROOT))
         kept, known = (json.loads(record.read_text()) if record.exists() else {} for record in (here, ours))
         if "seconds" in kept:
@@ -85,14 +67,14 @@ def main(quick: bool = False, out: Path | None = None, runs: Path = Path("runs")
         out: a folder for results, figures and the page; default the repository's own, or build/results if quick.
         runs: where models and finished parts are kept; below `out` if quick.
     """
-    plans = {name: experiments.read(ROOT / "recipes" / f"{name}.py", quick) for name in EXPERIMENTS}
+    plans = {name: experiments.read(name, quick) for name in experiments.names()}
     needed = sorted({name for plan in plans.values() for name in plan.models()})
     missing = [name for name in needed if name not in zoo.names()]
     if quick:
         out = ROOT / "build" / "results" if out is None else out
         runs = out / "runs"
         for name in needed:
-            recipe = recipe_of(name)
+            recipe = recipes.read(name)
             steps = max(20, recipe.training.steps // 100)
             # The published models are trained too, to show that they can be, but it is they that the experiments use.
             folder = (runs if name in missing else out / "small") / name
@@ -101,7 +83,7 @@ def main(quick: bool = False, out: Path | None = None, runs: Path = Path("runs")
         untrained = [name for name in missing if not (runs / name / "model.safetensors").exists()]
         print(forecast(untrained, ROOT if out is None else out))
         for name in missing:
-            recipes.train(recipe_of(name), runs / name)
+            recipes.train(recipes.read(name), runs / name)
     target = ROOT if out is None else out
     for name, plan in plans.items():
         print(f"\n{name}")

@@ -11,14 +11,13 @@ import math
 import re
 import statistics
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from scipy.stats import t as student
 
+from rgd.attacks import PGD
+from rgd.lab import recipe as recipes
 from rgd.lab.report import best_scales, estimate_text
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def guidance(results: dict[str, Any]) -> str:
@@ -72,15 +71,14 @@ def cards(results: dict[str, Any]) -> str:
     text = []
     for name, model in results["models"].items():
         made, recipe = model["made"], model["made"]["made_from"]["recipe"]
-        about = (ROOT / "recipes" / f"{name.replace('/', '_')}.py").read_text().split('"""')[1].strip()
         changed = f"{model['changed_by_rounding']:.1e}" if model["changed_by_rounding"] else "none"
         rounded = model["precision"] == "float16"
         text += [
             f"### `{name}`\n",
-            f"{about}\n",
-            f"- **Made** on {made['date'][:10]} by `rgd train recipes/{name.replace('/', '_')}.py` at commit "
-            f"{made['commit']}, seed {made['seed']}, on {made['device']}, torch {made['torch']}, in "
-            f"{made['hours'] * 60:.0f} minutes: {recipe['training']['steps']:,} steps, {made['images_seen']:,} images.",
+            f"{recipes.read(name).about}\n",
+            f"- **Made** on {made['date'][:10]} at commit {made['commit']}, seed {made['seed']}, on {made['device']}, "
+            f"torch {made['torch']}, in {made['hours'] * 60:.0f} minutes: {recipe['training']['steps']:,} steps, "
+            f"{made['images_seen']:,} images. `rgd train {name}` makes it again.",
             f"- **Data**: {made['data']}, training split, SHA-256 {made['made_from']['data'][:16]}...",
             f"- **Objective**: `{recipe['objective']}`.",
             f"- **File**: {model['bytes'] / 1e6:.2f} MB, {model['parameters']:,} parameters in {model['precision']}"
@@ -303,7 +301,7 @@ WAYS = {
 
 
 def _way(model: str) -> str:
-    """How pages call the training of a model of recipes/study_cheaper.py."""
+    """How pages call the training of a model of the experiment `study_cheaper`."""
     return WAYS.get(model.split("/")[1], model)
 
 
@@ -321,15 +319,14 @@ def cheaper(results: dict[str, Any]) -> str:
             if row["t"] in (0, 100)
             for name in ("accuracy", "accuracy_attacked")
         ]
-        units, minutes = _units(made["made_from"]["recipe"]["objective"]), made["hours"] * 60
-        table.append(f"| {_way(model)} | {units} | {minutes:.0f} | {' | '.join(cells)} |")
+        table.append(f"| {_way(model)} | {_units(model)} | {made['hours'] * 60:.0f} | {' | '.join(cells)} |")
     return "\n".join(table)
 
 
-def _units(objective: str) -> int:
+def _units(model: str) -> int:
     """The cost of a training step in forward passes, without what early stopping saves; a backward pass is two."""
-    attack = re.search(r"PGD\(.*?\bsteps=(\d+)", objective)
-    return 3 + 2 * int(attack[1]) if attack else 3
+    attack = getattr(recipes.read(model).objective, "attack", None)
+    return 3 + 2 * attack.steps if isinstance(attack, PGD) else 3
 
 
 def cheaper_short(results: dict[str, Any]) -> str:
@@ -338,8 +335,7 @@ def cheaper_short(results: dict[str, Any]) -> str:
     table = [f"| trained with | units a step | {' | '.join(f't = {t}' for t in shown)} |", "|---" * 6 + "|"]
     for model, rows in results["classifiers"].items():
         cells = [estimate_text(row["accuracy_attacked"]) for row in rows if row["t"] in shown]
-        objective = results["made"][model]["made_from"]["recipe"]["objective"]
-        table.append(f"| {_way(model)} | {_units(objective)} | {' | '.join(cells)} |")
+        table.append(f"| {_way(model)} | {_units(model)} | {' | '.join(cells)} |")
     return "\n".join(table)
 
 

@@ -1,17 +1,17 @@
-"""Recipes: one small typed file for each model, enough to make it again.
+"""Recipes: all that it takes to make a model again.
 
-A recipe file is Python and ends with `recipe = Recipe(...)`; `rgd train recipes/NAME.py` runs it. What comes out is a
-`Model` whose metadata says which recipe, data, seed, device and commit it came from.
+`rgd train mnist/robust` follows one of the tables in recipes/, `rgd train mine.py` your own, in a file that ends with
+`recipe = Recipe(...)`. What comes out is a `Model` whose metadata says which recipe, data, seed, device and commit it
+came from.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import runpy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 from tqdm import tqdm
@@ -20,11 +20,11 @@ from rgd import schedule as schedules
 from rgd.checkpoints import Model, load, write_atomic
 from rgd.data import Dataset
 from rgd.denoiser import Variance
-from rgd.errors import RgdError
 from rgd.identity import identity
 from rgd.lab import datasets
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.origin import provenance
+from rgd.lab.tables import look_up, table
 from rgd.networks import UNetConfig, build
 from rgd.objectives import Denoising, Objective
 from rgd.processes import processes
@@ -44,6 +44,7 @@ class Recipe:
         training: for how long, and how.
         schedule, T: the noise.
         variance: of the reverse steps of a denoiser.
+        about: a sentence on the model, for its card; no part of what makes it.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Recipe:
     schedule: Literal["linear", "cosine"] = "linear"
     T: int = 1000
     variance: Variance = "large"
+    about: str = field(default="", compare=False)
 
     def makes(self, data: Dataset) -> dict[str, Any]:
         """The identity of the weights that come of it on these images; how one samples is no part of it."""
@@ -65,31 +67,26 @@ class Recipe:
         return (schedules.linear if self.schedule == "linear" else schedules.cosine)(self.T)
 
 
-T = TypeVar("T")
+def read(what: Path | str) -> Recipe:
+    """A recipe by its name, "mnist/robust"; or your own, in a file that defines `recipe`, or `recipes` by name.
 
-
-def read(path: Path | str) -> Recipe:
-    """The recipe in a Python file. The file is run: read it first if it is not yours.
-
-    Raises:
-        RgdError: if there is no such file, or no recipe in it.
-    """
-    return read_named(path, "recipe", Recipe)
-
-
-def read_named(path: Path | str, name: str, kind: type[T] | tuple[type[T], ...]) -> T:
-    """What a Python file of the folder recipes/ defines by a name.
+    Args:
+        what: a name of `names()`, "mine.py", or "mine.py:NAME". A file is run: read it first if it is not yours.
 
     Raises:
-        RgdError: if there is no such file, or nothing of that name and kind in it.
+        RgdError: if there is no such name or file, or no recipe in it.
     """
-    if not Path(path).is_file():
-        raise RgdError(f"there is no recipe {path}; those of the project are in the folder recipes/")
-    found = runpy.run_path(str(path)).get(name)
-    if not isinstance(found, kind):
-        kinds = " or ".join(f"{k.__name__}(...)" for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise RgdError(f"{path} does not define `{name} = {kinds}`")
-    return found
+    return look_up(what, "recipe", Recipe)
+
+
+def names() -> tuple[str, ...]:
+    """The project's recipes, those of the published models among them."""
+    return tuple(sorted(table("recipe")))
+
+
+def listing() -> str:
+    """A line for each of the project's recipes: its name, and what it makes."""
+    return "\n".join(f"{name:<{max(map(len, names()))}}  {read(name).about}" for name in names())
 
 
 @dataclass

@@ -76,7 +76,7 @@ def path(name: str) -> Path:
         if hashlib.sha256(local.read_bytes()).hexdigest() != digest:
             raise CheckpointError(
                 f"{local} is not the published {name}: its hash is another. Restore it, make it again with "
-                f"rgd train recipes/{name.replace('/', '_')}.py, or load it by rgd.checkpoints.load(path)"
+                f"rgd train {name}, or load it by rgd.checkpoints.load(path)"
             )
         return local
     url = f"{(place or address()).rstrip('/')}/{file}"

@@ -1,0 +1,46 @@
+"""What makes the models of scikit-learn's 8x8 digits: each in a minute or so."""
+
+from dataclasses import replace
+
+from rgd.attacks import L2, PGD
+from rgd.lab.judge import JudgeConfig
+from rgd.lab.recipe import Recipe
+from rgd.networks import EncoderConfig, UNetConfig
+from rgd.objectives import CleanCrossEntropy, Denoising, NoisyCrossEntropy, RobustCrossEntropy
+from rgd.training import Training
+
+sizes = dict(image_size=8, in_channels=1, model_channels=32, channel_mult=(1, 2), num_res_blocks=1)
+blocks = dict(attention_resolutions=(2,), num_head_channels=32, use_scale_shift_norm=True)
+
+ddpm = Recipe(
+    name="digits/ddpm",
+    about="An unconditional DDPM.",
+    data="digits",
+    network=UNetConfig(out_channels=1, **sizes, **blocks),
+    objective=Denoising(),
+    training=Training(steps=3000, lr=1e-3, warmup=50, ema=0.995, clip=1.0, save_every=500),
+)
+judge = Recipe(
+    name="digits/judge",
+    about="Clean images, another architecture, another seed: it scores samples and never guides.",
+    data="digits",
+    network=JudgeConfig(image_size=8, in_channels=1, out_channels=10),
+    objective=CleanCrossEntropy(takes_time=False),
+    training=Training(steps=500, lr=1e-3, seed=1),
+)
+vanilla = Recipe(
+    name="digits/vanilla",
+    about="The ordinary time-dependent classifier: cross-entropy on noised images.",
+    data="digits",
+    network=EncoderConfig(out_channels=10, pool="attention", **sizes, **blocks),
+    objective=NoisyCrossEntropy(),
+    training=Training(steps=1000, lr=1e-3, save_every=500),
+)
+robust = replace(
+    vanilla,
+    name="digits/robust",
+    about="The vanilla one's recipe on attacked noised images: PGD-7 within the paper's radius.",
+    objective=RobustCrossEntropy(PGD(L2(0.5), steps=7)),
+)
+
+recipes = {recipe.name: recipe for recipe in (ddpm, judge, vanilla, robust)}
