@@ -162,8 +162,8 @@ def test_the_models_of_an_experiment_have_recipes_of_its_data(name: str, quick: 
     if quick:  # with few models that are not published
         whole = experiments.read(name)
         assert plan != whole
-        twins = {model for model in experiments.models(whole) if model.endswith("_twin")}
-        assert set(plan.models()) == set(experiments.models(whole)) - twins
+        twins = {model for model in whole.models() if model.endswith("_twin")}
+        assert set(plan.models()) == set(whole.models()) - twins
 
 
 OWN = """
@@ -226,7 +226,7 @@ def test_the_commands_list_what_there_is(capsys: pytest.CaptureFixture[str], mon
     ("what", "folder"),
     [("truth", "truth"), ("mine.py", "mine"), ("mine.py:one", "one"), ("some/mine.py:two/three", "three")],
 )
-def test_an_experiment_keeps_what_it_did_in_a_folder_of_its_name(
+def test_an_experiment_writes_its_results_into_a_folder_of_its_name(
     what: str, folder: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     ran: list[Any] = []
@@ -239,7 +239,7 @@ def test_an_experiment_keeps_what_it_did_in_a_folder_of_its_name(
     monkeypatch.setattr(experiments, "run", stopped)
     assert "What was done is kept" in said(capsys, monkeypatch, "evaluate", what, "--quick")
     place = Path("runs") / f"{folder}_quick"
-    assert ran == [((what, True), place, place / "results.json")]
+    assert ran == [((what, True), place / "results.json")]
 
 
 def test_samples_are_no_experiment(

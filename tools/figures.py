@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from rgd.lab.comparison import best_scales
+from rgd.lab.cells import best_scales
 from rgd.measure import Estimate, plots
 from tools.views import learned, over_levels, radius_name
 
