@@ -74,7 +74,7 @@ def identity(thing: Any) -> Any:
             f.name: identity(getattr(thing, f.name)) for f in fields(thing) if f.compare
         }
     if isinstance(thing, nn.Module):
-        return {"is": _name(type(thing)), "config": identity(_config(thing)), "weights": digest(thing.state_dict())}
+        return {"is": _name(type(thing)), "config": identity(_config(thing)), "weights": weights_digest(thing)}
     return _other(thing)
 
 
