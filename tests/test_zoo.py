@@ -56,6 +56,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def registered(published: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The same, as if it were this version's registry, with no weights beside the package and an empty cache."""
     entries = json.loads((published / "rgd" / "lab" / "zoo.json").read_text())
+    entries = {name: entry["sha256"] for name, entry in entries.items()}
     monkeypatch.setattr(zoo, "_registry", lambda: entries)
     monkeypatch.setattr(zoo, "CLONE", tmp_path / "none")
     monkeypatch.setattr(zoo.pooch, "os_cache", lambda name: tmp_path / "cache" / name)
@@ -128,7 +129,7 @@ def test_a_file_that_was_changed_is_refused(
     monkeypatch.setenv("RGD_ZOO", str(copy.parent))
     with pytest.raises(CheckpointError, match=r"its hash is another.*rgd train recipes/digits_judge\.py"):
         zoo.load("digits/judge")
-    wrong = {"digits/judge": {"sha256": "0" * 64}}
+    wrong = {"digits/judge": "0" * 64}
     monkeypatch.setattr(zoo, "_registry", lambda: wrong)
     monkeypatch.setenv("RGD_ZOO", served[0])
     with pytest.raises(CheckpointError, match="Download it by hand, and set RGD_ZOO"):

@@ -187,7 +187,7 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
     made = {
         "made_from": fingerprint,
         "recipe": recipe.name,
-        "data": data.name,
+        "data": data.source,
         "seed": training.seed,
         "images_seen": last.images,
         "hours": round(last.seconds / 3600, 4),
