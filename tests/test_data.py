@@ -3,8 +3,10 @@ from __future__ import annotations
 import hashlib
 import http.server
 import io
+import json
 import os
 import pickle
+import shutil
 import tarfile
 import tempfile
 import threading
@@ -18,10 +20,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from rgd import checkpoints, cli
 from rgd.data import _permutation, batch_indices, same_classes
 from rgd.errors import DataError, SaveError
 from rgd.lab import datasets as data
+from rgd.lab.recipe import Recipe, train
+from rgd.networks import EncoderConfig
+from rgd.objectives import NoisyCrossEntropy
+from rgd.training import Training
 
 
 @pytest.fixture(autouse=True)
@@ -345,6 +353,106 @@ def test_save_to_a_full_disk_keeps_what_was_there(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["mine-train.npz"]
+
+
+# --- The same images again -------------------------------------------------------------------------------------
+
+
+def write_folder(folder, n=12):
+    """Two classes of images of 8 x 8 pixels, without split folders."""
+    for k, name in enumerate(("one", "two")):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for i in range(n):
+            pixels = np.random.default_rng(100 * k + i).integers(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["digits", "mine", "./here/mine", "photos/digits", "photos/../photos/digits", "few"])
+def test_a_data_set_says_where_it_can_be_had_again(name, cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "photos" / "digits")  # which is not `digits`
+    for i, folder in enumerate((cache, tmp_path / "here")):
+        data.save(random_dataset(seed=i), folder / "mine-train.npz")
+    loaded = data.load("mnist", "few") if name == "few" else data.load(name)
+    assert loaded.source in data.KNOWN or os.path.isabs(loaded.source)
+    assert loaded.subset(slice(2)).to("cpu").source == loaded.source
+    monkeypatch.chdir("/")
+    assert same(data.load(loaded.source, "few" if name == "few" else "train"), loaded)
+
+
+def test_a_set_of_another_root_is_found_again(tmp_path):
+    data.save(random_dataset(), tmp_path / "elsewhere" / "mine-test.npz")
+    loaded = data.load("mine", "test", root=tmp_path / "elsewhere")
+    assert loaded.name == "mine"
+    assert same(data.load(loaded.source, "test"), loaded)
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """A model trained, a little, on a folder that is called as a known set is."""
+    monkeypatch.chdir(tmp_path)
+    encoder = EncoderConfig(image_size=8, in_channels=1, out_channels=2, model_channels=32, num_res_blocks=1,
+                            channel_mult=(1,), attention_resolutions=(), num_head_channels=32)  # fmt: skip
+    folder = write_folder(tmp_path / "photos" / "digits")
+    recipe = Recipe("t/vanilla", "photos/digits", encoder, NoisyCrossEntropy(), Training(steps=1, batch_size=4))
+    return train(recipe, "runs", progress=False), folder
+
+
+def test_a_model_knows_what_it_was_trained_on(trained, tmp_path, monkeypatch, recwarn):
+    model, folder = trained
+    monkeypatch.chdir("/")
+    again = data.load_again(model.provenance, model.classes, size=8)
+    assert same(again, data.load(folder, "test"))
+    assert data.load_again(model.provenance, model.classes, "train", size=8).digest == data.load(folder).digest
+    assert not recwarn
+    assert data.load_again(model.provenance, model.classes, size=16).shape == (1, 16, 16)
+
+
+def test_a_folder_that_changed_is_not_taken_for_the_same(trained):
+    model, folder = trained
+    shutil.copy(folder / "one" / "1.png", folder / "one" / "new.png")
+    with pytest.warns(UserWarning, match=r"training images of .*digits are not those that the model was trained on"):
+        data.load_again(model.provenance, model.classes, size=8)
+    shutil.copytree(folder / "one", folder / "another")
+    with pytest.raises(DataError, match=r"the model has 2 classes .*label 0 is 'one' here and 'another' there"):
+        data.load_again(model.provenance, model.classes, size=8)
+    shutil.rmtree(folder)
+    with pytest.raises(
+        DataError, match=r"photos.digits, which the model was trained on, cannot be had.*is not a folder"
+    ):
+        data.load_again(model.provenance, model.classes, size=8)
+
+
+def test_an_older_model_names_its_data_and_is_believed_only_of_its_classes(trained):
+    made = {"data": "digits"}
+    assert same(data.load_again(made, tuple("0123456789"), size=8), data.load("digits", "test"))
+    with pytest.raises(DataError, match="label 0 is 'one' here and '0' there"):
+        data.load_again(made, trained[0].classes, size=8)
+    for made in ({}, {"data": None}):  # draws from a mixture, say
+        with pytest.raises(DataError, match="does not say what images it was trained on: name some"):
+            data.load_again(made, trained[0].classes, size=8)
+
+
+def test_commands_take_what_the_model_was_trained_on(trained, tmp_path, monkeypatch):
+    """Not the built-in digits, of whose name the folder is, and not a folder of where one happens to be."""
+    _, folder = trained
+    model, samples = tmp_path / "runs" / "model.safetensors", tmp_path / "samples.safetensors"
+    used = []
+    monkeypatch.setattr(data, "load", lambda *a, load=data.load, **k: used.append(load(*a, **k)) or used[-1])
+    monkeypatch.chdir(tmp_path / "runs")
+    cli.gradients((model,), levels=(0,), n=4, out=tmp_path / "gradients.png")
+    assert {images.source for images in used} == {str(folder)}
+    made = checkpoints.read_metadata(model)["provenance"]
+    origin = {"classes": ["one", "two"], "made": made}
+    checkpoints.write(samples, {"images": torch.rand(24, 1, 8, 8), "labels": torch.arange(24) % 2}, origin)
+    scored = []
+    monkeypatch.setattr(cli.scoring, "evaluate", lambda images, real, **options: scored.append(real) or {})
+    cli.evaluate(samples, out=tmp_path / "scores.json")
+    assert same(scored[0], data.load(folder))
+    assert json.loads((tmp_path / "scores.json").read_text())["reference"] == str(folder)
+    cli.evaluate(samples, reference="digits")
+    assert scored[1].source == "digits"
 
 
 # --- Downloads, from a server of our own -----------------------------------------------------------------------

@@ -118,6 +118,23 @@ def test_an_address_is_asked_once(
     assert asked[1:] == ["/weights/digits/judge.safetensors"]
 
 
+def test_what_another_version_left_in_the_cache_is_replaced(
+    registered: Path, served: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RGD_ZOO", served[0])
+    left = tmp_path / "cache" / "rgd" / "weights" / "digits" / "judge.safetensors"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"of another version")
+    same_answers("digits/judge", registered)
+    assert left.read_bytes() == (registered / "weights" / "digits" / "judge.safetensors").read_bytes()
+
+
+def test_an_empty_variable_is_none(registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RGD_ZOO", "")
+    monkeypatch.setattr(zoo, "CLONE", registered / "weights")
+    same_answers("digits/judge", registered)
+
+
 def test_a_file_that_was_changed_is_refused(
     registered: Path, served: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

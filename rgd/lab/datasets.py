@@ -99,9 +99,8 @@ def load_again(made: Mapping[str, Any], classes: Sequence[str], split: str = "te
         raise DataError(f"{source}, which the model was trained on, cannot be had: {error}") from error
     same_classes(classes, dataset.classes, "the model", source)
     if made.get("made_from", {}).get("data", train.digest) != train.digest:
-        warnings.warn(
-            f"{source} has changed since the model was trained, which may have seen these images", stacklevel=2
-        )
+        what = f"the training images of {source} are not those that the model was trained on"
+        warnings.warn(f"{what}: see to it that it was not trained on what is for testing now", stacklevel=2)
     return dataset
 
 
