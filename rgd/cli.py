@@ -182,7 +182,7 @@ def sample(
     origin = {
         "denoiser": str(denoiser), "classifier": classifier and str(classifier), "scale": scale, "sampler": sampler,
         "steps": steps, "interval": list(map(str, interval)), "form": form, "seed": seed, "classes": model.classes,
-        **provenance(),
+        "made": model.provenance, **provenance(),
     }  # fmt: skip
     checkpoints.write(out, {"images": images, "labels": y}, origin)
     plots.image_grid(images[:100]).savefig(out.with_suffix(".png"), dpi=150)
@@ -219,7 +219,10 @@ def gradients(
     }
     (first, model), *_ = loaded.values()
     assert model.schedule is not None
-    test = datasets.load(data or model.provenance["data"], "test").take(n)
+    if data is None:
+        test = datasets.load_again(model.provenance, model.classes, size=first.config.image_size).take(n)
+    else:
+        test = datasets.load(data, "test").take(n)
     for name, (network, _) in loaded.items():
         takes, known = (network.config.in_channels, *2 * [network.config.image_size]), network.config.out_channels
         if takes != test.shape or known < len(test.classes):
@@ -251,7 +254,7 @@ def evaluate(
     what: ExperimentName = None,
     judge: Path | None = None,
     inception: bool = False,
-    reference: str = "digits",
+    reference: str | None = None,
     metrics: tuple[str, ...] | None = None,
     halves: int = 30,
     quick: bool = False,
@@ -266,7 +269,7 @@ def evaluate(
             experiment, the last three options alone have a meaning). Without one, the experiments are listed.
         judge: a model file of an independent judge, for accuracy and for the features of distances.
         inception: measure distances in Inception's features; its weights are downloaded, or named by RGD_INCEPTION.
-        reference: a data set or folder.
+        reference: a data set or folder; default what the samples' denoiser was trained on.
         metrics: of fd, kid, isc, precision, recall, accuracy; default all that can be had.
         halves: of the jackknife.
         quick: a small version of the experiment.
@@ -283,14 +286,19 @@ def evaluate(
     if "images" not in tensors:
         raise RgdError(f"{what} holds no samples: `rgd sample` draws some, and `rgd info` says what a model is")
     critic = None if judge is None else _network(judge, Judge, "a judge")[0]
+    if reference is None:
+        made, classes, size = origin.get("made", {}), origin.get("classes", ()), tensors["images"].shape[-1]
+        real = datasets.load_again(made, classes, "train", size=size)
+    else:
+        real = datasets.load(reference)
     scores = scoring.evaluate(
-        tensors["images"], datasets.load(reference), judge=critic, labels=tensors["labels"] if critic else None,
+        tensors["images"], real, judge=critic, labels=tensors["labels"] if critic else None,
         inception=scoring.load_inception().to(best_device()) if inception else None, metrics=metrics, halves=halves,
     )  # fmt: skip
     for name, score in scores.items():
         print(f"{name:>10}  {score}   {score.method}")
     if out is not None:
-        record = {"samples": origin, "reference": reference, **provenance()}
+        record = {"samples": origin, "reference": real.source, **provenance()}
         record["scores"] = {name: score.to_json() for name, score in scores.items()}
         checkpoints.write_atomic(out, json.dumps(record, indent=1).encode())
 

@@ -22,13 +22,15 @@ class Dataset:
     """Images held as bytes, with their labels.
 
     `images` is uint8 (N, C, H, W) with N >= 1 and C 1 or 3, or float32 in units of x0 for what is no photograph (draws
-    from a mixture); `labels` is int64 (N,), indices into `classes`. Raises DataError where they do not fit together.
+    from a mixture); `labels` is int64 (N,), indices into `classes`. `name` is for display, and `source` is what `load`
+    takes to find them again: a known name, or an absolute path. Raises DataError where they do not fit together.
     """
 
     images: torch.Tensor = field(repr=False)
     labels: torch.Tensor = field(repr=False)
     classes: tuple[str, ...]
     name: str
+    source: str | None = None
 
     def __post_init__(self) -> None:
         x, y, k = self.images, self.labels, len(self.classes)
@@ -87,9 +89,8 @@ def same_classes(ours: Sequence[str], theirs: Sequence[str], what: str, of: str)
     pairs = enumerate(zip_longest(ours, theirs))
     odd = next((f"label {k} is {mine!r} here and {other!r} there" for k, (mine, other) in pairs if mine != other), None)
     if odd is not None:
-        raise DataError(
-            f"{what} has {_listed(ours)}, and {of} has {_listed(theirs)}: {odd}. Use two that were made of the same data"
-        )
+        names = f"{what} has {_listed(ours)}, and {of} has {_listed(theirs)}"
+        raise DataError(f"{names}: {odd}. Both must have the same, in the same order")
 
 
 def _listed(classes: Sequence[str]) -> str:

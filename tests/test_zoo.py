@@ -57,6 +57,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def registered(published: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The same, as if it were this version's registry, with no weights beside the package and an empty cache."""
     entries = json.loads((published / "rgd" / "lab" / "zoo.json").read_text())
+    entries = {name: entry["sha256"] for name, entry in entries.items()}
     monkeypatch.setattr(zoo, "_registry", lambda: entries)
     monkeypatch.setattr(zoo, "CLONE", tmp_path / "none")
     monkeypatch.setattr(zoo.pooch, "os_cache", lambda name: tmp_path / "cache" / name)
@@ -118,6 +119,23 @@ def test_an_address_is_asked_once(
     assert asked[1:] == ["/weights/digits/judge.safetensors"]
 
 
+def test_what_another_version_left_in_the_cache_is_replaced(
+    registered: Path, served: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RGD_ZOO", served[0])
+    left = tmp_path / "cache" / "rgd" / "weights" / "digits" / "judge.safetensors"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"of another version")
+    same_answers("digits/judge", registered)
+    assert left.read_bytes() == (registered / "weights" / "digits" / "judge.safetensors").read_bytes()
+
+
+def test_an_empty_variable_is_none(registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RGD_ZOO", "")
+    monkeypatch.setattr(zoo, "CLONE", registered / "weights")
+    same_answers("digits/judge", registered)
+
+
 def test_a_file_that_was_changed_is_refused(
     registered: Path, served: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -129,7 +147,7 @@ def test_a_file_that_was_changed_is_refused(
     monkeypatch.setenv("RGD_ZOO", str(copy.parent))
     with pytest.raises(CheckpointError, match=r"its hash is another.*rgd train digits/judge"):
         zoo.load("digits/judge")
-    wrong = {"digits/judge": {"sha256": "0" * 64}}
+    wrong = {"digits/judge": "0" * 64}
     monkeypatch.setattr(zoo, "_registry", lambda: wrong)
     monkeypatch.setenv("RGD_ZOO", served[0])
     with pytest.raises(CheckpointError, match="Download it by hand, and set RGD_ZOO"):

@@ -92,7 +92,7 @@ def publish(name: str, source: Path) -> dict[str, Any]:
     model = checkpoints.load(source, best_device())
     if (model.provenance["commit"] or "+").endswith("+"):
         print(f"{name} was trained from a tree with changes that no commit holds: its card will say so")
-    test = datasets.load(model.provenance["data"], "test")
+    test = datasets.load_again(model.provenance, model.classes, size=model.network.config.image_size)
     if isinstance(model.network, UNet):
         test = test.take(2000)  # enough for a mean over pixels
     exact = answers(model, test)

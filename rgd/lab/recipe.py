@@ -149,7 +149,7 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
     made = {
         "made_from": made_from,
         "recipe": recipe.name,
-        "data": data.name,
+        "data": data.source,
         "seed": training.seed,
         "images_seen": last.images,
         "hours": round(last.seconds / 3600, 4),

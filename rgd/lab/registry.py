@@ -8,14 +8,12 @@ that `zoo.json`, which is part of the package, gives for them.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 import os
 from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata, version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import pooch
 import torch
@@ -32,8 +30,10 @@ CLONE = Path(__file__).resolve().parents[2] / "weights"
 
 
 @cache
-def _registry() -> dict[str, dict[str, Any]]:
-    return json.loads(files("rgd.lab").joinpath("zoo.json").read_text())
+def _registry() -> dict[str, str]:
+    """The SHA-256 of each published file, by the name of its model."""
+    entries = json.loads(files("rgd.lab").joinpath("zoo.json").read_text())
+    return {name: entry["sha256"] for name, entry in entries.items()}
 
 
 def names() -> tuple[str, ...]:
@@ -47,10 +47,8 @@ def address() -> str:
         urls = dict(entry.split(", ", 1) for entry in metadata("rgd").get_all("Project-URL") or [])
         return f"{urls['Repository']}/raw/v{version('rgd')}/weights"
     except (PackageNotFoundError, KeyError) as error:
-        raise CheckpointError(
-            "rgd was not installed, so that it does not know where its weights are published: pip install it, "
-            "or set RGD_ZOO to a folder that holds them"
-        ) from error
+        remedy = "pip install it, or set RGD_ZOO to a folder that holds its weights"
+        raise CheckpointError(f"rgd was not installed, so that its repository is not known: {remedy}") from error
 
 
 def path(name: str) -> Path:
@@ -61,33 +59,31 @@ def path(name: str) -> Path:
     """
     if name not in _registry():
         close = difflib.get_close_matches(name, names(), n=1)
+        hint = f", did you mean {close[0]!r}?" if close else ""
         raise CheckpointError(
-            f"no model {name!r} is published{f', did you mean {close[0]!r}?' if close else ''} There are "
-            f"{', '.join(names()) or 'none'}. One of your own is loaded by rgd.checkpoints.load(path)"
+            f"no model {name!r} is published{hint} There are {', '.join(names()) or 'none'}. One of your own is loaded "
+            "by rgd.checkpoints.load(path)"
         )
-    digest, file = _registry()[name]["sha256"], f"{name}.safetensors"
-    place = os.environ.get("RGD_ZOO")
-    if place is None and (CLONE / file).exists():
-        place = str(CLONE)
-    if place is not None and "://" not in place:
+    file = f"{name}.safetensors"
+    place = os.environ.get("RGD_ZOO") or (str(CLONE) if (CLONE / file).exists() else address())
+    if "://" not in place:
         local = Path(place).expanduser() / file
         if not local.is_file():
             raise CheckpointError(f"RGD_ZOO is {place}, and there is no {file} in it")
-        if hashlib.sha256(local.read_bytes()).hexdigest() != digest:
+        if pooch.file_hash(local) != _registry()[name]:
             raise CheckpointError(
                 f"{local} is not the published {name}: its hash is another. Restore it, make it again with "
                 f"rgd train {name}, or load it by rgd.checkpoints.load(path)"
             )
         return local
-    url = f"{(place or address()).rstrip('/')}/{file}"
-    folder = pooch.os_cache("rgd") / "weights" / Path(name).parent
+    hashes = {f"{name}.safetensors": digest for name, digest in _registry().items()}
     try:
-        return Path(pooch.retrieve(url, f"sha256:{digest}", f"{Path(name).name}-{digest[:8]}.safetensors", folder))
+        return Path(
+            pooch.create(pooch.os_cache("rgd") / "weights", place.rstrip("/") + "/", registry=hashes).fetch(file)
+        )
     except (OSError, ValueError) as error:  # no network, no such file, or another hash
-        raise CheckpointError(
-            f"{name} cannot be had from {url}: {error}. Download it by hand, and set RGD_ZOO to the folder that "
-            f"holds {file}"
-        ) from error
+        remedy = f"Download it by hand, and set RGD_ZOO to the folder that holds {file}"
+        raise CheckpointError(f"{name} cannot be had from {place}: {error}. {remedy}") from error
 
 
 def model(name: str, device: torch.device | str | None = None) -> Model:
