@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError, SaveError
-from rgd.networks import UNet, build, config_class
+from rgd.networks import NETWORKS, UNet, build, config_class
 from rgd.schedule import Schedule
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -81,7 +81,7 @@ def weights_digest(network: nn.Module) -> str:
 
 
 def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Save tensors and JSON metadata, atomically.
+    """Save tensors and JSON metadata, atomically; the same ones give the same bytes.
 
     Raises:
         SaveError: if the file cannot be written.
@@ -89,7 +89,12 @@ def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     description = json.dumps(dict(metadata))
     record = {"rgd": description, "sha256": _digest(tensors, description)}
-    write_atomic(Path(path), safetensors.torch.save(tensors, metadata=record))
+    content = safetensors.torch.save(tensors, metadata=record)
+    # safetensors writes the two entries in an order of chance: write the header again, just as long, in ours.
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end]) | {"__metadata__": record}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(end - 8)
+    write_atomic(Path(path), content[:8] + text + content[end:])
 
 
 def read_metadata(path: Path | str) -> dict[str, Any]:
@@ -190,15 +195,24 @@ class Model:
 
         Raises:
             SaveError: if the file cannot be written.
+            CheckpointError: for a network of a class that is not registered, which no file could be loaded into.
         """
+        name = type(self.network).__name__
+        if type(self.network) not in [network for _, network in NETWORKS.values()]:
+            raise CheckpointError(
+                f"a {name} could not be built again from its file: register its class with rgd.networks.register, or "
+                "write its state_dict with rgd.checkpoints.write"
+            )
         tensors = dict(self.network.state_dict())
         if dtype is not None:
             tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}
         if self.schedule is not None:
             tensors["schedule.alpha_bar"] = self.schedule.alpha_bar
+            if not self.schedule.timesteps.equal(torch.arange(self.schedule.T)):  # respaced
+                tensors["schedule.timesteps"] = self.schedule.timesteps
         metadata = {
             "format": 1,
-            "network": type(self.network).__name__,
+            "network": name,
             "config": asdict(self.network.config),
             "denoising": self.denoising,
             "classes": self.classes,
@@ -237,12 +251,13 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> Model:
         config = config_from(config_class(metadata["network"]), metadata["config"], path)
     except KeyError as error:
         raise CheckpointError(f"{path} holds no model of this version of rgd (missing or unknown {error})") from error
-    alpha_bar = tensors.pop("schedule.alpha_bar", None)
+    names = [name for name in ("alpha_bar", "timesteps") if f"schedule.{name}" in tensors]
+    tables = {name: tensors.pop(f"schedule.{name}") for name in names}
     network = build(config)
     load_weights(network, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, path)
     return Model(
         network.eval().requires_grad_(False).to(device),
-        None if alpha_bar is None else Schedule(alpha_bar),
+        Schedule(**tables) if tables else None,
         metadata["denoising"],
         tuple(metadata["classes"]),
         metadata["provenance"],
