@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -97,15 +98,12 @@ def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str
     write_atomic(Path(path), content[:8] + text + content[end:])
 
 
-def read_metadata(path: Path | str) -> dict[str, Any]:
-    """A file's metadata, without its tensors.
-
-    Raises:
-        CheckpointError: if the file is missing, damaged, or not one of ours.
-    """
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Any]:
+    """A file of ours, and what goes wrong within as an error that names it."""
     try:
         with safe_open(Path(path), framework="pt") as file:
-            return json.loads(file.metadata()["rgd"])
+            yield file
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no file {path}") from error
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
@@ -116,19 +114,26 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
         raise CheckpointError(f"{path} was not saved by rgd: it has no description of its network") from error
 
 
+def read_metadata(path: Path | str) -> dict[str, Any]:
+    """A file's metadata, without its tensors.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, or not one of ours.
+    """
+    with _opened(path) as file:
+        return json.loads(file.metadata()["rgd"])
+
+
 def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A file's tensors, on the CPU, and metadata, checked against its digest.
 
     Raises:
         CheckpointError: if the file is missing, truncated, altered, or not one of ours.
     """
-    metadata = read_metadata(path)
-    try:
-        with safe_open(Path(path), framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-            record = file.metadata()
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}): delete it and make it again") from error
+    with _opened(path) as file:
+        record = file.metadata()
+        metadata = json.loads(record["rgd"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     if record.get("sha256") != _digest(tensors, record["rgd"]):
         raise CheckpointError(f"{path} is damaged: its content does not match its digest. Delete it and make it again")
     return tensors, metadata
@@ -150,26 +155,6 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], source: Path
             f"differ, such as {'; '.join(wrong[:3])}. Build the network with the configuration it was trained with"
         )
     network.load_state_dict(dict(tensors))
-
-
-def read_state_dict(path: Path | str, trusted: bool = False) -> dict[str, Tensor]:
-    """A plain state dict from .safetensors, or from a PyTorch file such as the published ADM weights.
-
-    PyTorch files are read as weights alone; `trusted=True` permits a full unpickling, which can run any code.
-
-    Raises:
-        CheckpointError: if the file is missing or damaged, or holds more than weights and is not trusted.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"there is no file {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=not trusted)
-    except Exception as error:  # unpickling fails in as many ways as there are files
-        hint = "" if trusted else "; if it holds more than tensors and you trust its author, pass trusted=True"
-        raise CheckpointError(f"{path} could not be read as weights ({type(error).__name__}: {error}){hint}") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,10 +25,6 @@ class TrainingDiverged(RgdError, ArithmeticError):
     """The loss became NaN or infinite."""
 
 
-class LaunchError(RgdError, RuntimeError):
-    """Processes that were asked for and not started."""
-
-
 def require(holds: bool, name: str, value: object, allowed: str) -> None:
     """ValueError that names a setting and says what it may be, unless it `holds`."""
     if not holds:

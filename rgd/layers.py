@@ -115,11 +115,7 @@ class Downsample(nn.Module):
 
     def __init__(self, channels: int, conv: bool) -> None:
         super().__init__()
-        self.op: nn.Module
-        if conv:
-            self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-        else:
-            self.op = nn.AvgPool2d(2, ceil_mode=True)
+        self.op = nn.Conv2d(channels, channels, 3, 2, padding=1) if conv else nn.AvgPool2d(2, ceil_mode=True)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.op(x)

@@ -147,13 +147,8 @@ class _Encoder(nn.Module):
         self.input_blocks.append(stage)
         self.skip_channels.append(channels)
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision of the weights."""
-        return next(self.parameters()).dtype
-
     def embed(self, t: Tensor) -> Tensor:
-        return self.time_embed(time_embedding(t, self.time_channels).to(self.dtype))
+        return self.time_embed(time_embedding(t, self.time_channels).to(next(self.parameters()).dtype))
 
     def encode(self, x: Tensor, embedding: Tensor) -> Iterator[Tensor]:
         """The output of every block on the way down, and last the middle's."""
@@ -242,15 +237,10 @@ class EncoderUNet(_Encoder):
         self.config = config
         channels, classes = self.bottom_channels, config.out_channels
         seen = sum(self.skip_channels) + channels
+        start = [group_norm(channels), nn.SiLU()]
         heads: dict[str, list[nn.Module]] = {
-            "adaptive": [
-                group_norm(channels),
-                nn.SiLU(),
-                nn.AdaptiveAvgPool2d(1),
-                zero(nn.Conv2d(channels, classes, 1)),
-                nn.Flatten(),
-            ],
-            "attention": [group_norm(channels), nn.SiLU()],
+            "adaptive": [*start, nn.AdaptiveAvgPool2d(1), zero(nn.Conv2d(channels, classes, 1)), nn.Flatten()],
+            "attention": start,
             "spatial": [nn.Linear(seen, 2048), nn.ReLU(), nn.Linear(2048, classes)],
             "spatial_v2": [nn.Linear(seen, 2048), group_norm(2048), nn.SiLU(), nn.Linear(2048, classes)],
         }

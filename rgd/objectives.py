@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from rgd.attacks import L2, PGD, Attack, Threat, radii
 from rgd.denoiser import Predicts, split_output, x0_from
@@ -31,9 +31,7 @@ class Loss:
 class Objective(Protocol):
     """Anything that turns a batch into a loss, drawing all its randomness from the generator."""
 
-    def __call__(
-        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
-    ) -> Loss:
+    def __call__(self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: Generator) -> Loss:
         """x0: float (B, C, H, W) in [-1, 1]; y: int64 (B,)."""
 
 
@@ -51,7 +49,7 @@ def unwrap(network: nn.Module) -> nn.Module:
     return network.module if isinstance(network, wrappers) else network
 
 
-def draw_xt(schedule: Schedule, x0: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def draw_xt(schedule: Schedule, x0: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
     """(xt, t, eps) for a batch: t uniform on 0 ... T - 1, eps standard normal."""
     t = torch.randint(schedule.T, (len(x0),), generator=generator, device=generator.device).to(x0.device)
     eps = torch.randn(x0.shape, generator=generator, device=generator.device, dtype=x0.dtype).to(x0.device)
@@ -80,13 +78,10 @@ class Denoising:
 
     def __post_init__(self) -> None:
         one_of("predicts", self.predicts, Predicts)
-        highest = 1 if self.conditional else 0
         allowed = "in [0, 1]" if self.conditional else "0 without conditional=True"
-        require(0 <= self.label_dropout <= highest, "label_dropout", self.label_dropout, allowed)
+        require(0 <= self.label_dropout <= self.conditional, "label_dropout", self.label_dropout, allowed)
 
-    def __call__(
-        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
-    ) -> Loss:
+    def __call__(self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: Generator) -> Loss:
         xt, t, eps = draw_xt(schedule, x0, generator)
         if self.conditional:
             if self.label_dropout and not getattr(getattr(unwrap(network), "config", None), "null_label", True):
@@ -154,9 +149,7 @@ def discretized_log_likelihood(x: Tensor, mean: Tensor, log_scale: Tensor) -> Te
 class NoisyCrossEntropy:
     """The vanilla time-dependent classifier: cross-entropy of f(xt, t), t uniform."""
 
-    def __call__(
-        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
-    ) -> Loss:
+    def __call__(self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: Generator) -> Loss:
         xt, t, _ = draw_xt(schedule, x0, generator)
         return _cross_entropy(network(xt, t), y, "accuracy")
 
@@ -183,9 +176,7 @@ class RobustCrossEntropy:
 
     attack: Attack = PAPER_ATTACK
 
-    def __call__(
-        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
-    ) -> Loss:
+    def __call__(self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: Generator) -> Loss:
         xt, t, _ = draw_xt(schedule, x0, generator)
         with evaluating(unwrap(network)):
             attacked = self.attack(unwrap(network), xt, t, y, generator)
@@ -217,7 +208,7 @@ class FreeCrossEntropy:
         require(0 < self.step < math.inf, "step", self.step, "a positive number of radii")
 
     def begin(self) -> Objective:
-        """The objective of one training."""
+        """One training's own."""
         return _Replays(self)
 
 
@@ -229,9 +220,7 @@ class _Replays:
         self.batch: tuple[Tensor, Tensor, Tensor]
         self.u: Tensor | None = None
 
-    def __call__(
-        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
-    ) -> Loss:
+    def __call__(self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: Generator) -> Loss:
         threat = self.free.threat
         if self.left == 0:
             xt, t, _ = draw_xt(schedule, x0, generator)
@@ -263,9 +252,7 @@ class CleanCrossEntropy:
     def __post_init__(self) -> None:
         require(0 <= self.label_smoothing <= 1, "label_smoothing", self.label_smoothing, "in [0, 1]")
 
-    def __call__(
-        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
-    ) -> Loss:
+    def __call__(self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: Generator) -> Loss:
         logits = network(x0, torch.zeros_like(y)) if self.takes_time else network(x0)
         return _cross_entropy(logits, y, "accuracy", self.label_smoothing)
 

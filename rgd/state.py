@@ -44,9 +44,9 @@ class TrainingState:
         if not self.network.training:
             self.network.train()
         self.modes = modes_of(self.wrapped)
-        parameters = [p for p in self.network.parameters() if p.requires_grad]
+        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         fused = group.device.type in ("cuda", "cpu")
-        self.optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=fused)
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=lr, weight_decay=weight_decay, fused=fused)
         self.ema = None if ema is None else AveragedModel(self.network, multi_avg_fn=self._average)
         self.autocast = autocast(group.device, precision, self.network)
         half = isinstance(self.autocast, torch.autocast) and self.autocast.fast_dtype == torch.float16
@@ -60,11 +60,6 @@ class TrainingState:
         n = int(count)
         decay = min(self.decay or 0.0, (1 + n) / (10 + n))
         torch._foreach_lerp_(list(averaged), list(current), 1 - decay)
-
-    @property
-    def result(self) -> nn.Module:
-        """The network to use."""
-        return self.network if self.ema is None else self.ema.module
 
     def update(self, losses: list[Loss], lr: float, clip: float | None) -> None:
         """One step of the optimiser along the gradients that were accumulated."""
@@ -85,10 +80,11 @@ class TrainingState:
         self.whole = True
 
     def tensors(self) -> dict[str, Tensor]:
-        """Network, average and optimiser under one namespace; the optimiser's by parameter number."""
+        """Network, average and optimiser under one namespace; the optimiser's entries by parameter number."""
         tensors = {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
-        for i, entries in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{i}/{name}": torch.as_tensor(value) for name, value in entries.items()}
+        for i, parameter in enumerate(self.parameters):
+            entries = self.optimizer.state.get(parameter, {})
+            tensors |= {f"optimizer/{i}/{name}": tensor for name, tensor in entries.items()}
         if self.ema is not None:
             tensors |= {f"ema/{name}": tensor for name, tensor in self.ema.state_dict().items()}
         return tensors
@@ -150,21 +146,18 @@ class TrainingState:
             raise CheckpointError(f"no training state in {folder} can be read: {'; '.join(damage)}")
 
     def _restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], source: Path) -> None:
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}, "ema": {}}
-        for name, tensor in tensors.items():
-            part, key = name.split("/", 1)
-            parts[part][key] = tensor
-        checkpoints.load_weights(self.network, parts["network"], source)
+        def part(start: str) -> dict[str, Tensor]:
+            return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+        checkpoints.load_weights(self.network, part("network/"), source)
         if self.ema is not None:
-            checkpoints.load_weights(self.ema, parts["ema"], source)
-        state: dict[int, dict[str, Tensor]] = {}
-        parameters = self.optimizer.param_groups[0]["params"]
-        for name, tensor in parts["optimizer"].items():
+            checkpoints.load_weights(self.ema, part("ema/"), source)
+        for name, tensor in part("optimizer/").items():
             i, key = name.split("/")
-            if tensor.ndim:  # a fused step walks memory: averages must lie as their parameters do
-                tensor = torch.empty_like(parameters[int(i)]).copy_(tensor)
-            state.setdefault(int(i), {})[key] = tensor
-        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+            parameter = self.parameters[int(i)]
+            # A fused step walks memory: averages must lie as their parameters do.
+            like = torch.empty_like(parameter).copy_(tensor) if tensor.ndim else tensor.to(parameter.device)
+            self.optimizer.state[parameter][key] = like
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(metadata["scaler"])
         self.step = self.saved_at = metadata["step"]

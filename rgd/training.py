@@ -160,6 +160,7 @@ def fit(
     state.resume(None if folder is None else Path(folder), identity)
     if state.step >= training.steps:
         yield _report(state, training, repeated=True)
+        return
     data = data.to(group.device)
     remembering = objective.begin() if isinstance(objective, Stateful) else objective
     check_every = 1 if group.device.type == "cpu" else 20  # on a GPU, looking at the loss means waiting for it
@@ -268,6 +269,6 @@ def _report(state: TrainingState, training: Training, repeated: bool = False) ->
         state.statistics,
         training.lr_at(state.step - 1),
         state.seconds,
-        state.result,
+        state.network if state.ema is None else state.ema.module,
         repeated,
     )

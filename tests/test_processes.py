@@ -315,7 +315,7 @@ def test_a_launcher_that_starts_one_process_for_two_is_found_out(
         assert "I am one of 1" in done.stdout, done.stderr
     else:
         assert "I am one of" not in done.stdout
-        assert "LaunchError" in done.stderr
+        assert "RgdError" in done.stderr
         assert "accelerate launch --multi_gpu --num_processes N" in done.stderr
 
 
