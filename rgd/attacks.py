@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rgd.modes import evaluating
 from rgd.schedule import Schedule
 
 Classifier = Callable[[Tensor, Tensor], Tensor]
@@ -198,7 +199,7 @@ class PGD:
                 raise ValueError("an attack with a random start needs a generator")
             u = self.threat.random(tuple(xt.shape), generator).to(xt)
             if self.early_stop:
-                with torch.no_grad():
+                with torch.no_grad(), evaluating(classifier):
                     moving = classifier(xt, t).argmax(1) == y
                 u = u * _per_image(moving, u)
                 active = moving.nonzero()[:, 0] if compact else active
@@ -229,7 +230,7 @@ class PGD:
         """The attacked xt, detached, of the same shape. With `early_stop`, what is misclassified does not move.
 
         Args:
-            classifier: (xt, t) -> logits; its parameters are neither changed nor given gradients.
+            classifier: (xt, t) -> logits; a network is asked in evaluation mode, and nothing of it is changed.
             xt, t, y: the noised images (B, C, H, W), their times (B,) and true labels (B,).
         """
         attacked = xt.detach()
@@ -242,7 +243,7 @@ class PGD:
 
 def _ascent(classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Which samples are classified correctly, and a gradient along which their cross-entropy grows."""
-    with torch.enable_grad():
+    with torch.enable_grad(), evaluating(classifier):
         xt = xt.detach().requires_grad_()
         logits = classifier(xt, t)
         # Only its direction is used: a power of two keeps small gradients above float16's least number.

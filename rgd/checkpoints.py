@@ -9,7 +9,8 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError, SaveError
 from rgd.identity import digest
-from rgd.networks import UNet, build, config_class
+from rgd.networks import NETWORKS, UNet, build, config_class
 from rgd.schedule import Schedule
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -54,7 +55,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Save tensors and JSON metadata, atomically.
+    """Save tensors and JSON metadata, atomically; the same ones give the same bytes.
 
     Raises:
         SaveError: if the file cannot be written.
@@ -62,18 +63,20 @@ def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     description = json.dumps(dict(metadata))
     record = {"rgd": description, "sha256": digest(tensors, description)}
-    write_atomic(Path(path), safetensors.torch.save(tensors, metadata=record))
+    content = safetensors.torch.save(tensors, metadata=record)
+    # safetensors writes the two entries in an order of chance: write the header again, just as long, in ours.
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end]) | {"__metadata__": record}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(end - 8)
+    write_atomic(Path(path), content[:8] + text + content[end:])
 
 
-def read_metadata(path: Path | str) -> dict[str, Any]:
-    """A file's metadata, without its tensors.
-
-    Raises:
-        CheckpointError: if the file is missing, damaged, or not one of ours.
-    """
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Any]:
+    """A file of ours, and what goes wrong within as an error that names it."""
     try:
         with safe_open(Path(path), framework="pt") as file:
-            return json.loads(file.metadata()["rgd"])
+            yield file
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no file {path}") from error
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
@@ -84,19 +87,26 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
         raise CheckpointError(f"{path} was not saved by rgd: it has no description of its network") from error
 
 
+def read_metadata(path: Path | str) -> dict[str, Any]:
+    """A file's metadata, without its tensors.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, or not one of ours.
+    """
+    with _opened(path) as file:
+        return json.loads(file.metadata()["rgd"])
+
+
 def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A file's tensors, on the CPU, and metadata, checked against its digest.
 
     Raises:
         CheckpointError: if the file is missing, truncated, altered, or not one of ours.
     """
-    metadata = read_metadata(path)
-    try:
-        with safe_open(Path(path), framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-            record = file.metadata()
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}): delete it and make it again") from error
+    with _opened(path) as file:
+        record = file.metadata()
+        metadata = json.loads(record["rgd"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     if record.get("sha256") != digest(tensors, record["rgd"]):
         raise CheckpointError(f"{path} is damaged: its content does not match its digest. Delete it and make it again")
     return tensors, metadata
@@ -118,26 +128,6 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], source: Path
             f"differ, such as {'; '.join(wrong[:3])}. Build the network with the configuration it was trained with"
         )
     network.load_state_dict(dict(tensors))
-
-
-def read_state_dict(path: Path | str, trusted: bool = False) -> dict[str, Tensor]:
-    """A plain state dict from .safetensors, or from a PyTorch file such as the published ADM weights.
-
-    PyTorch files are read as weights alone; `trusted=True` permits a full unpickling, which can run any code.
-
-    Raises:
-        CheckpointError: if the file is missing or damaged, or holds more than weights and is not trusted.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"there is no file {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=not trusted)
-    except Exception as error:  # unpickling fails in as many ways as there are files
-        hint = "" if trusted else "; if it holds more than tensors and you trust its author, pass trusted=True"
-        raise CheckpointError(f"{path} could not be read as weights ({type(error).__name__}: {error}){hint}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,15 +157,24 @@ class Model:
 
         Raises:
             SaveError: if the file cannot be written.
+            CheckpointError: for a network of a class that is not registered, which no file could be loaded into.
         """
+        name = type(self.network).__name__
+        if type(self.network) not in [network for _, network in NETWORKS.values()]:
+            raise CheckpointError(
+                f"a {name} could not be built again from its file: register its class with rgd.networks.register, or "
+                "write its state_dict with rgd.checkpoints.write"
+            )
         tensors = dict(self.network.state_dict())
         if dtype is not None:
             tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}
         if self.schedule is not None:
             tensors["schedule.alpha_bar"] = self.schedule.alpha_bar
+            if not self.schedule.timesteps.equal(torch.arange(self.schedule.T)):  # respaced
+                tensors["schedule.timesteps"] = self.schedule.timesteps
         metadata = {
             "format": 1,
-            "network": type(self.network).__name__,
+            "network": name,
             "config": asdict(self.network.config),
             "denoising": self.denoising,
             "classes": self.classes,
@@ -214,12 +213,13 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> Model:
         config = config_from(config_class(metadata["network"]), metadata["config"], path)
     except KeyError as error:
         raise CheckpointError(f"{path} holds no model of this version of rgd (missing or unknown {error})") from error
-    alpha_bar = tensors.pop("schedule.alpha_bar", None)
+    names = [name for name in ("alpha_bar", "timesteps") if f"schedule.{name}" in tensors]
+    tables = {name: tensors.pop(f"schedule.{name}") for name in names}
     network = build(config)
     load_weights(network, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, path)
     return Model(
         network.eval().requires_grad_(False).to(device),
-        None if alpha_bar is None else Schedule(alpha_bar),
+        Schedule(**tables) if tables else None,
         metadata["denoising"],
         tuple(metadata["classes"]),
         metadata["provenance"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 
 class RgdError(Exception):
     """Base class: `except rgd.errors.RgdError` catches everything this package raises on purpose."""
@@ -25,3 +27,21 @@ class TrainingDiverged(RgdError, ArithmeticError):
 
 class IdentityError(RgdError, TypeError):
     """A thing that cannot say what it is, where what is computed from it is to be kept."""
+
+
+def require(holds: bool, name: str, value: object, allowed: str) -> None:
+    """ValueError that names a setting and says what it may be, unless it `holds`."""
+    if not holds:
+        raise ValueError(f"{name} must be {allowed}, not {value!r}")
+
+
+def at_least(settings: object, **least: int) -> None:
+    """`require` of these attributes that they are whole numbers, none below its least."""
+    for name, smallest in least.items():
+        value = getattr(settings, name)
+        require(isinstance(value, int) and value >= smallest, name, value, f"a whole number, at least {smallest}")
+
+
+def one_of(name: str, value: object, choices: Any) -> None:
+    """`require` of a name that it is among the choices, which a `Literal` type lists."""
+    require(value in get_args(choices), name, value, " or ".join(map(repr, get_args(choices))))

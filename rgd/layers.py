@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rgd.errors import at_least, require
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -26,7 +28,11 @@ class Config:
         use_new_attention_order: split q, k, v before the heads rather than after.
         use_scale_shift_norm: the embedding scales and shifts the normalised features rather than being added.
         resblock_updown: residual blocks change the resolution; otherwise `conv_resample` says whether convolutions do.
+        dropout: the share of a residual block's features that training drops.
         patch: side of the pixel-unshuffle stem; 1 for none.
+
+    Raises:
+        ValueError: naming the option that cannot be, and what it may be.
     """
 
     image_size: int
@@ -44,6 +50,12 @@ class Config:
     use_scale_shift_norm: bool = False
     resblock_updown: bool = False
     patch: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, image_size=1, in_channels=1, model_channels=1, out_channels=1, num_res_blocks=1, patch=1)
+        widths = self.channel_mult
+        require(len(widths) > 0 and min(widths) >= 1, "channel_mult", widths, "one multiple or more, none below 1")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
 
     def heads(self, channels: int, heads: int | None = None) -> int:
         """The number of attention heads at a width; ValueError if the width does not divide into them."""
@@ -103,11 +115,7 @@ class Downsample(nn.Module):
 
     def __init__(self, channels: int, conv: bool) -> None:
         super().__init__()
-        self.op: nn.Module
-        if conv:
-            self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-        else:
-            self.op = nn.AvgPool2d(2, ceil_mode=True)
+        self.op = nn.Conv2d(channels, channels, 3, 2, padding=1) if conv else nn.AvgPool2d(2, ceil_mode=True)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.op(x)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rgd.errors import one_of, require
 from rgd.layers import (
     AttentionBlock,
     AttentionPool,
@@ -31,6 +32,8 @@ from rgd.layers import (
     zero,
 )
 
+Pool = Literal["adaptive", "attention", "spatial", "spatial_v2"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class UNetConfig(Config):
@@ -43,12 +46,24 @@ class UNetConfig(Config):
     null_label: bool = False
     num_heads_upsample: int = -1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.num_classes is None or self.num_classes >= 1, "num_classes", self.num_classes, "at least 1, or None"
+        )
+        labels = not self.null_label or self.num_classes is not None
+        require(labels, "null_label", self.null_label, "False where num_classes is None")
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig(Config):
     """ADM's classifier: the U-Net's encoder half and a way to pool its output into logits."""
 
-    pool: Literal["adaptive", "attention", "spatial", "spatial_v2"] = "adaptive"
+    pool: Pool = "adaptive"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("pool", self.pool, Pool)
 
 
 N = TypeVar("N", bound=type[nn.Module])
@@ -75,8 +90,17 @@ def config_class(network: str) -> type:
 
 
 def build(config: Any, seed: int = 0) -> Any:
-    """The network that a configuration describes, with fresh weights that the seed decides."""
-    network = next(network for known, network in NETWORKS.values() if type(config) is known)
+    """The network that a configuration describes, with fresh weights that the seed decides.
+
+    Raises:
+        TypeError: for what is no configuration of a registered network.
+    """
+    network = next((network for known, network in NETWORKS.values() if type(config) is known), None)
+    if network is None:
+        raise TypeError(
+            f"no network is built from {config!r}: give one of {', '.join(c.__name__ for c, _ in NETWORKS.values())}, "
+            "or register a class of your own with rgd.networks.register"
+        )
     with torch.random.fork_rng(devices=[]):  # layers draw their weights from the global state: lend them another
         torch.default_generator.manual_seed(seed)  # and not torch.manual_seed, which would seed the GPUs too
         return network(config)
@@ -123,13 +147,8 @@ class _Encoder(nn.Module):
         self.input_blocks.append(stage)
         self.skip_channels.append(channels)
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision of the weights."""
-        return next(self.parameters()).dtype
-
     def embed(self, t: Tensor) -> Tensor:
-        return self.time_embed(time_embedding(t, self.time_channels).to(self.dtype))
+        return self.time_embed(time_embedding(t, self.time_channels).to(next(self.parameters()).dtype))
 
     def encode(self, x: Tensor, embedding: Tensor) -> Iterator[Tensor]:
         """The output of every block on the way down, and last the middle's."""
@@ -218,20 +237,13 @@ class EncoderUNet(_Encoder):
         self.config = config
         channels, classes = self.bottom_channels, config.out_channels
         seen = sum(self.skip_channels) + channels
+        start = [group_norm(channels), nn.SiLU()]
         heads: dict[str, list[nn.Module]] = {
-            "adaptive": [
-                group_norm(channels),
-                nn.SiLU(),
-                nn.AdaptiveAvgPool2d(1),
-                zero(nn.Conv2d(channels, classes, 1)),
-                nn.Flatten(),
-            ],
-            "attention": [group_norm(channels), nn.SiLU()],
+            "adaptive": [*start, nn.AdaptiveAvgPool2d(1), zero(nn.Conv2d(channels, classes, 1)), nn.Flatten()],
+            "attention": start,
             "spatial": [nn.Linear(seen, 2048), nn.ReLU(), nn.Linear(2048, classes)],
             "spatial_v2": [nn.Linear(seen, 2048), group_norm(2048), nn.SiLU(), nn.Linear(2048, classes)],
         }
-        if config.pool not in heads:
-            raise ValueError(f"pool must be one of {', '.join(heads)}, not {config.pool!r}")
         layers = heads[config.pool]
         if config.pool == "attention":
             layers.append(AttentionPool(config, self.bottom_size, channels, classes))

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from rgd.attacks import L2, PGD, Attack, Threat, radii
 from rgd.denoiser import Predicts, split_output, x0_from
+from rgd.errors import at_least, one_of, require
+from rgd.modes import evaluating
 from rgd.schedule import Schedule
 
 
@@ -29,10 +31,16 @@ class Loss:
 class Objective(Protocol):
     """Anything that turns a batch into a loss, drawing all its randomness from the generator."""
 
-    def __call__(
-        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
-    ) -> Loss:
+    def __call__(self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: Generator) -> Loss:
         """x0: float (B, C, H, W) in [-1, 1]; y: int64 (B,)."""
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """The description of an objective that remembers something from step to step."""
+
+    def begin(self) -> Objective:
+        """The objective of one training, which remembers nothing yet; `fit` asks for it."""
 
 
 def unwrap(network: nn.Module) -> nn.Module:
@@ -41,7 +49,7 @@ def unwrap(network: nn.Module) -> nn.Module:
     return network.module if isinstance(network, wrappers) else network
 
 
-def draw_xt(schedule: Schedule, x0: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def draw_xt(schedule: Schedule, x0: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
     """(xt, t, eps) for a batch: t uniform on 0 ... T - 1, eps standard normal."""
     t = torch.randint(schedule.T, (len(x0),), generator=generator, device=generator.device).to(x0.device)
     eps = torch.randn(x0.shape, generator=generator, device=generator.device, dtype=x0.dtype).to(x0.device)
@@ -59,15 +67,21 @@ class Denoising:
         predicts: the target: "eps", "x0" or "v".
         conditional: whether the network is given the labels.
         label_dropout: the share of labels replaced by the null label, for classifier-free guidance.
+
+    Raises:
+        ValueError: for another target, or a share outside [0, 1] or without labels.
     """
 
     predicts: Predicts = "eps"
     conditional: bool = False
     label_dropout: float = 0.0
 
-    def __call__(
-        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
-    ) -> Loss:
+    def __post_init__(self) -> None:
+        one_of("predicts", self.predicts, Predicts)
+        allowed = "in [0, 1]" if self.conditional else "0 without conditional=True"
+        require(0 <= self.label_dropout <= self.conditional, "label_dropout", self.label_dropout, allowed)
+
+    def __call__(self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: Generator) -> Loss:
         xt, t, eps = draw_xt(schedule, x0, generator)
         if self.conditional:
             if self.label_dropout and not getattr(getattr(unwrap(network), "config", None), "null_label", True):
@@ -88,6 +102,7 @@ def denoising_terms(
 ) -> tuple[Tensor, Tensor | None]:
     """The terms of L_hybrid, image by image: the squared error (B,) and, with a learned variance, the bound (B,) in
     bits per dimension times T / 1000, as ADM weighs it."""
+    one_of("predicts", predicts, Predicts)
     output, variance = split_output(output, x0.shape[1])
     if predicts == "v":
         target = schedule.at("signal", t, x0) * eps - schedule.at("sigma", t, x0) * x0
@@ -134,9 +149,7 @@ def discretized_log_likelihood(x: Tensor, mean: Tensor, log_scale: Tensor) -> Te
 class NoisyCrossEntropy:
     """The vanilla time-dependent classifier: cross-entropy of f(xt, t), t uniform."""
 
-    def __call__(
-        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
-    ) -> Loss:
+    def __call__(self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: Generator) -> Loss:
         xt, t, _ = draw_xt(schedule, x0, generator)
         return _cross_entropy(network(xt, t), y, "accuracy")
 
@@ -151,54 +164,76 @@ class RobustCrossEntropy:
     Adversarial examples only, no clean term; what the network already gets wrong is left as it is by the attack's
     early stop.
 
+    The attack meets the network in evaluation mode, as whoever attacks it later will; the training pass that follows
+    has the network's own modes. In training mode batch norm would let the images of a batch answer for each other, as
+    many as still move, and take the attack's passes into its running statistics. Pang et al. (arXiv:2010.00467) compare
+    the two on CIFAR-10: evaluation mode costs no robustness and wins clean accuracy. Networks with neither batch norm
+    nor dropout, such as those of `rgd.networks` by default, are the same in both.
+
     Attributes:
         attack: a `PGD`, or any other `Attack`.
     """
 
     attack: Attack = PAPER_ATTACK
 
-    def __call__(
-        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
-    ) -> Loss:
+    def __call__(self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: Generator) -> Loss:
         xt, t, _ = draw_xt(schedule, x0, generator)
-        attacked = self.attack(unwrap(network), xt, t, y, generator)
+        with evaluating(unwrap(network)):
+            attacked = self.attack(unwrap(network), xt, t, y, generator)
         return _cross_entropy(network(attacked, t), y, "robust_accuracy")
 
 
-@dataclass
+@dataclass(frozen=True)
 class FreeCrossEntropy:
     """Robust training at the price of ordinary training (Shafahi et al., arXiv:1904.12843), on xt.
 
     Each noised batch is shown `replays` times. The backward pass that trains the weights also says how to change the
     perturbation, which moves by `step` radii before the next replay and is carried over to the next batch. So there are
-    no passes for the attack alone, and `replays` times fewer images in as many steps.
+    no passes for the attack alone, and `replays` times fewer images in as many steps. Every pass trains: it has the
+    network's own modes, and batch norm counts it.
 
-    It remembers its batch between steps: make a fresh one for each training. A run that is resumed begins with a new
+    What is remembered between steps belongs to one training, see `begin`. A run that is resumed begins with a new
     batch, and so does not end with the same bits.
+
+    Raises:
+        ValueError: for replays < 1, or a step that is not positive and finite.
     """
 
     threat: Threat
     replays: int = 4
     step: float = 1.0
-    _batch: tuple[Tensor, Tensor, Tensor] | None = field(default=None, repr=False, compare=False)
-    _u: Tensor | None = field(default=None, repr=False, compare=False)  # the perturbation, in the unit ball
-    _left: int = field(default=0, repr=False, compare=False)
 
-    def __call__(
-        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
-    ) -> Loss:
-        if self._batch is None or self._left == 0:
+    def __post_init__(self) -> None:
+        at_least(self, replays=1)
+        require(0 < self.step < math.inf, "step", self.step, "a positive number of radii")
+
+    def begin(self) -> Objective:
+        """One training's own."""
+        return _Replays(self)
+
+
+class _Replays:
+    """A batch (xt, t, y) that is shown again, how often still, and the perturbation u in the unit ball."""
+
+    def __init__(self, free: FreeCrossEntropy) -> None:
+        self.free, self.left = free, 0
+        self.batch: tuple[Tensor, Tensor, Tensor]
+        self.u: Tensor | None = None
+
+    def __call__(self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: Generator) -> Loss:
+        threat = self.free.threat
+        if self.left == 0:
             xt, t, _ = draw_xt(schedule, x0, generator)
-            self._batch, self._left = (xt, t, y), self.replays
-        self._left -= 1
-        xt, t, y = self._batch
-        if self._u is None or self._u.shape != xt.shape or self._u.grad is None:
+            self.batch, self.left = (xt, t, y), self.free.replays
+        self.left -= 1
+        xt, t, y = self.batch
+        if self.u is None or self.u.shape != xt.shape or self.u.grad is None:
             u = torch.zeros_like(xt)
         else:
-            gradient = self._u.grad.nan_to_num(0, 0, 0)  # a GradScaler lets float16 overflow now and then
-            u = self.threat.project(self._u.detach() + self.step * self.threat.direction(gradient))
-        self._u = u.requires_grad_()
-        return _cross_entropy(network(xt + radii(self.threat, xt, t) * self._u, t), y, "robust_accuracy")
+            gradient = self.u.grad.nan_to_num(0, 0, 0)  # a GradScaler lets float16 overflow now and then
+            u = threat.project(self.u.detach() + self.free.step * threat.direction(gradient))
+        self.u = u.requires_grad_()
+        return _cross_entropy(network(xt + radii(threat, xt, t) * self.u, t), y, "robust_accuracy")
 
 
 @dataclass(frozen=True)
@@ -206,14 +241,18 @@ class CleanCrossEntropy:
     """Cross-entropy on images without noise: of f(x0, t = 0) where the network takes a time, else of f(x0).
 
     With `label_smoothing` s the target is the label's class with probability 1 - s and any class with probability s.
+
+    Raises:
+        ValueError: for a label_smoothing outside [0, 1].
     """
 
     takes_time: bool = True
     label_smoothing: float = 0.0
 
-    def __call__(
-        self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: torch.Generator
-    ) -> Loss:
+    def __post_init__(self) -> None:
+        require(0 <= self.label_smoothing <= 1, "label_smoothing", self.label_smoothing, "in [0, 1]")
+
+    def __call__(self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: Generator) -> Loss:
         logits = network(x0, torch.zeros_like(y)) if self.takes_time else network(x0)
         return _cross_entropy(logits, y, "accuracy", self.label_smoothing)
 

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rgd.errors import RgdError
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -73,8 +75,16 @@ def processes() -> Processes:
     """The processes of this run.
 
     Raises:
+        RgdError: if several were asked for and `accelerate launch` started one.
         ImportError: if several were launched and accelerate is not installed.
     """
+    # Without --multi_gpu the launcher starts one process, which it gives an address but no number of processes.
+    if {"ACCELERATE_USE_CPU", "MASTER_ADDR"} <= os.environ.keys() and "WORLD_SIZE" not in os.environ:
+        raise RgdError(
+            "`accelerate launch` started one process where several were asked for, as it does without --multi_gpu: "
+            "launch with `accelerate launch --multi_gpu --num_processes N`, on CPUs too. If one is meant, launch with "
+            "--num_processes 1 and without MASTER_ADDR in the environment"
+        )
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Processes(best_device())
     try:

@@ -13,8 +13,8 @@ PARTS = {"core": set(), "measure": {"core"}, "lab": {"core", "measure"}, "book":
 PARTS["cli"] = set(PARTS)
 # In the core, each file may import those before it.
 CORE = [
-    "errors", "identity", "randomness", "schedule", "data", "layers", "networks", "denoiser", "attacks", "guidance",
-    "mixtures", "processes", "objectives", "checkpoints", "training", "samplers",
+    "errors", "modes", "identity", "randomness", "schedule", "data", "layers", "networks", "denoiser", "attacks",
+    "guidance", "mixtures", "precision", "processes", "objectives", "checkpoints", "state", "training", "samplers",
 ]  # fmt: skip
 # The doors: places where a name that users know since the first version opens what stands above.
 DOORS = {("data", "rgd.lab"), ("recipes", "rgd.lab.recipe"), ("measure/scores", "rgd.lab")}

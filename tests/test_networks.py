@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -287,6 +288,33 @@ def test_state_dict_has_the_published_names(name: str, config: type, weights: st
     ours = {key: tuple(value.shape) for key, value in build(config(**chosen)).state_dict().items()}
     with np.load(GOLDEN / f"{weights}.npz") as theirs:
         assert ours == {key: theirs[key].shape for key in theirs}
+
+
+# What cannot be -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"image_size": 0}, "image_size must be a whole number, at least 1, not 0"),
+    ({"in_channels": 0}, "in_channels"), ({"model_channels": 1.5}, "model_channels"),
+    ({"out_channels": -1}, "out_channels"), ({"num_res_blocks": 0}, "num_res_blocks"), ({"patch": 0}, "patch"),
+    ({"channel_mult": ()}, "channel_mult"), ({"channel_mult": (1, 0)}, "channel_mult"),
+    ({"dropout": -0.1}, "dropout"), ({"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
+    ({"num_classes": 0}, "num_classes"), ({"null_label": True}, "null_label must be False where num_classes is None"),
+])  # fmt: skip
+def test_options_that_cannot_be_are_refused_by_name(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        tiny(**options)
+
+
+def test_an_unknown_pool_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"pool must be 'adaptive' or .* 'spatial_v2', not 'atention'"):
+        tiny_encoder(pool="atention")
+
+
+@pytest.mark.parametrize("config", [{"image_size": 8}, None, UNetConfig])
+def test_what_no_network_is_built_from_is_refused(config: Any) -> None:
+    with pytest.raises(TypeError, match=rf"built from {re.escape(repr(config))}.*UNetConfig, EncoderConfig.*register"):
+        build(config)
 
 
 # How a network starts -----------------------------------------------------------------------------------------------

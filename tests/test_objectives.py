@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -334,9 +335,7 @@ def test_any_function_can_be_the_attack() -> None:
 # Free adversarial training ------------------------------------------------------------------------------------------
 
 
-def replayed(
-    network: nn.Module, objective: objectives.FreeCrossEntropy, steps: int
-) -> list[tuple[Tensor, Tensor, float]]:
+def replayed(network: nn.Module, objective: objectives.Objective, steps: int) -> list[tuple[Tensor, Tensor, float]]:
     """What the network was shown at each step, each on images of its own, with the batch's labels and the loss."""
     seen: list[tuple[Tensor, Tensor, float]] = []
     hook = network.register_forward_pre_hook(lambda _, inputs: seen.append((inputs[0].detach(), inputs[1], 0.0)))
@@ -350,7 +349,7 @@ def replayed(
 
 
 def test_free_training_replays_a_batch_and_takes_one_pass_a_step() -> None:
-    seen = replayed(LinearClassifier(), objectives.FreeCrossEntropy(attacks.L2(0.5), replays=3), 7)
+    seen = replayed(LinearClassifier(), objectives.FreeCrossEntropy(attacks.L2(0.5), replays=3).begin(), 7)
     assert len(seen) == 7
     for first, later in ((0, 1), (0, 2), (3, 4), (3, 5)):
         assert torch.equal(seen[first][1], seen[later][1])
@@ -362,7 +361,7 @@ def test_free_training_replays_a_batch_and_takes_one_pass_a_step() -> None:
 @pytest.mark.parametrize("threat", [attacks.L2(0.7), attacks.Linf(0.2)])
 def test_free_training_reaches_the_worst_case_of_a_linear_model_at_the_second_replay(threat: Any) -> None:
     network = LinearClassifier()
-    (start, _, clean), (attacked, _, worst) = replayed(network, objectives.FreeCrossEntropy(threat), 2)
+    (start, _, clean), (attacked, _, worst) = replayed(network, objectives.FreeCrossEntropy(threat).begin(), 2)
     y = torch.arange(8) % 2
     away = (network.w[1 - y] - network.w[y]).detach()
     move = away / away.norm(dim=1, keepdim=True) if isinstance(threat, attacks.L2) else away.sign()
@@ -373,16 +372,14 @@ def test_free_training_reaches_the_worst_case_of_a_linear_model_at_the_second_re
 
 
 def test_free_training_survives_an_overflow() -> None:
-    network, objective = LinearClassifier(), objectives.FreeCrossEntropy(attacks.L2(0.5), replays=4)
+    network, objective = LinearClassifier(), objectives.FreeCrossEntropy(attacks.L2(0.5), replays=4).begin()
     x0, y, random = batch()
     for step in range(4):
         loss = objective(network, SCHEDULE, x0, y, random).value
         assert loss.isfinite(), step
         loss.backward()
         if step == 1:
-            assert objective._u is not None
-            assert objective._u.grad is not None
-            objective._u.grad[0, 0] = math.inf  # as where a GradScaler's scale was too large
+            objective.u.grad[0, 0] = math.inf  # as where a GradScaler's scale was too large
 
 
 def test_a_module_that_is_called_module_is_no_wrapper() -> None:
@@ -408,10 +405,11 @@ def test_free_training_stays_in_its_ball_and_carries_the_perturbation_over() -> 
     def growing(t: Tensor) -> Tensor:
         return 0.1 + 0.01 * t
 
-    objective = objectives.FreeCrossEntropy(attacks.L2(growing), replays=2)
+    free = objectives.FreeCrossEntropy(attacks.L2(growing), replays=2)
+    objective: Any = free.begin()
     network = LinearClassifier()
     replayed(network, objective, 2)
-    before = objective._u.detach().clone()  # type: ignore[union-attr]
+    before = objective.u.detach().clone()
     (shown, t, _), *_ = replayed(network, objective, 1)
     random = torch.Generator().manual_seed(0)
     xt, times, _ = objectives.draw_xt(SCHEDULE, torch.rand(8, 3, 2, 2, generator=random), random)
@@ -421,8 +419,19 @@ def test_free_training_stays_in_its_ball_and_carries_the_perturbation_over() -> 
     assert norms.max() <= 1 + 1e-5
     assert norms.min() > 0.9  # it did not start from zero again
     assert (u.flatten(1) * before.flatten(1)).sum(1).min() > 0.5
-    assert "FreeCrossEntropy(threat=L2" in repr(objective)
-    assert "tensor" not in repr(objective)
+
+
+def test_what_free_training_remembers_belongs_to_one_training() -> None:
+    """Its description is a value; a second training begins as the first did, and not with its batch."""
+    free = objectives.FreeCrossEntropy(attacks.L2(0.5), replays=3)
+    first = replayed(LinearClassifier(), free.begin(), 2)
+    again, fresh = (
+        replayed(LinearClassifier(), each.begin(), 2) for each in (free, objectives.FreeCrossEntropy(free.threat, 3))
+    )
+    for ours, theirs in ((first, again), (first, fresh)):
+        assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(ours, theirs, strict=True))
+    assert free == objectives.FreeCrossEntropy(attacks.L2(0.5), replays=3)
+    assert len({free, replace(free)}) == 1
 
 
 def test_the_default_attack_is_the_papers() -> None:
@@ -431,6 +440,33 @@ def test_the_default_attack_is_the_papers() -> None:
 
 
 def test_free_training_moves_by_its_step() -> None:
-    objective = objectives.FreeCrossEntropy(attacks.L2(0.8), step=0.25)
+    objective = objectives.FreeCrossEntropy(attacks.L2(0.8), step=0.25).begin()
     (start, *_), (moved, *_) = replayed(LinearClassifier(), objective, 2)
     torch.testing.assert_close((moved - start).flatten(1).norm(dim=1), torch.full((8,), 0.2))
+
+
+# What cannot be -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "options", "words"), [
+    ("Denoising", {"predicts": "epsilon"}, "predicts must be 'eps' or 'x0' or 'v', not 'epsilon'"),
+    ("Denoising", {"conditional": True, "label_dropout": 1.1}, r"label_dropout must be in \[0, 1\], not 1.1"),
+    ("Denoising", {"conditional": True, "label_dropout": -0.1}, "label_dropout"),
+    ("Denoising", {"conditional": True, "label_dropout": math.nan}, "label_dropout"),
+    ("Denoising", {"label_dropout": 0.1}, "label_dropout must be 0 without conditional=True, not 0.1"),
+    ("CleanCrossEntropy", {"label_smoothing": -0.1}, "label_smoothing"),
+    ("CleanCrossEntropy", {"label_smoothing": 1.5}, r"label_smoothing must be in \[0, 1\], not 1.5"),
+    ("FreeCrossEntropy", {"threat": attacks.L2(1.0), "replays": 0}, "replays must be a whole number, at least 1"),
+    ("FreeCrossEntropy", {"threat": attacks.L2(1.0), "replays": 2.5}, "replays"),
+    ("FreeCrossEntropy", {"threat": attacks.L2(1.0), "step": 0.0}, "step must be a positive number of radii, not 0.0"),
+    ("FreeCrossEntropy", {"threat": attacks.L2(1.0), "step": math.inf}, "step"),
+])  # fmt: skip
+def test_settings_that_cannot_be_are_refused_by_name(kind: str, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        getattr(objectives, kind)(**options)
+
+
+def test_an_unknown_target_has_no_terms() -> None:
+    x0, _, _ = batch()
+    with pytest.raises(ValueError, match=r"predicts must be .*'epsilon'"):
+        objectives.denoising_terms("epsilon", x0, SCHEDULE, x0, x0, torch.zeros(8, dtype=torch.int64), x0)  # type: ignore[arg-type]

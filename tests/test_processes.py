@@ -291,6 +291,34 @@ def test_what_is_split_is_gathered(total: int, count: int, rank: int) -> None:
     assert torch.equal(group.gather(parts[rank % count], total), whole)
 
 
+SAYS = "from rgd.processes import processes; print('I am one of', processes().count)"
+
+
+@pytest.mark.parametrize(("options", "starts"), [
+    (["--cpu", "--num_processes", "2"], False), (["--num_processes", "2"], False),
+    (["--cpu", "--num_processes", "1"], True),
+])  # fmt: skip
+def test_a_launcher_that_starts_one_process_for_two_is_found_out(
+    options: list[str], starts: bool, tmp_path: Path
+) -> None:
+    """The real one: without --multi_gpu it takes the number of processes for no more than a wish."""
+    pytest.importorskip("accelerate")
+    (tmp_path / "says.py").write_text(SAYS)
+    command = [
+        sys.executable, "-m", "accelerate.commands.launch", *options, "--num_machines", "1", "--mixed_precision", "no",
+        "--dynamo_backend", "no", str(tmp_path / "says.py"),
+    ]  # fmt: skip
+    ours = {"CUDA_VISIBLE_DEVICES": "", "HF_HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parent.parent)}
+    inherited = {name: value for name, value in os.environ.items() if name not in ("MASTER_ADDR", "WORLD_SIZE")}
+    done = subprocess.run(command, env=inherited | ours, capture_output=True, text=True, timeout=120)
+    if starts:
+        assert "I am one of 1" in done.stdout, done.stderr
+    else:
+        assert "I am one of" not in done.stdout
+        assert "RgdError" in done.stderr
+        assert "accelerate launch --multi_gpu --num_processes N" in done.stderr
+
+
 def test_alone_there_is_nothing_to_wait_for_or_wrap() -> None:
     group, network = Processes(torch.device("cpu")), torch.nn.Linear(2, 2)
     assert group.wrap(network) is network

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from rgd import checkpoints, data, objectives, schedule, training
 from rgd.attacks import L2, PGD
+from rgd.checkpoints import Model
 from rgd.data import Dataset, batch_indices
 from rgd.errors import CheckpointError, DataError, SaveError, TrainingDiverged
 from rgd.lab.judge import JudgeConfig
@@ -301,10 +302,16 @@ def test_without_a_folder_nothing_is_written(digits: Dataset, tmp_path: Path, mo
 
 def test_a_finished_run_yields_its_last_step_again(digits: Dataset, undisturbed: Result, tmp_path: Path) -> None:
     run(digits, tmp_path)
+    told = last(fit(build(CONFIG), ROBUST, digits, NOISE, SETTINGS))
     network = build(CONFIG, seed=9)
     (step,) = fit(network, ROBUST, digits, NOISE, SETTINGS, tmp_path)
-    assert (step.step, step.images) == (12, 96)
+    assert (step.step, step.images, step.lr) == (12, 96, told.lr)
+    assert step.loss == told.loss
+    assert step.statistics.keys() == told.statistics.keys() == {"robust_accuracy"}
+    assert step.statistics == told.statistics
     assert step.seconds > 0
+    assert step.repeated
+    assert not told.repeated
     assert Result(bits(network), bits(step.network)) == undisturbed
 
 
@@ -623,6 +630,26 @@ def test_what_the_caller_does_between_steps_changes_nothing(digits: Dataset, und
     assert Result(bits(network), bits(step.network)) == undisturbed
 
 
+def test_a_frozen_norm_stays_frozen(digits: Dataset) -> None:
+    """Whatever the caller does between the steps; a network in evaluation mode as a whole is one to be trained."""
+    config = JudgeConfig(image_size=8, in_channels=1, out_channels=10, width=4, features=8)
+    objective = objectives.CleanCrossEntropy(takes_time=False)
+    seen = {}
+    for freeze in ("nothing", "one", "all"):
+        network = build(config)
+        if freeze != "nothing":
+            (network if freeze == "all" else network.body[1]).eval()
+        for _ in fit(network, objective, digits, NOISE, PLAIN):
+            network.eval()
+        seen[freeze] = [int(network.body[i].num_batches_tracked) for i in (1, 4)]
+    assert seen == {"nothing": [5, 5], "one": [0, 5], "all": [5, 5]}
+
+
+def test_a_free_objective_begins_every_training_anew(digits: Dataset) -> None:
+    free = objectives.FreeCrossEntropy(L2(0.5), replays=3)
+    assert run(digits, objective=free) == run(digits, objective=free)
+
+
 def test_the_judge_resumes_with_its_running_statistics(digits: Dataset, tmp_path: Path) -> None:
     config = JudgeConfig(image_size=8, in_channels=1, out_channels=10, width=4, features=8)
     objective = objectives.CleanCrossEntropy(takes_time=False)
@@ -639,45 +666,32 @@ def test_the_judge_resumes_with_its_running_statistics(digits: Dataset, tmp_path
     assert results[0] == results[1]
 
 
-# Precision ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("native", [False, True])
-@pytest.mark.parametrize("large", [None, False, True])
-def test_automatic_precision_on_a_cpu(native: bool, large: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    network = None if large is None else torch.nn.Linear(1000, 1000 if large else 900)
-    with training.autocast(torch.device("cpu"), network=network):
-        assert torch.is_autocast_enabled("cpu") is bool(native and large)
-
-
-def test_precisions(digits: Dataset) -> None:
-    cpu = torch.device("cpu")
-    with training.autocast(cpu, "fp32"):
-        assert not torch.is_autocast_enabled("cpu")
-    with training.autocast(cpu, "bf16"):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
-    with pytest.raises(ValueError, match="fp16 needs a GPU"):
-        training.autocast(cpu, "fp16")
-    with pytest.raises(ValueError, match="'fp8'"):
-        training.autocast(cpu, "fp8")  # type: ignore[arg-type]
-    network = build(CONFIG)
-    step = last(fit(network, ROBUST, digits, NOISE, replace(SETTINGS, precision="bf16")))
-    assert step.loss.isfinite()
-    assert {p.dtype for p in network.parameters()} == {torch.float32}
-
-
 # What does not fit --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [
-    {"steps": 0}, {"batch_size": 0}, {"accumulate": 0}, {"save_every": 0}, {"ema": 1.0}, {"ema": -0.1},
-    {"ema": math.nan}, {"lr": 0.0}, {"lr": math.nan}, {"lr": math.inf}, {"lr": -1e-3},
+@pytest.mark.parametrize(("name", "values", "allowed"), [
+    ("steps", [0, -1, 2.5, 1e3], "a whole number, at least 1"),
+    ("batch_size", [0, 2.5], "a whole number, at least 1"),
+    ("accumulate", [0, -1, 2.0], "a whole number, at least 1"),
+    ("save_every", [0, math.inf], "a whole number, at least 1"),
+    ("warmup", [-1, 0.5], "a whole number, at least 0"),
+    ("shift", [-1, 1.5], "a whole number, at least 0"),
+    ("lr", [0.0, -1e-3, math.nan, math.inf], "positive"),
+    ("weight_decay", [-0.1, math.nan, math.inf], "zero or more"),
+    ("ema", [1.0, -0.1, math.nan], "None for no average"),
+    ("clip", [0.0, 0, -1.0, math.nan, math.inf], "None for no clipping"),
+    ("precision", ["fp8", "BF16", None], "'auto' or 'fp32' or 'bf16' or 'fp16'"),
 ])  # fmt: skip
-def test_bad_settings_are_errors(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=str(next(iter(options.values())))):
-        Training(**{"steps": 5, **options})
+def test_bad_settings_are_refused_by_name(name: str, values: list[Any], allowed: str) -> None:
+    for value in values:
+        with pytest.raises(ValueError, match=rf"^{name} must be .*{allowed}.*, not {re.escape(repr(value))}$"):
+            Training(**{"steps": 5, name: value})
+
+
+def test_images_cannot_be_moved_by_more_than_their_side(digits: Dataset) -> None:
+    next(fit(build(QUIET), ROBUST, digits, NOISE, replace(PLAIN, shift=7)))
+    with pytest.raises(DataError, match=r"shift must be less than .* 8 pixels, not 8"):
+        next(fit(build(QUIET), ROBUST, digits, NOISE, replace(PLAIN, shift=8)))
 
 
 def test_images_and_labels_must_be_the_networks(digits: Dataset) -> None:
@@ -700,22 +714,39 @@ def test_images_and_labels_must_be_the_networks(digits: Dataset) -> None:
         start(CONFIG, settings=replace(SETTINGS, batch_size=9))
 
 
+AVERAGED = replace(PLAIN, ema=0.5, batch_size=10)
+
+
 @pytest.mark.parametrize("config", [None, {"sample_size": 8}])
-def test_a_network_of_ones_own_can_be_trained(config: Any, digits: Dataset, tmp_path: Path) -> None:
-    """Whatever it calls its configuration."""
+def test_a_network_of_ones_own_is_trained_saved_and_resumed(config: Any, digits: Dataset, tmp_path: Path) -> None:
+    """Whatever it calls its configuration, and however it drops and normalises."""
 
     class Pixels(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.head = nn.Linear(64, 10)
+            self.norm, self.head = nn.BatchNorm1d(64), nn.Linear(64, 10)
+            nn.init.eye_(self.head.weight)
+            self.head.bias = self.shared = nn.Parameter(torch.zeros(10))
             if config is not None:
                 self.config = config
 
         def forward(self, xt: Tensor, t: Tensor) -> Tensor:
-            return self.head(xt.flatten(1))
+            return self.head(F.dropout(self.norm(xt.flatten(1)), 0.3, self.training))
 
-    step = last(fit(Pixels(), objectives.NoisyCrossEntropy(), digits, NOISE, PLAIN, tmp_path))
-    assert step.loss.isfinite()
+    results = []
+    for stops in ([], [1, 2, 4]):
+        folder = tmp_path / str(len(stops))
+        torch.manual_seed(len(stops))  # the global state, which must not matter
+        for stop in stops:
+            for step in fit(Pixels(), objectives.NoisyCrossEntropy(), digits, NOISE, AVERAGED, folder):
+                if step.step == stop:
+                    break
+        network = Pixels()
+        step = last(fit(network, objectives.NoisyCrossEntropy(), digits, NOISE, AVERAGED, folder))
+        results.append(Result(bits(network), bits(step.network)))
+    assert results[0] == results[1]
+    with pytest.raises(CheckpointError, match=r"Pixels could not be built again .*register"):
+        Model(network).save(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("kind", ["noise", "dropout"])

@@ -136,12 +136,12 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
     last = next(steps)
     steps = itertools.chain([last], steps)
     if group.rank == 0:
-        _forget_after(folder / "log.jsonl", last.step - 1 if last.lr > 0 else last.step)
+        _forget_after(folder / "log.jsonl", last.step if last.repeated else last.step - 1)
     hidden = not progress or group.rank > 0
     with tqdm(total=training.steps, initial=last.step - 1, desc=recipe.name, unit="step", disable=hidden) as bar:
         for last in steps:
             bar.update()
-            row = history.add(last) if last.lr > 0 else None  # a finished run repeats its last step, without its loss
+            row = None if last.repeated else history.add(last)
             if row is not None and group.rank == 0:
                 bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k != "step"})
                 with open(folder / "log.jsonl", "a") as log:

@@ -11,6 +11,7 @@ from torch import Tensor
 from rgd.attacks import Attack
 from rgd.measure.estimates import check_labels, proportion
 from rgd.measure.features import device_of
+from rgd.modes import evaluating
 from rgd.randomness import generator, noise
 from rgd.schedule import Schedule
 
@@ -49,13 +50,14 @@ def accuracy_by_t(
             t = torch.full(label.shape, level, device=device)
             xt = schedule.q_sample(x0, t, e)
             for kind in right:
-                x = (
-                    attack(classifier, xt, t, label, random)
-                    if attack is not None and kind == "accuracy_attacked"
-                    else xt
-                )
-                with torch.no_grad():
-                    logits = classifier(x, t)
+                with evaluating(classifier):
+                    x = (
+                        attack(classifier, xt, t, label, random)
+                        if attack is not None and kind == "accuracy_attacked"
+                        else xt
+                    )
+                    with torch.no_grad():
+                        logits = classifier(x, t)
                 check_labels(label, len(x0), logits.shape[1])
                 right[kind] += int((logits.argmax(dim=1) == label).sum())
         rows.append({"t": level, **{kind: proportion(count, n) for kind, count in right.items()}})

@@ -20,6 +20,7 @@ from torch_fidelity import FeatureExtractorBase, FeatureExtractorInceptionV3, re
 from rgd.data import Dataset
 from rgd.errors import CheckpointError
 from rgd.measure.estimates import check_labels
+from rgd.modes import evaluating
 
 INCEPTION = "inception-v3-compat"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # ends with the start of its SHA-256
@@ -75,15 +76,11 @@ def extract(
     if not inception and not hasattr(network, "features"):
         raise TypeError(f"{type(network).__name__} is no judge: it needs features(x0) -> (B, F) besides logits")
     rgb = pixels.expand(-1, 3, -1, -1) if inception and pixels.shape[1] == 1 else pixels
-    device, training, rows = device_of(network, pixels), network.training, []
-    network.eval()
-    try:
-        with torch.inference_mode():
-            for batch in (part.to(device) for part in rgb.split(batch_size)):
-                seen = network(batch) if inception else _see(network, batch)
-                rows.append([tensor.cpu().double() for tensor in seen])
-    finally:
-        network.train(training)
+    device, rows = device_of(network, pixels), []
+    with torch.inference_mode(), evaluating(network):
+        for batch in (part.to(device) for part in rgb.split(batch_size)):
+            seen = network(batch) if inception else _see(network, batch)
+            rows.append([tensor.cpu().double() for tensor in seen])
     features, logits, *spatial = (torch.cat(column) for column in zip(*rows))
     digest = hashlib.sha256()  # of the weights, so that features of two networks are never compared
     for tensor in network.state_dict().values():

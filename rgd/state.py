@@ -1,0 +1,178 @@
+"""The state of a training run: what its steps change, and its way to disk and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from rgd import checkpoints
+from rgd.errors import CheckpointError, TrainingDiverged
+from rgd.identity import differences
+from rgd.modes import modes_of
+from rgd.objectives import Loss, unwrap
+from rgd.precision import Precision, autocast
+from rgd.processes import Processes
+
+STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
+
+
+class TrainingState:
+    """A network in training, with its optimiser, its average, the number of steps done and what the last one gave.
+
+    Attributes:
+        wrapped, network: as the processes share it, and the network inside.
+        modes: in which each module trains. One that its owner set to evaluation mode, such as a frozen batch norm,
+            stays so; a network that is in evaluation mode as a whole is set to training.
+        whole: False in the midst of an update, when nothing may be saved.
+        loss, statistics: of the last step.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        group: Processes,
+        lr: float,
+        weight_decay: float,
+        ema: float | None,
+        precision: Precision,
+    ) -> None:
+        self.wrapped, self.group, self.decay = group.wrap(network), group, ema
+        self.network = unwrap(self.wrapped)
+        if not self.network.training:
+            self.network.train()
+        self.modes = modes_of(self.wrapped)
+        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
+        fused = group.device.type in ("cuda", "cpu")
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=lr, weight_decay=weight_decay, fused=fused)
+        self.ema = None if ema is None else AveragedModel(self.network, multi_avg_fn=self._average)
+        self.autocast = autocast(group.device, precision, self.network)
+        half = isinstance(self.autocast, torch.autocast) and self.autocast.fast_dtype == torch.float16
+        self.scaler = torch.amp.GradScaler(group.device.type, enabled=half)
+        self.step, self.seconds, self.saved_at, self.whole = 0, 0.0, 0, True
+        self.loss, self.statistics = torch.tensor(torch.nan), dict[str, Tensor]()
+        self.folder: Path | None = None
+        self.identity: dict[str, Any] = {}
+
+    def _average(self, averaged: Any, current: Any, count: Tensor | int) -> None:
+        n = int(count)
+        decay = min(self.decay or 0.0, (1 + n) / (10 + n))
+        torch._foreach_lerp_(list(averaged), list(current), 1 - decay)
+
+    def update(self, losses: list[Loss], lr: float, clip: float | None) -> None:
+        """One step of the optimiser along the gradients that were accumulated."""
+        self.whole = False
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = lr
+        if clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.update_parameters(self.network)
+        self.loss = _mean([loss.value for loss in losses])
+        self.statistics = {name: _mean([loss.statistics[name] for loss in losses]) for name in losses[0].statistics}
+        self.step += 1
+        self.whole = True
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Network, average and optimiser under one namespace; the optimiser's entries by parameter number."""
+        tensors = {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        for i, parameter in enumerate(self.parameters):
+            entries = self.optimizer.state.get(parameter, {})
+            tensors |= {f"optimizer/{i}/{name}": tensor for name, tensor in entries.items()}
+        if self.ema is not None:
+            tensors |= {f"ema/{name}": tensor for name, tensor in self.ema.state_dict().items()}
+        return tensors
+
+    def save(self) -> None:
+        """Keep the state in the folder that `resume` was given, if any, unless it holds numbers that are none.
+
+        The older state is kept until the newer one is whole, and beyond: a damaged one falls back to it.
+        """
+        if self.folder is None:
+            return
+        tensors = self.tensors()
+        broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+        if broken:
+            raise self.diverged(f"{broken[0]} became NaN or infinite by step {self.step}")
+        if self.group.rank == 0:
+            metadata = {
+                "identity": self.identity,
+                "step": self.step,
+                "seconds": self.seconds,
+                "loss": float(self.loss),
+                "statistics": {name: float(value) for name, value in self.statistics.items()},
+                "scaler": self.scaler.state_dict(),
+            }
+            partial, newest = self.folder / "state.new.safetensors", self.folder / STATE
+            checkpoints.write(partial, tensors, metadata)
+            if newest.exists():
+                newest.replace(self.folder / PREVIOUS)
+            partial.replace(newest)
+        self.saved_at = self.step
+
+    def resume(self, folder: Path | None, identity: dict[str, Any]) -> None:
+        """Go on from the newest readable state in a folder, if there is one, and keep later ones there.
+
+        Raises:
+            CheckpointError: if it is of a run with another identity, or none of those there can be read.
+        """
+        self.folder, self.identity = folder, identity
+        damage: list[str] = []
+        for path in [folder / STATE, folder / PREVIOUS] if folder else []:
+            if not path.exists():
+                continue
+            try:
+                tensors, metadata = checkpoints.read(path)
+            except CheckpointError as error:
+                damage.append(str(error))
+                continue
+            changes = "; ".join(differences(metadata.get("identity", {}), identity))
+            if changes:
+                raise CheckpointError(
+                    f"{folder} holds a run with other settings: {changes}. Restore them to resume, or train into "
+                    "another folder (or delete this one)"
+                )
+            self._restore(tensors, metadata, path)
+            return
+        if damage:
+            raise CheckpointError(f"no training state in {folder} can be read: {'; '.join(damage)}")
+
+    def _restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], source: Path) -> None:
+        def part(start: str) -> dict[str, Tensor]:
+            return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+        checkpoints.load_weights(self.network, part("network/"), source)
+        if self.ema is not None:
+            checkpoints.load_weights(self.ema, part("ema/"), source)
+        for name, tensor in part("optimizer/").items():
+            i, key = name.split("/")
+            parameter = self.parameters[int(i)]
+            # A fused step walks memory: averages must lie as their parameters do.
+            like = torch.empty_like(parameter).copy_(tensor) if tensor.ndim else tensor.to(parameter.device)
+            self.optimizer.state[parameter][key] = like
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(metadata["scaler"])
+        self.step = self.saved_at = metadata["step"]
+        self.seconds, self.loss = metadata["seconds"], torch.tensor(metadata["loss"])
+        self.statistics = {name: torch.tensor(value) for name, value in metadata["statistics"].items()}
+
+    def diverged(self, what: str) -> TrainingDiverged:
+        """The error to raise, with where the last good state is."""
+        kept = "none was saved"
+        if self.folder is not None and self.saved_at:
+            kept = f"the last good state is {self.folder / STATE}, of step {self.saved_at}"
+        return TrainingDiverged(
+            f"{what} (lr {self.optimizer.param_groups[0]['lr']:.2e}); {kept}. Lower the learning rate, clip the "
+            "gradient (clip=1.0), or use a wider precision (bf16 or fp32)"
+        )
+
+
+def _mean(values: list[Tensor]) -> Tensor:
+    return torch.stack([value.detach().float() for value in values]).mean()
