@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class RgdError(Exception):
     """Base class: `except rgd.errors.RgdError` catches everything this package raises on purpose."""
+
+
+def one_of(what: str, value: object, choices: Collection[str]) -> None:
+    """Refuse a name that is none of the choices.
+
+    Raises:
+        ValueError: naming the thing, the choices and what was given.
+    """
+    if value not in choices:
+        raise ValueError(f"{what} is one of {', '.join(map(repr, choices))}, not {value!r}")
 
 
 class DataError(RgdError, ValueError):

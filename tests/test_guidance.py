@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -27,7 +28,8 @@ from rgd.guidance import (
     unconditional,
 )
 from rgd.mixtures import mixture
-from rgd.samplers import ddpm
+from rgd.samplers import SampleStep, ddpm
+from rgd.schedule import per_image
 
 Q = schedule.linear()
 EXACT = {"rtol": 1e-8, "atol": 1e-8}
@@ -354,12 +356,86 @@ def test_x0_beyond_the_pixel_range_still_has_a_gradient() -> None:
         assert grad_log_prob_of_x0(lambda x, t: x.flatten(1)[:, :2], each)(far, t, y).any()
 
 
-def test_smoothing_averages_over_a_trajectory_and_forgets_the_last_one() -> None:
-    values = iter([1.0, 3.0, 0.0, 8.0, 2.0, 5.0])
-    smoothed = smooth(lambda xt, t, y: torch.full_like(xt, next(values)), 0.75)
-    found = [float(smoothed(torch.zeros(n, 1), torch.full((n,), t), None)[0])  # type: ignore[arg-type]
-             for t, n in ((900, 2), (600, 2), (300, 2), (900, 2), (600, 3), (300, 3))]  # fmt: skip
-    assert found == [1.0, 1.5, 1.125, 8.0, 2.0, 2.75]
+def remembered(steps: list[SampleStep]) -> list[float]:
+    """The gradient that guided each step of a trajectory on which x0 is nothing but the shift by guidance."""
+    return [float((step.x0 * Q.signal[step.t] / Q.sigma[step.t] ** 2).mean()) for step in steps]
+
+
+@dataclass(frozen=True)
+class Silent:
+    """A denoiser whose every answer is zero."""
+
+    schedule: schedule.Schedule = Q
+
+    def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
+        return Prediction(torch.zeros_like(xt), torch.zeros_like(xt), torch.zeros(()))
+
+
+def of_time(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+    """A gradient that is the time itself, over a million."""
+    return per_image(1e-6 * t.to(xt), xt).expand_as(xt)
+
+
+def averaged(times: list[int], decay: float) -> list[float]:
+    mean = 1e-6 * times[0]
+    means = [mean]
+    for t in times[1:]:
+        mean = decay * mean + (1 - decay) * 1e-6 * t
+        means.append(mean)
+    return means
+
+
+SMOOTHERS = {
+    "guided": lambda g: guide(Silent(), g, 1.0),
+    "guided twice": lambda g: guide(guide(Silent(), g, 1.0), of_time, 0.0),
+    "capped": lambda g: guide(Silent(), cap(g, Q, 1e6), 1.0),
+    "unconditional": lambda g: unconditional(guide(Silent(), g, 1.0)),
+    "strong": lambda g: autoguidance(guide(Silent(), g, 1.0), Silent(), 1.0),
+    "weak": lambda g: autoguidance(Silent(), guide(Silent(), g, -1.0), 2.0),
+}
+
+
+@pytest.mark.parametrize("around", SMOOTHERS)
+@pytest.mark.parametrize("sampler", [samplers.ddpm, samplers.ddim, samplers.dpm_solver])
+def test_smoothing_averages_over_one_trajectory(sampler: samplers.Sampler, around: str) -> None:
+    """Whatever holds the gradient, whatever ran before, beside or only half: each trajectory has its own average."""
+    denoise, x = SMOOTHERS[around](smooth(of_time, 0.75)), torch.zeros(3, 2, dtype=torch.float64)
+    expected = averaged(Q.respace(6).timesteps.flip(0).tolist(), 0.75)
+    half, one, other = (iter(sampler(denoise, x, Y[:3], steps=6)) for _ in range(3))
+    begun = [next(half) for _ in range(3)]  # and left there, while two others take turns
+    turns = list(zip(one, other, strict=True))
+    for steps in ([*begun, *half], [a for a, _ in turns], [b for _, b in turns]):
+        assert remembered(steps) == pytest.approx(expected)
+
+
+def test_smoothing_keeps_batches_apart() -> None:
+    """Also where only one step of each is guided."""
+    for interval in ((0, math.inf), (900, 1100)):
+        denoise = guide(MIX, smooth(GRADIENT, 0.5), 2.0, interval)
+        options: dict[str, Any] = {"steps": 5, "progress": False, "device": "cpu"}
+        whole = samplers.sample(denoise, (6, 2), Y[:6], **options)
+        parts = samplers.sample(denoise, (6, 2), Y[:6], batch_size=2, **options)
+        torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_heun_averages_over_both_calls_of_a_step() -> None:
+    asked: list[int] = []
+
+    def noted(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        asked.append(int(t[0]))
+        return of_time(xt, t, y)
+
+    denoise, x = guide(Silent(), smooth(noted), 1.0), torch.zeros(1, 2, dtype=torch.float64)
+    steps = list(samplers.heun(denoise, x, Y[:1], steps=4))
+    times = Q.respace(4).timesteps.flip(0).tolist()
+    assert asked == [t for pair in pairwise(times) for t in pair] + times[-1:]
+    assert remembered(steps) == pytest.approx(averaged(asked, 0.9)[::2])
+
+
+def test_smoothing_outside_a_trajectory_is_none() -> None:
+    smoothed = smooth(of_time)
+    for t in (T, T + 1):
+        assert torch.equal(smoothed(XT, t, Y), of_time(XT, t, Y))
 
 
 def test_a_cap_shortens_what_is_too_long_and_nothing_else() -> None:
@@ -400,22 +476,6 @@ def test_inside_autoguidance_no_x0_is_cut() -> None:
     far, t, y = torch.full((1, 1, 1, 2), 9.0), torch.tensor([10]), torch.tensor([0])
     gradient = grad_log_prob_of_x0(lambda x, t: x.flatten(1), led)(far, t, y)
     torch.testing.assert_close(gradient.flatten(), 2.0 * torch.tensor([0.5, -0.5]))
-
-
-def test_smoothing_begins_anew_where_the_first_time_comes_again() -> None:
-    """Only one step of each trajectory may be guided: batches must not hear of each other."""
-    values = iter([1.0, 3.0, 5.0, 9.0])
-    average = smooth(lambda xt, t, y: torch.full_like(xt, next(values)), 0.5)
-    found = [float(average(torch.zeros(1, 1), torch.tensor([t]), None)) for t in (500, 500, 400, 500)]  # type: ignore[arg-type]
-    assert found == [1.0, 3.0, 4.0, 9.0]
-
-
-def test_smoothing_goes_on_where_a_time_is_asked_twice() -> None:
-    """As Heun's method does; and by default nine tenths of the past are kept."""
-    values = iter([1.0, 3.0, 5.0])
-    average = smooth(lambda xt, t, y: torch.full_like(xt, next(values)))
-    found = [float(average(torch.zeros(1, 1), torch.tensor([t]), None)) for t in (900, 600, 600)]  # type: ignore[arg-type]
-    assert found == pytest.approx([1.0, 1.2, 1.58])
 
 
 def test_defaults_of_guidance() -> None:

@@ -80,7 +80,7 @@ def follow(ours: Sampler, denoise: NetworkDenoiser, steps: Any, step: Callable[.
 def test_ddpm_is_that_of_diffusers(
     predicts: Any, variance: Any, name: str | None, clip: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    denoise = NetworkDenoiser(Network(4 if variance == "learned" else 2), Q, predicts, variance, clip)
+    denoise = NetworkDenoiser(Network(4 if variance == "learned" else 2), Q, predicts, variance, clip, conditional=True)
     peer = exact(
         DDPMScheduler(1000, variance_type=name or "learned_range", clip_sample=clip, prediction_type=NAMES[predicts])
     )
@@ -103,7 +103,7 @@ def test_ddpm_is_that_of_diffusers(
 @pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize("predicts", ["eps", "x0", "v"])
 def test_ddim_is_that_of_diffusers(predicts: Any, eta: float, clip: bool) -> None:
-    denoise = NetworkDenoiser(Network(2), Q, predicts, clip=clip)
+    denoise = NetworkDenoiser(Network(2), Q, predicts, clip=clip, conditional=True)
     peer = exact(DDIMScheduler(1000, clip_sample=clip, prediction_type=NAMES[predicts]))
     peer.set_timesteps(25)
     assert peer.timesteps.tolist() == Q.respace("ddim25").timesteps.flip(0).tolist()
@@ -120,7 +120,7 @@ def test_ddim_is_that_of_diffusers(predicts: Any, eta: float, clip: bool) -> Non
 @pytest.mark.parametrize("predicts", ["eps", "x0", "v"])
 def test_dpm_solver_is_that_of_diffusers(predicts: Any, steps: Any) -> None:
     """To single precision: diffusers keeps the image in it."""
-    denoise = NetworkDenoiser(Network(2), Q, predicts, clip=False)
+    denoise = NetworkDenoiser(Network(2), Q, predicts, clip=False, conditional=True)
     peer = DPMSolverMultistepScheduler(
         1000,
         algorithm_type="dpmsolver++",
@@ -182,7 +182,7 @@ def test_the_last_step_gives_the_expected_clean_image(sampler: Sampler) -> None:
 
 @pytest.mark.parametrize("steps", [None, 10, [3, 9, 2], "ddim25"])
 def test_ddim_at_eta_one_is_ancestral_sampling_with_the_small_variance(steps: Any) -> None:
-    denoise, noise = NetworkDenoiser(Network(2), Q, variance="small"), NoiseStream(3)
+    denoise, noise = NetworkDenoiser(Network(2), Q, variance="small", conditional=True), NoiseStream(3)
     pairs = zip(
         ddpm(denoise, X, Y, steps=steps, noise=noise), ddim(denoise, X, Y, steps=steps, noise=noise, eta=1), strict=True
     )
@@ -227,7 +227,7 @@ def test_samplers_take_a_step_only_when_asked(sampler: Sampler) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_no_sampler_changes_its_input_or_keeps_a_graph(sampler: Sampler) -> None:
     x = X.clone()
-    last = list(sampler(NetworkDenoiser(Network(2), Q), x, Y, steps=4))[-1]
+    last = list(sampler(NetworkDenoiser(Network(2), Q, conditional=True), x, Y, steps=4))[-1]
     assert torch.equal(x, X)
     assert not last.x.requires_grad
 
