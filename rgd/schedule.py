@@ -66,7 +66,7 @@ class Schedule:
 
     def __repr__(self) -> str:
         first, last = float(self.alpha_bar[0]), float(self.alpha_bar[-1])
-        return f"Schedule(T={self.T}, alpha_bar={first:.4g} to {last:.4g})"
+        return f"Schedule(T={self.T}, alpha_bar={first:.6g} to {last:.6g})"
 
     @property
     def T(self) -> int:
