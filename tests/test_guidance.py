@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -454,6 +454,13 @@ def test_gradient_at_the_x0_estimate_ignores_the_denoiser() -> None:
     flattened = (0.3 * SLOPE[:, None] * XT @ W.T).softmax(1)
     expected = (math.pi * (T + 0.5) / 1000).sin()[:, None] * (2.0 * W[Y] - 0.3 * flattened @ W)
     torch.testing.assert_close(grad_log_prob_at_x0(linear, BLOB, (2.0, 0.3))(XT, T, Y), expected, **EXACT)
+
+
+def test_gradient_at_the_x0_estimate_of_a_respaced_process_is_that_of_the_whole() -> None:
+    few = replace(BLOB, schedule=Q.respace(7))
+    t = few.schedule.timesteps
+    found, expected = (grad_log_prob_at_x0(linear, blob)(XT[:7], t, Y[:7]) for blob in (few, BLOB))
+    torch.testing.assert_close(found, expected, **EXACT)
 
 
 def test_x0_beyond_the_pixel_range_still_has_a_gradient() -> None:
