@@ -41,11 +41,6 @@ class Threat(Protocol):
         """A random point of the unit ball."""
 
 
-def _check_radius(radius: float | Callable[[Tensor], Tensor]) -> None:
-    if not callable(radius) and not (math.isfinite(radius) and radius >= 0):
-        raise ValueError(f"a radius is a finite number, zero or more, in units of pixels in [-1, 1]; not {radius}")
-
-
 def _leveled(g: Tensor) -> tuple[Tensor, Tensor]:
     """Each image as a row whose largest component is 1, (B, D), and what that was, (B, 1).
 
@@ -76,9 +71,8 @@ def log_prob(logits: Tensor, y: Tensor) -> Tensor:
     16 on: the others' part of the gradient is left, and y's own is gone.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    of_y = logits.gather(1, y[:, None])
     others = logits.scatter(1, y[:, None], -math.inf).logsumexp(dim=1)
-    return F.logsigmoid(of_y[:, 0] - others)
+    return F.logsigmoid(logits.gather(1, y[:, None])[:, 0] - others)
 
 
 @dataclass(frozen=True)
@@ -99,17 +93,21 @@ class NoiseRadius:
 
 
 @dataclass(frozen=True)
-class L2:
+class _Ball:
+    radius: float | Callable[[Tensor], Tensor]
+
+    def __post_init__(self) -> None:
+        if not callable(self.radius) and not 0 <= self.radius < math.inf:
+            raise ValueError(f"a radius is finite, zero or more, in units of pixels in [-1, 1]; not {self.radius}")
+
+
+@dataclass(frozen=True)
+class L2(_Ball):
     """||delta||_2 <= radius. The paper's 0.5 in [-1, 1] units is 0.25 in [0, 1] units.
 
     Raises:
         ValueError: for a radius that is negative, infinite or NaN.
     """
-
-    radius: float | Callable[[Tensor], Tensor]
-
-    def __post_init__(self) -> None:
-        _check_radius(self.radius)
 
     def direction(self, gradient: Tensor) -> Tensor:
         """g / ||g||."""
@@ -127,7 +125,7 @@ class L2:
 
 
 @dataclass(frozen=True)
-class Linf:
+class Linf(_Ball):
     """No entry of delta is larger than the radius, in [-1, 1] units.
 
     The 8/255 that is usual for images in [0, 1] is 16/255 here.
@@ -135,11 +133,6 @@ class Linf:
     Raises:
         ValueError: for a radius that is negative, infinite or NaN.
     """
-
-    radius: float | Callable[[Tensor], Tensor]
-
-    def __post_init__(self) -> None:
-        _check_radius(self.radius)
 
     def direction(self, gradient: Tensor) -> Tensor:
         """The sign of each component."""
@@ -235,12 +228,11 @@ class PGD:
                 return
             part = (xt + scale * u)[active], t[active], y[active]
             correct, gradient = _ascent(classifier, *part)
-            if self.early_stop:
-                if compact:
-                    active, gradient = active[correct], gradient[correct]
-                    moving = torch.zeros_like(moving).index_fill(0, active, True)
-                else:
-                    moving = moving & correct
+            if self.early_stop and compact:
+                active, gradient = active[correct], gradient[correct]
+                moving = torch.zeros_like(moving).index_fill(0, active, True)
+            elif self.early_stop:
+                moving = moving & correct
             moved = self.threat.project(u[active] + length * self.threat.direction(gradient))
             u = u.index_copy(0, active, moved) if compact else torch.where(per_image(moving, u), moved, u)
             yield AttackStep(xt + scale * u, moving)

@@ -5,8 +5,9 @@ Samplers and guidance know nothing else. A Gaussian mixture (`rgd.mixture`) is a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar, get_args
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Protocol, Self, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,38 @@ def begin(part: Part) -> Part:
     holds other parts begins them. Everything else is itself.
     """
     return part.begin() if hasattr(part, "begin") else part
+
+
+@dataclass(frozen=True, eq=False)
+class Holder:
+    """What holds denoisers or gradients in its fields."""
+
+    def over(self, change: Callable[[Any], Any]) -> Self:
+        """A copy with every field changed."""
+        return replace(self, **{f.name: change(getattr(self, f.name)) for f in fields(self)})
+
+    def begin(self) -> Self:
+        """See `begin`."""
+        return self.over(begin)
+
+
+@dataclass(frozen=True, eq=False)
+class Wrapper(Holder):
+    """A denoiser around a denoiser, whose schedule it keeps."""
+
+    denoise: Denoiser
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule of the denoiser inside."""
+        return self.denoise.schedule
+
+
+def open_ended(part: Part) -> Part:
+    """The same denoiser, its x0 not cut to the pixel range."""
+    if isinstance(part, Holder):
+        return part.over(open_ended)
+    return replace(part, clip=False) if isinstance(part, NetworkDenoiser) else part
 
 
 def split_output(output: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:

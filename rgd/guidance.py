@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Self, get_args
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from rgd.attacks import Classifier, lengths, log_prob
-from rgd.denoiser import Denoiser, NetworkDenoiser, Part, Prediction, begin
+from rgd.denoiser import Denoiser, Holder, Prediction, Wrapper, begin, open_ended
 from rgd.errors import one_of
 from rgd.schedule import Schedule, per_image
 
@@ -28,9 +28,8 @@ def grad_log_prob(classifier: Classifier) -> Gradient:
     Raises (when called):
         ValueError: if y is None.
     """
-    exact = getattr(classifier, "grad_log_prob", None)
-    if exact is not None:
-        return exact
+    if hasattr(classifier, "grad_log_prob"):
+        return classifier.grad_log_prob
 
     def gradient(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
         if y is None:
@@ -48,10 +47,10 @@ def grad_log_prob_of_x0(classifier: Classifier, denoise: Denoiser) -> Gradient:
     Each call costs a forward and a backward pass through both. The classifier is asked at t = 0. The denoiser's x0
     is taken before it is cut to the pixel range, where the derivative would be zero (as on every black pixel).
     """
-    open_ended = _open_ended(denoise)
+    uncut = open_ended(denoise)
 
     def of_x0(xt: Tensor, t: Tensor) -> Tensor:
-        return classifier(open_ended(xt, t).x0, torch.zeros_like(t))
+        return classifier(uncut(xt, t).x0, torch.zeros_like(t))
 
     return grad_log_prob(of_x0)
 
@@ -75,19 +74,6 @@ def grad_log_prob_at_x0(classifier: Classifier, denoise: Denoiser, tau: tuple[fl
         return per_image((math.pi * (t + 0.5) / T).sin().to(xt), xt) * at_x0
 
     return gradient
-
-
-@dataclass(frozen=True, eq=False)
-class _Around:
-    """What holds denoisers or gradients in its fields."""
-
-    def over(self, change: Callable[[Any], Any]) -> Self:
-        """A copy with every field changed."""
-        return replace(self, **{f.name: change(getattr(self, f.name)) for f in fields(self)})
-
-    def begin(self) -> Self:
-        """See `rgd.denoiser.begin`."""
-        return self.over(begin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +115,7 @@ def smooth(gradient: Gradient, decay: float = 0.9) -> Smoothed:
 
 
 @dataclass(frozen=True, eq=False)
-class Capped(_Around):
+class Capped(Holder):
     """A gradient nowhere longer than `most`, in units of 1 / sqrt(1 - alpha_bar); made by `cap`."""
 
     gradient: Gradient
@@ -188,20 +174,14 @@ def _within_reach(x0_shift: Tensor, alpha_bar: Tensor, scale: float) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Guided(_Around):
+class Guided(Wrapper):
     """A denoiser steered by a gradient; made by `guide`."""
 
-    denoise: Denoiser
     gradient: Gradient
     scale: float
     interval: tuple[float, float]
     form: Form
     record: Callable[[GuidanceRecord], None] | None
-
-    @property
-    def schedule(self) -> Schedule:
-        """The schedule of the denoiser inside."""
-        return self.denoise.schedule
 
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
         prediction = self.denoise(xt, t, y)
@@ -215,8 +195,7 @@ class Guided(_Around):
         if self.form == "score":
             eps_shift = eps_shift * _within_reach(sigma / signal * eps_shift, alpha_bar, self.scale)
         if self.record is not None:
-            relative = lengths(eps_shift) / lengths(prediction.eps)
-            self.record(GuidanceRecord(t, lengths(gradient), relative))
+            self.record(GuidanceRecord(t, lengths(gradient), lengths(eps_shift) / lengths(prediction.eps)))
         if self.form == "mean":
             earlier = 0 if prediction.gradient is None else prediction.gradient
             return replace(prediction, gradient=earlier + shift)
@@ -253,15 +232,8 @@ def guide(
 
 
 @dataclass(frozen=True, eq=False)
-class Unconditional(_Around):
+class Unconditional(Wrapper):
     """A denoiser that never sees the label; made by `unconditional`."""
-
-    denoise: Denoiser
-
-    @property
-    def schedule(self) -> Schedule:
-        """The schedule of the denoiser inside."""
-        return self.denoise.schedule
 
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
         return self.denoise(xt, t, None)
@@ -273,21 +245,15 @@ def unconditional(denoise: Denoiser) -> Unconditional:
 
 
 @dataclass(frozen=True, eq=False)
-class Extrapolated(_Around):
+class Extrapolated(Wrapper):
     """Away from a weak denoiser, through a strong one and beyond; made by `classifier_free` and `autoguidance`."""
 
-    strong: Denoiser
     weak: Denoiser
     scale: float
     interval: tuple[float, float]
 
-    @property
-    def schedule(self) -> Schedule:
-        """The schedule of the strong denoiser."""
-        return self.strong.schedule
-
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
-        strong = self.strong(xt, t, y)
+        strong = self.denoise(xt, t, y)
         inside = _inside(t, self.interval)
         if self.scale == 1 or not inside.any():
             return strong
@@ -321,13 +287,6 @@ def autoguidance(
     """
     _check(scale, interval)
     return Extrapolated(denoise, worse, scale, interval)
-
-
-def _open_ended(part: Part) -> Part:
-    """The same denoiser, its x0 not cut to the pixel range."""
-    if isinstance(part, _Around):
-        return part.over(_open_ended)
-    return replace(part, clip=False) if isinstance(part, NetworkDenoiser) else part
 
 
 def _check(scale: float, interval: tuple[float, float]) -> None:
