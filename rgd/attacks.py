@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rgd.modes import evaluating
-from rgd.schedule import Schedule
+from rgd.schedule import Schedule, per_image
 
 Classifier = Callable[[Tensor, Tensor], Tensor]
 """(xt (B, C, H, W), t (B,)) -> logits (B, K)."""
@@ -42,13 +42,38 @@ class Threat(Protocol):
         """A random point of the unit ball."""
 
 
-def _check_radius(radius: float | Callable[[Tensor], Tensor]) -> None:
-    if not callable(radius) and not (math.isfinite(radius) and radius >= 0):
-        raise ValueError(f"a radius is a finite number, zero or more, in units of pixels in [-1, 1]; not {radius}")
+def _leveled(g: Tensor) -> tuple[Tensor, Tensor]:
+    """Each image as a row whose largest component is 1, (B, D), and what that was, (B, 1).
+
+    A confident classifier's gradient may be 1e-25 long: float32 takes the squares of its components for 0.
+    """
+    rows = g.flatten(1)
+    largest = rows.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(g.dtype).tiny)
+    return rows / largest, largest
 
 
-def _per_image(norm: Tensor, like: Tensor) -> Tensor:
-    return norm.reshape(-1, *[1] * (like.ndim - 1))
+def lengths(g: Tensor) -> Tensor:
+    """||g||_2 of each image, (B,), however small or large."""
+    rows, largest = _leveled(g)
+    return largest[:, 0] * rows.norm(dim=1)
+
+
+def unit(g: Tensor) -> Tensor:
+    """g / ||g||_2, image by image, however small or large; zero where g is. Shape of g."""
+    rows, _ = _leveled(g)
+    return (rows / rows.norm(dim=1, keepdim=True).clamp_min(torch.finfo(g.dtype).tiny)).reshape(g.shape)
+
+
+def log_prob(logits: Tensor, y: Tensor) -> Tensor:
+    """log p(y) of logits (B, K), (B,), at least in float32, with a gradient that a sure classifier does not lose.
+
+    Written with the odds of y against all else, log p(y) = log sigmoid(f_y - logsumexp of the others), its derivative
+    carries the factor p(not y) = sigmoid(-odds). A softmax has 1 - p(y) there, which float32 rounds to 0 from odds of
+    16 on: the others' part of the gradient is left, and y's own is gone.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    others = logits.scatter(1, y[:, None], -math.inf).logsumexp(dim=1)
+    return F.logsigmoid(logits.gather(1, y[:, None])[:, 0] - others)
 
 
 @dataclass(frozen=True)
@@ -59,7 +84,7 @@ class NoiseRadius:
     the noise it is large near t = 0 and tiny elsewhere; against what is left of the image it is the other way round.
     """
 
-    schedule: Schedule = field(repr=False)
+    schedule: Schedule
     clean: float
     noisy: float
 
@@ -69,38 +94,39 @@ class NoiseRadius:
 
 
 @dataclass(frozen=True)
-class L2:
+class _Ball:
+    radius: float | Callable[[Tensor], Tensor]
+
+    def __post_init__(self) -> None:
+        if not callable(self.radius) and not 0 <= self.radius < math.inf:
+            raise ValueError(f"a radius is finite, zero or more, in units of pixels in [-1, 1]; not {self.radius}")
+
+
+@dataclass(frozen=True)
+class L2(_Ball):
     """||delta||_2 <= radius. The paper's 0.5 in [-1, 1] units is 0.25 in [0, 1] units.
 
     Raises:
         ValueError: for a radius that is negative, infinite or NaN.
     """
 
-    radius: float | Callable[[Tensor], Tensor]
-
-    def __post_init__(self) -> None:
-        _check_radius(self.radius)
-
     def direction(self, gradient: Tensor) -> Tensor:
         """g / ||g||."""
-        # The squares of a confident classifier's gradient underflow: bring its largest component to 1 first.
-        tiny = torch.finfo(gradient.dtype).tiny
-        g = gradient / _per_image(gradient.flatten(1).abs().amax(dim=1), gradient).clamp_min(tiny)
-        return g / _per_image(g.flatten(1).norm(dim=1), g).clamp_min(tiny)
+        return unit(gradient)
 
     def project(self, u: Tensor) -> Tensor:
         """u / max(1, ||u||)."""
-        return u / _per_image(u.flatten(1).norm(dim=1), u).clamp_min(1)
+        return u / per_image(lengths(u), u).clamp_min(1)
 
     def random(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Uniform in the ball: a uniform direction, and a length whose D-th power is uniform."""
-        direction = self.direction(torch.randn(shape, generator=generator, device=generator.device))
+        direction = unit(torch.randn(shape, generator=generator, device=generator.device))
         length = torch.rand(shape[0], generator=generator, device=generator.device)
-        return direction * _per_image(length ** (1 / math.prod(shape[1:])), direction)
+        return direction * per_image(length ** (1 / math.prod(shape[1:])), direction)
 
 
 @dataclass(frozen=True)
-class Linf:
+class Linf(_Ball):
     """No entry of delta is larger than the radius, in [-1, 1] units.
 
     The 8/255 that is usual for images in [0, 1] is 16/255 here.
@@ -108,11 +134,6 @@ class Linf:
     Raises:
         ValueError: for a radius that is negative, infinite or NaN.
     """
-
-    radius: float | Callable[[Tensor], Tensor]
-
-    def __post_init__(self) -> None:
-        _check_radius(self.radius)
 
     def direction(self, gradient: Tensor) -> Tensor:
         """The sign of each component."""
@@ -130,7 +151,7 @@ class Linf:
 def radii(threat: Threat, xt: Tensor, t: Tensor) -> Tensor:
     """A threat's radius at each time, in the type of xt and shaped to multiply it."""
     radius = threat.radius
-    return _per_image(radius(t), xt).to(xt) if callable(radius) else torch.full((), radius).to(xt)
+    return per_image(radius(t), xt).to(xt) if callable(radius) else torch.full((), radius).to(xt)
 
 
 @dataclass(frozen=True)
@@ -201,22 +222,20 @@ class PGD:
             if self.early_stop:
                 with torch.no_grad(), evaluating(classifier):
                     moving = classifier(xt, t).argmax(1) == y
-                u = u * _per_image(moving, u)
+                u = u * per_image(moving, u)
                 active = moving.nonzero()[:, 0] if compact else active
         for _ in range(self.steps):
             if compact and len(active) == 0:
                 return
             part = (xt + scale * u)[active], t[active], y[active]
             correct, gradient = _ascent(classifier, *part)
-            if self.early_stop:
-                if compact:
-                    active, gradient = active[correct], gradient[correct]
-                    moving = torch.zeros_like(moving).index_fill(0, active, True)
-                else:
-                    moving = moving & correct
-                    gradient = torch.where(_per_image(moving, gradient), gradient, 0)
+            if self.early_stop and compact:
+                active, gradient = active[correct], gradient[correct]
+                moving = torch.zeros_like(moving).index_fill(0, active, True)
+            elif self.early_stop:
+                moving = moving & correct
             moved = self.threat.project(u[active] + length * self.threat.direction(gradient))
-            u = u.index_copy(0, active, moved)
+            u = u.index_copy(0, active, moved) if compact else torch.where(per_image(moving, u), moved, u)
             yield AttackStep(xt + scale * u, moving)
 
     def __call__(
@@ -247,7 +266,7 @@ def _ascent(classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor) -> tuple[T
         xt = xt.detach().requires_grad_()
         logits = classifier(xt, t)
         # Only its direction is used: a power of two keeps small gradients above float16's least number.
-        loss = 1024 * F.cross_entropy(logits.float(), y, reduction="sum")
+        loss = -1024 * log_prob(logits, y).sum()
         (gradient,) = torch.autograd.grad(loss, xt)
     return logits.argmax(1) == y, gradient
 

@@ -186,7 +186,8 @@ class Model:
         """What the rest of `rgd` takes: a denoiser for a U-Net, else the network itself."""
         if isinstance(self.network, UNet):
             assert self.schedule is not None
-            return NetworkDenoiser(self.network, self.schedule, **self.denoising)
+            conditional = self.network.config.num_classes is not None
+            return NetworkDenoiser(self.network, self.schedule, **self.denoising, conditional=conditional)
         return self.network
 
 

@@ -5,12 +5,14 @@ Samplers and guidance know nothing else. A Gaussian mixture (`rgd.mixture`) is a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from rgd.errors import one_of
 from rgd.schedule import Schedule
 
 Predicts = Literal["eps", "x0", "v"]
@@ -47,6 +49,50 @@ class Denoiser(Protocol):
         """xt float (B, C, H, W), unbounded; t int64 (B,); y int64 (B,) or None."""
 
 
+Part = TypeVar("Part")
+
+
+def begin(part: Part) -> Part:
+    """A denoiser or gradient at the start of a trajectory, as every sampler asks for it.
+
+    What remembers its calls, such as `rgd.smooth`, has a method `begin()` that gives a copy without memories; what
+    holds other parts begins them. Everything else is itself.
+    """
+    return part.begin() if hasattr(part, "begin") else part
+
+
+@dataclass(frozen=True, eq=False)
+class Holder:
+    """What holds denoisers or gradients in its fields."""
+
+    def over(self, change: Callable[[Any], Any]) -> Self:
+        """A copy with every field changed."""
+        return replace(self, **{f.name: change(getattr(self, f.name)) for f in fields(self)})
+
+    def begin(self) -> Self:
+        """See `begin`."""
+        return self.over(begin)
+
+
+@dataclass(frozen=True, eq=False)
+class Wrapper(Holder):
+    """A denoiser around a denoiser, whose schedule it keeps."""
+
+    denoise: Denoiser
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule of the denoiser inside."""
+        return self.denoise.schedule
+
+
+def open_ended(part: Part) -> Part:
+    """The same denoiser, its x0 not cut to the pixel range."""
+    if isinstance(part, Holder):
+        return part.over(open_ended)
+    return replace(part, clip=False) if isinstance(part, NetworkDenoiser) else part
+
+
 def split_output(output: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
     """A network's output as (prediction, variance channels or None)."""
     if output.shape[1] == channels:
@@ -66,9 +112,8 @@ def x0_from(predicts: Predicts, output: Tensor, xt: Tensor, t: Tensor, schedule:
         return schedule.x0_from_eps(xt, t, output)
     if predicts == "v":
         return schedule.at("signal", t, xt) * xt - schedule.at("sigma", t, xt) * output
-    if predicts == "x0":
-        return output
-    raise ValueError(f"a network predicts 'eps', 'x0' or 'v', not {predicts!r}")
+    one_of("what a network predicts", predicts, Predicts)
+    return output
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +127,11 @@ class NetworkDenoiser:
         variance: of a reverse step: beta_tilde ("small"), beta ("large"), or "learned", from C more channels in
             [-1, 1] (Nichol & Dhariwal eq. 15).
         clip: whether x0 is cut to the pixel range [-1, 1]; eps follows it. xt itself is never cut.
+        conditional: whether the network takes labels. One that does not is called as (xt, t), and never shown those
+            meant for its guide.
+
+    Raises:
+        ValueError: for a `predicts` or `variance` that is none.
     """
 
     network: nn.Module
@@ -89,17 +139,14 @@ class NetworkDenoiser:
     predicts: Predicts = "eps"
     variance: Variance = "large"
     clip: bool = True
+    conditional: bool = False
 
-    @property
-    def conditional(self) -> bool:
-        """Whether the network takes labels. One that does not is never shown those meant for its guide."""
-        return getattr(getattr(self.network, "config", None), "num_classes", "unknown") is not None
+    def __post_init__(self) -> None:
+        one_of("what a network predicts", self.predicts, Predicts)
+        one_of("the variance of a reverse step", self.variance, Variance)
 
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
-        if y is None or not self.conditional:
-            output = self.network(xt, t)
-        else:
-            output = self.network(xt, t, y)
+        output = self.network(xt, t, y) if self.conditional and y is not None else self.network(xt, t)
         output, variance = split_output(output.to(xt.dtype), xt.shape[1])
         if (variance is not None) != (self.variance == "learned"):
             raise ValueError(

@@ -43,5 +43,6 @@ def at_least(settings: object, **least: int) -> None:
 
 
 def one_of(name: str, value: object, choices: Any) -> None:
-    """`require` of a name that it is among the choices, which a `Literal` type lists."""
-    require(value in get_args(choices), name, value, " or ".join(map(repr, get_args(choices))))
+    """`require` of a word that it is among the choices, a collection or a `Literal` type."""
+    choices = get_args(choices) or choices
+    require(value in choices, name, value, " or ".join(map(repr, choices)))

@@ -10,10 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rgd.attacks import Classifier
-from rgd.denoiser import Denoiser, NetworkDenoiser, Prediction
-from rgd.schedule import Schedule
+from rgd.attacks import Classifier, lengths, log_prob
+from rgd.denoiser import Denoiser, Holder, Prediction, Wrapper, begin, open_ended
+from rgd.errors import one_of
+from rgd.schedule import Schedule, per_image
 
+Form = Literal["score", "mean"]
 Gradient = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(xt (B, C, H, W), t (B,), y (B,)) -> a gradient of the shape of xt."""
 
@@ -26,17 +28,15 @@ def grad_log_prob(classifier: Classifier) -> Gradient:
     Raises (when called):
         ValueError: if y is None.
     """
-    exact = getattr(classifier, "grad_log_prob", None)
-    if exact is not None:
-        return exact
+    if hasattr(classifier, "grad_log_prob"):
+        return classifier.grad_log_prob
 
     def gradient(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
         if y is None:
             raise ValueError("a classifier's gradient points to a class: give labels y, int64 of shape (B,)")
         with torch.enable_grad():
             xt = xt.detach().requires_grad_()
-            log_prob = classifier(xt, t).log_softmax(dim=1)
-            return torch.autograd.grad(log_prob.gather(1, y[:, None]).sum(), xt)[0]
+            return torch.autograd.grad(log_prob(classifier(xt, t), y).sum(), xt)[0]
 
     return gradient
 
@@ -47,10 +47,10 @@ def grad_log_prob_of_x0(classifier: Classifier, denoise: Denoiser) -> Gradient:
     Each call costs a forward and a backward pass through both. The classifier is asked at t = 0. The denoiser's x0
     is taken before it is cut to the pixel range, where the derivative would be zero (as on every black pixel).
     """
-    open_ended = _open_ended(denoise)
+    uncut = open_ended(denoise)
 
     def of_x0(xt: Tensor, t: Tensor) -> Tensor:
-        return classifier(open_ended(xt, t).x0, torch.zeros_like(t))
+        return classifier(uncut(xt, t).x0, torch.zeros_like(t))
 
     return grad_log_prob(of_x0)
 
@@ -61,6 +61,7 @@ def grad_log_prob_at_x0(classifier: Classifier, denoise: Denoiser, tau: tuple[fl
     grad log [exp(tau_1 f_y) / sum_k exp(tau_2 f_k)], where a tau_2 below tau_1 flattens the marginal term, times
     sin(pi t / T), which is small at both ends of the process.
     """
+    T = int(denoise.schedule.timesteps[-1]) + 1  # also of a process that was respaced
 
     def gradient(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
         with torch.no_grad():
@@ -68,36 +69,42 @@ def grad_log_prob_at_x0(classifier: Classifier, denoise: Denoiser, tau: tuple[fl
         with torch.enable_grad():
             x0 = x0.requires_grad_()
             logits = classifier(x0, torch.zeros_like(t))
-            joint = tau[0] * logits.gather(1, y[:, None])[:, 0] - (tau[1] * logits).logsumexp(dim=1)
-            (at_x0,) = torch.autograd.grad(joint.sum(), x0)
-        return _per_image((math.pi * (t + 0.5) / denoise.schedule.T).sin().to(xt), xt) * at_x0
+            beyond = (tau[0] - tau[1]) * logits.gather(1, y[:, None])[:, 0]
+            (at_x0,) = torch.autograd.grad((beyond + log_prob(tau[1] * logits, y)).sum(), x0)
+        return per_image((math.pi * (t + 0.5) / T).sin().to(xt), xt) * at_x0
 
     return gradient
 
 
+@dataclass(frozen=True, eq=False)
 class Smoothed:
-    """A gradient averaged over the steps of a trajectory, with weight `decay` on the past; made by `smooth`."""
+    """A gradient averaged over the calls of a trajectory, with weight `decay` on the past; made by `smooth`."""
 
-    def __init__(self, gradient: Gradient, decay: float) -> None:
-        self.gradient, self.decay = gradient, decay
-        self._mean: Tensor | None = None
-        self._first = self._t = -1
+    gradient: Gradient
+    decay: float
+
+    def begin(self) -> Gradient:
+        """The average over one trajectory, which starts here."""
+        gradient, mean = begin(self.gradient), None
+
+        def average(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+            nonlocal mean
+            now = gradient(xt, t, y)
+            mean = now if mean is None else torch.lerp(now, mean, self.decay)
+            return mean
+
+        return average
 
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        now, gradient = int(t[0]), self.gradient(xt, t, y)
-        # Sampling goes down in t: a rise, or a batch of another shape, is the start of a new trajectory. So is the time
-        # of the start itself, at which a sampler asks once; Heun's, which asks twice at the others, has moved by then.
-        new = self._mean is None or self._mean.shape != gradient.shape or now > self._t or now == self._first
-        if self._mean is None or new:
-            self._mean, self._first = gradient, now
-        else:
-            self._mean = torch.lerp(gradient, self._mean, self.decay)
-        self._t = now
-        return self._mean
+        """Outside a trajectory there is no past: the gradient itself."""
+        return self.gradient(xt, t, y)
 
 
 def smooth(gradient: Gradient, decay: float = 0.9) -> Smoothed:
     """The exponential average of a gradient over the steps of sampling, which steadies that of a classifier of x0.
+
+    Every trajectory has its own: samplers begin one by `rgd.denoiser.begin`, and a denoiser of your own around a guided
+    one passes `begin` on. Heun's method asks twice a step, and both answers count.
 
     Raises:
         ValueError: unless 0 <= decay < 1.
@@ -107,7 +114,20 @@ def smooth(gradient: Gradient, decay: float = 0.9) -> Smoothed:
     return Smoothed(gradient, decay)
 
 
-def cap(gradient: Gradient, schedule: Schedule, most: float = 3.0) -> Gradient:
+@dataclass(frozen=True, eq=False)
+class Capped(Holder):
+    """A gradient nowhere longer than `most`, in units of 1 / sqrt(1 - alpha_bar); made by `cap`."""
+
+    gradient: Gradient
+    schedule: Schedule
+    most: float
+
+    def __call__(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        g, sigma = self.gradient(xt, t, y), self.schedule.at("sigma", t, xt)
+        return g * (self.most / per_image(lengths(sigma * g), xt).clamp(min=self.most))
+
+
+def cap(gradient: Gradient, schedule: Schedule, most: float = 3.0) -> Capped:
     """The same direction, but nowhere so long that sqrt(1 - alpha_bar) ||g||_2 is more than `most`, image by image.
 
     For a gradient that is far too long where the noise is strong, as that of a classifier that never saw noise is. At
@@ -118,12 +138,7 @@ def cap(gradient: Gradient, schedule: Schedule, most: float = 3.0) -> Gradient:
     """
     if not most > 0:
         raise ValueError(f"the greatest length must be positive, not {most}")
-
-    def gradient_within(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        g, sigma = gradient(xt, t, y), schedule.at("sigma", t, xt)
-        return g * (most / _per_image((sigma * g).flatten(1).norm(dim=1), xt).clamp(min=most))
-
-    return gradient_within
+    return Capped(gradient, schedule, most)
 
 
 @dataclass(frozen=True)
@@ -141,21 +156,32 @@ class GuidanceRecord:
     relative: Tensor
 
 
+LOST = 1e-5
+"""The alpha_bar below which nothing of an image is left in xt; x_T of the linear schedule has 4e-5."""
+
+
+def _within_reach(x0_shift: Tensor, alpha_bar: Tensor, scale: float) -> Tensor:
+    """How much of a shift to keep, shaped to multiply it: less than 1 only where alpha_bar < `LOST`.
+
+    Guidance moves x0 by sigma^2 / sqrt(alpha_bar) times s g. That factor is 20,000 at the end of the cosine schedule,
+    where an exact g, of order sqrt(alpha_bar), makes of it s (E[x0 | xt, y] - E[x0 | xt]): between images in [-1, 1],
+    no more than 2 s sqrt(C H W). A learned g is not quite zero there; times 20,000 it means an image far beyond any,
+    which the next step, if it is a long one, would take over.
+    """
+    most = 2 * abs(scale) * math.sqrt(math.prod(x0_shift.shape[1:]))
+    share = per_image((most / lengths(x0_shift)).clamp(max=1), x0_shift)
+    return torch.where(alpha_bar < LOST, share, 1)
+
+
 @dataclass(frozen=True, eq=False)
-class Guided:
+class Guided(Wrapper):
     """A denoiser steered by a gradient; made by `guide`."""
 
-    denoise: Denoiser
     gradient: Gradient
     scale: float
     interval: tuple[float, float]
-    form: Literal["score", "mean"]
+    form: Form
     record: Callable[[GuidanceRecord], None] | None
-
-    @property
-    def schedule(self) -> Schedule:
-        """The schedule of the denoiser inside."""
-        return self.denoise.schedule
 
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
         prediction = self.denoise(xt, t, y)
@@ -163,17 +189,17 @@ class Guided:
         if self.scale == 0 or not inside.any():
             return prediction  # and the classifier is not even called
         gradient = self.gradient(xt, t, y)  # type: ignore[arg-type]
-        shift = torch.where(_per_image(inside, xt), self.scale * gradient, 0)
-        sigma = self.schedule.at("sigma", t, xt)
+        shift = torch.where(per_image(inside, xt), self.scale * gradient, 0)
+        sigma, signal, alpha_bar = (self.schedule.at(name, t, xt) for name in ("sigma", "signal", "alpha_bar"))
         eps_shift = sigma * shift
+        if self.form == "score":
+            eps_shift = eps_shift * _within_reach(sigma / signal * eps_shift, alpha_bar, self.scale)
         if self.record is not None:
-            relative = eps_shift.flatten(1).norm(dim=1) / prediction.eps.flatten(1).norm(dim=1)
-            self.record(GuidanceRecord(t, gradient.flatten(1).norm(dim=1), relative))
+            self.record(GuidanceRecord(t, lengths(gradient), lengths(eps_shift) / lengths(prediction.eps)))
         if self.form == "mean":
             earlier = 0 if prediction.gradient is None else prediction.gradient
             return replace(prediction, gradient=earlier + shift)
-        x0_shift = sigma / self.schedule.at("signal", t, xt) * eps_shift
-        return replace(prediction, x0=prediction.x0 + x0_shift, eps=prediction.eps - eps_shift)
+        return replace(prediction, x0=prediction.x0 + sigma / signal * eps_shift, eps=prediction.eps - eps_shift)
 
 
 def guide(
@@ -181,7 +207,7 @@ def guide(
     gradient: Gradient,
     scale: float = 1.0,
     interval: tuple[float, float] = (0, math.inf),
-    form: Literal["score", "mean"] = "score",
+    form: Form = "score",
     record: Callable[[GuidanceRecord], None] | None = None,
 ) -> Guided:
     """Classifier guidance (Dhariwal & Nichol 2021), always with the gradient g at xt.
@@ -192,29 +218,22 @@ def guide(
         gradient: (xt, t, y) -> g; for a classifier, `grad_log_prob(classifier)`.
         scale: s; 0 leaves the denoiser as it is, without calling the classifier.
         interval: guide only where interval[0] <= t < interval[1].
-        form: "score" moves eps by -sqrt(1 - alpha_bar) s g, for every sampler; "mean" is ADM's and the paper's
-            ancestral form: the mean shifts by Sigma_t s g, which only `ddpm` can do.
+        form: "score" moves eps by -sqrt(1 - alpha_bar) s g, for every sampler; where xt is all noise, though, x0 by no
+            more than images differ. "mean" is ADM's and the paper's ancestral form: the mean shifts by Sigma_t s g,
+            which only `ddpm` can do.
         record: called with a `GuidanceRecord` at each guided step, e.g. `records.append`.
 
     Raises:
         ValueError: if the scale or the interval is not a number, or the form unknown.
     """
     _check(scale, interval)
-    if form not in ("score", "mean"):
-        raise ValueError(f"the form of guidance is 'score' or 'mean', not {form!r}")
+    one_of("the form of guidance", form, Form)
     return Guided(denoise, gradient, scale, interval, form, record)
 
 
 @dataclass(frozen=True, eq=False)
-class Unconditional:
+class Unconditional(Wrapper):
     """A denoiser that never sees the label; made by `unconditional`."""
-
-    denoise: Denoiser
-
-    @property
-    def schedule(self) -> Schedule:
-        """The schedule of the denoiser inside."""
-        return self.denoise.schedule
 
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
         return self.denoise(xt, t, None)
@@ -226,26 +245,20 @@ def unconditional(denoise: Denoiser) -> Unconditional:
 
 
 @dataclass(frozen=True, eq=False)
-class Extrapolated:
+class Extrapolated(Wrapper):
     """Away from a weak denoiser, through a strong one and beyond; made by `classifier_free` and `autoguidance`."""
 
-    strong: Denoiser
     weak: Denoiser
     scale: float
     interval: tuple[float, float]
 
-    @property
-    def schedule(self) -> Schedule:
-        """The schedule of the strong denoiser."""
-        return self.strong.schedule
-
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
-        strong = self.strong(xt, t, y)
+        strong = self.denoise(xt, t, y)
         inside = _inside(t, self.interval)
         if self.scale == 1 or not inside.any():
             return strong
         weak = self.weak(xt, t, y)
-        beyond = (self.scale - 1) * _per_image(inside, xt).to(xt)
+        beyond = (self.scale - 1) * per_image(inside, xt).to(xt)
         return replace(
             strong,
             x0=strong.x0 + beyond * (strong.x0 - weak.x0),
@@ -276,17 +289,6 @@ def autoguidance(
     return Extrapolated(denoise, worse, scale, interval)
 
 
-def _open_ended(denoise: Denoiser) -> Denoiser:
-    """The same denoiser, its x0 not cut to the pixel range."""
-    if isinstance(denoise, Unconditional):
-        return Unconditional(_open_ended(denoise.denoise))
-    if isinstance(denoise, Guided):
-        return replace(denoise, denoise=_open_ended(denoise.denoise))
-    if isinstance(denoise, Extrapolated):
-        return replace(denoise, strong=_open_ended(denoise.strong), weak=_open_ended(denoise.weak))
-    return replace(denoise, clip=False) if isinstance(denoise, NetworkDenoiser) else denoise
-
-
 def _check(scale: float, interval: tuple[float, float]) -> None:
     if not math.isfinite(scale):
         raise ValueError(f"the guidance scale must be a finite number, not {scale}")
@@ -296,7 +298,3 @@ def _check(scale: float, interval: tuple[float, float]) -> None:
 
 def _inside(t: Tensor, interval: tuple[float, float]) -> Tensor:
     return (t >= interval[0]) & (t < interval[1])
-
-
-def _per_image(value: Tensor, like: Tensor) -> Tensor:
-    return value.reshape(-1, *[1] * (like.ndim - 1))

@@ -8,6 +8,7 @@ any number of images.
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from rgd.denoiser import Denoiser, Prediction
+from rgd.denoiser import Denoiser, Prediction, begin
 from rgd.processes import processes
 from rgd.randomness import NoiseStream
 
@@ -43,7 +44,10 @@ class SampleStep:
 
 
 class Sampler(Protocol):
-    """The signature that all samplers share."""
+    """The signature that all samplers share; each has its own default number of steps.
+
+    A sampler begins a trajectory by `rgd.denoiser.begin(denoise)`, so that nothing is remembered of another one.
+    """
 
     def __call__(
         self,
@@ -89,11 +93,11 @@ def ddpm(
     noise: Noise | None = None,
 ) -> Iterator[SampleStep]:
     """Ancestral sampling (DDPM algorithm 2), with the denoiser's variance and, in the mean form, its gradient."""
-    schedule, noise = denoise.schedule.respace(steps), noise or _noise_of(x)
+    denoise, schedule, noise = begin(denoise), denoise.schedule.respace(steps), noise or _noise_of(x)
     for k, i in enumerate(reversed(range(schedule.T)), 1):
         t = int(schedule.timesteps[i])
-        prediction = denoise(x, torch.full((len(x),), t, device=x.device), y)
-        at = torch.full((len(x),), i, device=x.device)
+        at = torch.full((len(x),), t, device=x.device)
+        prediction = denoise(x, at, y)
         variance = schedule.log_variance(at, prediction.fraction.expand_as(x)).exp()
         x = schedule.posterior_mean(prediction.x0, x, at)
         if prediction.gradient is not None:
@@ -114,7 +118,7 @@ def ddim(
     eta: float = 0.0,
 ) -> Iterator[SampleStep]:
     """DDIM (Song et al. 2021, eq. 12): deterministic for eta = 0, as random as ancestral sampling for eta = 1."""
-    schedule, noise = denoise.schedule.respace(steps), noise or _noise_of(x)
+    denoise, schedule, noise = begin(denoise), denoise.schedule.respace(steps), noise or _noise_of(x)
     for k, i in enumerate(reversed(range(schedule.T)), 1):
         t = int(schedule.timesteps[i])
         prediction = _no_mean_form(denoise(x, torch.full((len(x),), t, device=x.device), y), "DDIM")
@@ -140,7 +144,7 @@ def dpm_solver(
     In lambda = log(sqrt(alpha_bar) / sqrt(1 - alpha_bar)) the ODE for x0 is linear; the last two estimates of x0
     extrapolate it. The first step, and the last one, to lambda = infinity, are of first order.
     """
-    schedule = denoise.schedule.respace(steps)
+    denoise, schedule = begin(denoise), denoise.schedule.respace(steps)
     log_snr = 0.5 * (schedule.alpha_bar / (1 - schedule.alpha_bar)).log()
     earlier: Tensor | None = None
     for k, i in enumerate(reversed(range(schedule.T)), 1):
@@ -173,10 +177,16 @@ def heun(
 
     In the scaled variable x / sqrt(alpha_bar), with sigma = sqrt(1 - alpha_bar) / sqrt(alpha_bar), the ODE reads
     dx / dsigma = eps; Euler's method is DDIM, and this is its trapezoidal correction. Draws no noise.
+
+    From the next eps the correction takes half the step, in x a weight w = sqrt(alpha_bar') (sigma - sigma') / 2. On
+    the first step of the cosine schedule, from sigma = 20,000 down to 10, that is 800, and the trapezoid has nothing
+    to do with the curve. What is right there, data N(m, I) tell: from x_T = z, pure noise, the ODE leads to
+    sqrt(alpha_bar') m + z and Euler's method to sqrt(alpha_bar') m + s z, s = sqrt(1 - alpha_bar'), where eps' = s^2 z.
+    With w the end is s z + w (1 - s^2) z, so that w = 1 / (1 + s). No weight is therefore larger than 1. (The linear
+    schedule has none in ten steps or more.)
     """
-    schedule = denoise.schedule.respace(steps)
-    sigma = ((1 - schedule.alpha_bar) / schedule.alpha_bar).sqrt().tolist()
-    scale = schedule.alpha_bar.sqrt().tolist()
+    denoise, schedule = begin(denoise), denoise.schedule.respace(steps)
+    sigma = (schedule.sigma / schedule.signal).tolist()
 
     def evaluate(x: Tensor, i: int) -> Prediction:
         t = torch.full((len(x),), int(schedule.timesteps[i]), device=x.device)
@@ -187,10 +197,10 @@ def heun(
         if i == 0:
             x = here.x0
         else:
-            step = sigma[i - 1] - sigma[i]
-            euler = scale[i - 1] * (x / scale[i] + step * here.eps)
+            signal = float(schedule.signal[i - 1])
+            euler = signal * here.x0 + float(schedule.sigma[i - 1]) * here.eps
             there = evaluate(euler, i - 1)
-            x = scale[i - 1] * (x / scale[i] + step * (here.eps + there.eps) / 2)
+            x = euler + min(signal * (sigma[i] - sigma[i - 1]) / 2, 1) * (here.eps - there.eps)
         yield SampleStep(k, int(schedule.timesteps[i]), x, here.x0)
 
 
@@ -200,7 +210,7 @@ def sample(
     y: Tensor | None = None,
     *,
     sampler: Sampler = ddim,
-    steps: Steps = 50,
+    steps: Steps = None,
     seed: int = 0,
     batch_size: int = 256,
     device: torch.device | str | None = None,
@@ -214,6 +224,7 @@ def sample(
     Args:
         shape: (N, C, H, W).
         y: labels int64 (N,), or None.
+        steps: as `Schedule.respace` takes them; None for the sampler's own default.
         progress: the bar's label, or whether there is one.
 
     Returns:
@@ -226,6 +237,8 @@ def sample(
         raise ValueError(f"{shape[0]} images need as many labels, not y of shape {tuple(y.shape)}")
     if batch_size < 1:
         raise ValueError(f"a batch holds at least one image, not {batch_size}")
+    if steps is None:
+        steps = inspect.signature(sampler).parameters["steps"].default
     group = processes()
     device = group.device if device is None else torch.device(device)
     mine = range(shape[0] * group.rank // group.count, shape[0] * (group.rank + 1) // group.count)

@@ -1,7 +1,8 @@
 """The noise schedule: how much of an image is left at each time t.
 
 xt = sqrt(alpha_bar_t) x0 + sqrt(1 - alpha_bar_t) eps, for t = 0 (almost clean) ... T - 1 (almost pure noise).
-Every table follows from `alpha_bar`, in float64, and is cast where it is used.
+Every table follows from `alpha_bar`, in float64, and is cast where it is used. A time t is everywhere the one that the
+network was trained with, also after `respace`; only a table itself is indexed by row.
 """
 
 from __future__ import annotations
@@ -16,17 +17,24 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from rgd.errors import one_of
+
+
+def per_image(value: Tensor, like: Tensor) -> Tensor:
+    """Numbers (B,), shaped to multiply images."""
+    return value.reshape(-1, *[1] * (like.ndim - 1))
+
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """A discrete diffusion process.
+    """A discrete diffusion process. Two with the same tables are equal.
 
     Attributes:
         alpha_bar: float64 (T,), strictly decreasing inside (0, 1): the share of the variance that is still image.
         timesteps: int64 (T,): the time by which a network knows each step. `arange(T)`, except after `respace`.
 
     Raises:
-        ValueError: if alpha_bar is not one-dimensional, decreasing and inside (0, 1).
+        ValueError: if alpha_bar is not one-dimensional, decreasing and inside (0, 1), or the timesteps do not rise.
     """
 
     alpha_bar: Tensor
@@ -39,10 +47,26 @@ class Schedule:
         if not (bool((alpha_bar > 0).all() and (alpha_bar < 1).all()) and bool((alpha_bar.diff() < 0).all())):
             raise ValueError("alpha_bar must decrease strictly and stay inside (0, 1)")
         timesteps = torch.arange(len(alpha_bar)) if self.timesteps is None else self.timesteps
+        timesteps = torch.as_tensor(timesteps, dtype=torch.int64).cpu()
         if len(timesteps) != len(alpha_bar):
             raise ValueError(f"{len(alpha_bar)} values of alpha_bar need as many timesteps, not {len(timesteps)}")
+        if timesteps[0] < 0 or not bool((timesteps.diff() > 0).all()):
+            raise ValueError(f"timesteps rise strictly from 0 or more, not as {timesteps.tolist()}")
         object.__setattr__(self, "alpha_bar", alpha_bar)
-        object.__setattr__(self, "timesteps", torch.as_tensor(timesteps, dtype=torch.int64).cpu())
+        object.__setattr__(self, "timesteps", timesteps)
+
+    def _bytes(self) -> tuple[bytes, bytes]:
+        return self.alpha_bar.numpy().tobytes(), self.timesteps.numpy().tobytes()
+
+    def __eq__(self, other: object) -> bool:
+        return self._bytes() == other._bytes() if isinstance(other, Schedule) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._bytes())
+
+    def __repr__(self) -> str:
+        first, last = float(self.alpha_bar[0]), float(self.alpha_bar[-1])
+        return f"Schedule(T={self.T}, alpha_bar={first:.6g} to {last:.6g})"
 
     @property
     def T(self) -> int:
@@ -75,16 +99,39 @@ class Schedule:
         return self.beta * (1 - self.alpha_bar_prev) / (1 - self.alpha_bar)
 
     @cached_property
+    def _rows(self) -> Tensor | None:
+        """The row of each time, T (which is none) for a time left out; None where each time is its own row."""
+        if torch.equal(self.timesteps, torch.arange(self.T)):
+            return None
+        rows = torch.full((int(self.timesteps[-1]) + 1,), self.T)
+        rows[self.timesteps] = torch.arange(self.T)
+        return rows
+
+    @cached_property
     def _tables(self) -> dict[tuple[str, torch.device], Tensor]:
         return {}
 
-    def at(self, name: str, t: Tensor, like: Tensor) -> Tensor:
-        """The entries `t` (B,) of the table `name`, in the type of `like` and shaped to multiply it."""
-        key = (name, t.device)
-        if key not in self._tables:  # each table moves to a device once; Apple's has no float64
+    def _table(self, name: str, device: torch.device) -> Tensor:
+        if (name, device) not in self._tables:  # each table moves to a device once; Apple's has no float64
             table = getattr(self, name)
-            self._tables[key] = (table.float() if t.device.type == "mps" else table).to(t.device)
-        return self._tables[key][t].to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+            narrow = device.type == "mps" and table.is_floating_point()
+            self._tables[name, device] = (table.float() if narrow else table).to(device)
+        return self._tables[name, device]
+
+    def at(self, name: str, t: Tensor, like: Tensor) -> Tensor:
+        """The entries of the table `name` at times `t` (B,), in the type of `like` and shaped to multiply it.
+
+        Raises:
+            ValueError: for a time that is none of `timesteps`. (A GPU raises its own error, later: to ask it would
+                mean to wait.)
+        """
+        try:
+            rows = t if self._rows is None else self._table("_rows", t.device)[t]
+            entries = self._table(name, t.device)[rows]
+        except IndexError as error:
+            known = f"the {self.T} of its `timesteps`, {int(self.timesteps[0])} to {int(self.timesteps[-1])}"
+            raise ValueError(f"a schedule knows only {known}, not all of t = {t.tolist()}") from error
+        return per_image(entries.to(like.dtype), like)
 
     def q_sample(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         """xt given x0, t (B,) and the noise eps (DDPM eq. 4)."""
@@ -199,3 +246,14 @@ def cosine(T: int = 1000) -> Schedule:
     time = torch.linspace(0, 1, T + 1, dtype=torch.float64)
     f = ((time + 0.008) / 1.008 * math.pi / 2).cos() ** 2
     return Schedule((1 - (1 - f[1:] / f[:-1]).clamp(max=0.999)).cumprod(0))
+
+
+def named(name: str, T: int = 1000) -> Schedule:
+    """The schedule of that name, "linear" or "cosine".
+
+    Raises:
+        ValueError: for any other name, or T < 1.
+    """
+    makers = {"linear": linear, "cosine": cosine}
+    one_of("a schedule", name, makers)
+    return makers[name](T)

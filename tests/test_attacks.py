@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from rgd import attacks
+from rgd import attacks, schedule
 
 THREATS = {"l2": attacks.L2, "linf": attacks.Linf}
 NORMS = {
@@ -282,6 +282,41 @@ def test_stays_inside_the_radius(pgd: Any, norm: str, early_stop: bool, random_s
             assert (NORMS[norm](state.xt - xt) <= limit * (1 + 1e-6)).all()
         if not early_stop:  # 0.7 + 0.7 > 1: at the boundary of each image's own ball, wherever it began
             torch.testing.assert_close(NORMS[norm](state.xt - xt), limit.double(), rtol=0.2, atol=0)
+
+
+def test_radii_on_other_schedules_are_others() -> None:
+    radius = attacks.NoiseRadius(schedule.linear(), 0.5, 2.0)
+    assert radius == attacks.NoiseRadius(schedule.linear(), 0.5, 2.0)
+    assert radius != attacks.NoiseRadius(schedule.cosine(), 0.5, 2.0)
+    assert repr(radius) != repr(attacks.NoiseRadius(schedule.cosine(), 0.5, 2.0))
+
+
+@given(g=tensors, exponent=st.integers(-36, 36))
+def test_lengths_and_units_are_those_of_double_precision(g: Tensor, exponent: int) -> None:
+    """Also where the squares of single precision are 0 or infinite."""
+    g = g.clone()
+    g[0] = 0
+    scaled = (g / g.abs().max().clamp_min(1e-30)) * 10.0**exponent
+    exact = scaled.double().flatten(1)
+    torch.testing.assert_close(attacks.lengths(scaled).double(), exact.norm(dim=1), rtol=1e-5, atol=1e-42)
+    expected = (exact / exact.norm(dim=1, keepdim=True).clamp_min(1e-300)).reshape(g.shape)
+    torch.testing.assert_close(attacks.unit(scaled).double(), expected, rtol=1e-4, atol=1e-6)
+    projected = attacks.L2(1.0).project(scaled)
+    torch.testing.assert_close(
+        attacks.lengths(projected).double(), exact.norm(dim=1).clamp(max=1), rtol=1e-4, atol=1e-42
+    )
+
+
+def test_an_attack_on_a_sure_classifier_leaves_along_its_own_class_too() -> None:
+    """Of three classes with an axis each: p(y) rounds to 1, and yet the logit of y must fall as fast as it can."""
+
+    def sure(xt: Tensor, t: Tensor) -> Tensor:
+        return torch.tensor([20.0, 0.0, 0.0]) + xt
+
+    t = torch.tensor([0])
+    attacked = attacks.PGD(attacks.L2(1.0), steps=1, step=1.0)(sure, torch.zeros(1, 3), t, t)
+    expected = torch.tensor([[-1.0, 0.5, 0.5]]) / 1.5**0.5
+    torch.testing.assert_close(attacked, expected)
 
 
 def test_radius_of_t_is_per_image(pgd: Any) -> None:

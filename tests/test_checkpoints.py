@@ -127,7 +127,9 @@ def test_a_model_is_used_as_what_it_is(tmp_path: Path) -> None:
         MODELS[kind].save(tmp_path / f"{kind}.safetensors")
     denoise = checkpoints.load(tmp_path / "unet.safetensors").use()
     assert isinstance(denoise, NetworkDenoiser)
-    expected = NetworkDenoiser(MODELS["unet"].network.eval(), schedule.cosine(20), "v", "learned", clip=False)
+    expected = NetworkDenoiser(
+        MODELS["unet"].network.eval(), schedule.cosine(20), "v", "learned", False, conditional=True
+    )
     y = torch.tensor([0, 3, -1])
     with torch.no_grad():
         ours, theirs = denoise(X, T, y), expected(X, T, y)

@@ -17,6 +17,7 @@ from rgd import checkpoints, cli, guidance, identity
 from rgd import measure as metrics
 from rgd.checkpoints import Model
 from rgd.data import load
+from rgd.denoiser import begin
 from rgd.errors import CheckpointError, DataError
 from rgd.lab import cells
 from rgd.lab import registry as zoo
@@ -536,8 +537,8 @@ def test_only_what_goes_through_x0_is_smoothed_and_only_after_it_is_capped() -> 
         gradient = guidance.cap(gradient, strong.schedule, 0.1)
         gradient = guidance.smooth(gradient) if kind == "through x0" else gradient
         entry = Entry(kind, "strong", kind, "classifier", most=0.1)  # type: ignore[arg-type]
-        found = entry.build(lambda name: strong if name == "strong" else strong.logits, 3.0)
-        expected = guidance.guide(strong, gradient, 3.0)
+        found = begin(entry.build(lambda name: strong if name == "strong" else strong.logits, 3.0))
+        expected = begin(guidance.guide(strong, gradient, 3.0))
         for k, level in enumerate((500, 300, 100)):
             where = (xt + k * xt.flip(-1), torch.full((4,), level), y)
             torch.testing.assert_close(found(*where).eps, expected(*where).eps)

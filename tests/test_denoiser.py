@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from rgd import schedule
-from rgd.denoiser import NetworkDenoiser, split_output
+from rgd.denoiser import NetworkDenoiser, split_output, x0_from
+from rgd.guidance import guide
 from rgd.networks import UNetConfig, build
 
 Q = schedule.linear()
@@ -20,9 +20,9 @@ T = torch.tensor([0, 1, 250, 998, 999])
 class Says(nn.Module):
     """A network that gives the same answer to everything, and remembers what it was asked."""
 
-    def __init__(self, output: Tensor, config: Any = None) -> None:
+    def __init__(self, output: Tensor) -> None:
         super().__init__()
-        self.output, self.config = output, config
+        self.output = output
         self.asked: list[tuple[Any, ...]] = []
 
     def forward(self, *question: Any) -> Tensor:
@@ -106,24 +106,59 @@ def test_outputs_that_do_not_fit(truth: tuple[Tensor, ...]) -> None:
         NetworkDenoiser(Says(eps), Q, variance="learned")(xt, T)
     with pytest.raises(ValueError, match="variance='large' does not fit"):
         NetworkDenoiser(Says(torch.cat([eps, eps], dim=1)), Q)(xt, T)
-    with pytest.raises(ValueError, match="'score'"):
-        NetworkDenoiser(Says(eps), Q, "score")(xt, T)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("config", "shown"),
+    ("options", "words"),
     [
-        (None, True),
-        (SimpleNamespace(num_classes=10), True),
-        (SimpleNamespace(num_classes=None), False),
-        (SimpleNamespace(width=32), True),
+        ({"predicts": "score"}, "predicts must be 'eps' or 'x0' or 'v', not 'score'"),
+        ({"variance": "smal"}, "variance of a reverse step must be 'small' or 'large' or 'learned', not 'smal'"),
+        ({"variance": None}, "not None"),
     ],
 )
-def test_labels_are_shown_only_to_networks_that_take_them(config: Any, shown: bool, truth: tuple[Tensor, ...]) -> None:
+def test_misspelt_settings_are_refused_before_anything_is_computed(options: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        NetworkDenoiser(nn.Identity(), Q, **options)
+
+
+def test_an_unknown_parametrisation_is_refused(truth: tuple[Tensor, ...]) -> None:
+    _, eps, xt = truth
+    with pytest.raises(ValueError, match="not 'score'"):
+        x0_from("score", eps, xt, T, Q)  # type: ignore[arg-type]
+
+
+class Plain(nn.Module):
+    """A network as anybody writes one: of (xt, t), and without a `config`."""
+
+    def forward(self, xt: Tensor, t: Tensor) -> Tensor:
+        return 0.5 * xt
+
+
+def test_a_plain_network_is_guided() -> None:
+    """The labels are for the guide; the network, which has no place for them, is not shown any."""
+    denoise, xt, y = NetworkDenoiser(Plain(), Q), torch.ones(5, 1, 1, 2), torch.arange(5)
+    torch.testing.assert_close(denoise(xt, T, y).eps, denoise(xt, T).eps)
+    guided = guide(denoise, lambda xt, t, y: xt * y.reshape(-1, 1, 1, 1), 1.0)(xt, T, y)
+    expected = denoise(xt, T).eps - Q.at("sigma", T, xt) * y.reshape(-1, 1, 1, 1)
+    torch.testing.assert_close(guided.eps, expected)
+
+
+def test_a_respaced_schedule_is_asked_by_the_times_it_keeps(truth: tuple[Tensor, ...]) -> None:
+    _, eps, xt = truth
+    denoise = NetworkDenoiser(Says(eps), Q.respace([1, 1, 2]), clip=False)
+    t = denoise.schedule.timesteps[[0, 1, 2, 3, 3]]
+    assert t.tolist() != [0, 1, 2, 3, 3]
+    torch.testing.assert_close(denoise(xt, t).x0, NetworkDenoiser(Says(eps), Q, clip=False)(xt, t).x0)
+    with pytest.raises(ValueError, match="the 4 of its `timesteps`, 0 to 999, not all of t"):
+        denoise(xt, t - 1)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_labels_are_shown_only_to_networks_that_take_them(shown: bool, truth: tuple[Tensor, ...]) -> None:
     _, eps, xt = truth
     y = torch.arange(5)
-    network = Says(eps, config)
-    denoise = NetworkDenoiser(network, Q)
+    network = Says(eps)
+    denoise = NetworkDenoiser(network, Q, conditional=shown)
     denoise(xt, T, y)
     denoise(xt, T)
     labelled, plain = network.asked
@@ -151,7 +186,7 @@ def test_a_u_net_with_and_without_classes(num_classes: int | None) -> None:
             parameter.normal_(std=0.1, generator=torch.Generator().manual_seed(parameter.numel()))
         xt = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
         t = torch.tensor([1, 500, 900])
-        denoise = NetworkDenoiser(network, Q, clip=False)
+        denoise = NetworkDenoiser(network, Q, clip=False, conditional=num_classes is not None)
         plain, one, other = (denoise(xt, t, y).eps for y in (None, torch.tensor([0, 1, 2]), torch.tensor([0, 1, 3])))
     same = [torch.equal(one[i], other[i]) for i in range(3)]
     assert same == [True, True, num_classes is None]

@@ -84,7 +84,7 @@ class Golden:
     @cached_property
     def schedule(self) -> schedule.Schedule:
         name, T = re.match(r"(\w+)\D+(\d+)", self.config.get("schedule", "linear, 1000 steps")).groups()
-        return getattr(schedule, name)(int(T))
+        return schedule.named(name, int(T))
 
     @cached_property
     def denoiser(self) -> NetworkDenoiser:
@@ -96,6 +96,7 @@ class Golden:
             self.schedule,
             variance="learned" if config.out_channels == 2 * config.in_channels else fixed,
             clip="clip_denoised" in text and "no clip_denoised" not in text,
+            conditional=config.num_classes is not None,
         )
 
     def steps(self, which: int) -> str | list[int]:

@@ -103,6 +103,34 @@ def test_no_direction_has_no_cosine() -> None:
     assert cosine.isnan().nonzero()[:, 0].tolist() == [2]
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e-22, 1.0, 1e25])
+def test_a_gradient_of_any_length_is_measured(size: float) -> None:
+    """A sure classifier's is so short that float32 takes the squares of its components for nothing."""
+    a, b, x = normal(6, 1, 4, 4, seed=1), normal(6, 1, 4, 4, seed=2), XT.float()
+    short, other = says(size * a.float()), says((size * b).float())
+    single, double = {"rtol": 1e-4, "atol": 1e-6}, (says(a), says(b), XT, T, Y)
+
+    def same(found: Tensor, expected: Tensor) -> None:
+        torch.testing.assert_close(found.double(), expected, **single)
+
+    same(gradients.norm(short, x, T, Y) / size, gradients.norm(says(a), XT, T, Y))
+    same(gradients.cosine(short, other, x, T, Y), gradients.cosine(*double))
+    same(gradients.relative_error(short, other, x, T, Y), gradients.relative_error(*double))
+    same(gradients.steadiness(short, x, T, Y, 1.0, generator(0)), torch.ones(6, dtype=torch.float64))
+    same(gradients.spectrum(short.grad_log_prob(x, T, Y)), gradients.spectrum(a))
+    walked = gradients.ascend(short, x, T, Y, length=0.7, steps=5) - x
+    same(walked.flatten(1).norm(dim=1), torch.full((6,), 0.7, dtype=torch.float64))
+    before, after = gradients.one_step_x0(MIX, short, x, T, Y, length=0.7)
+    direction = (a / a.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)).float()
+    torch.testing.assert_close(before, MIX(x, T).x0)
+    torch.testing.assert_close(after, MIX(x + 0.7 * direction, T).x0, rtol=1e-4, atol=1e-4)
+
+
+def test_a_spectrum_in_double_precision_underflows_nowhere() -> None:
+    gradient = normal(2, 1, 6, 6)
+    torch.testing.assert_close(gradients.spectrum(1e-250 * gradient), gradients.spectrum(gradient))
+
+
 def test_random_directions_are_nearly_orthogonal() -> None:
     """Their cosine has variance 1 / D, and its mean square over n pairs is off by sqrt(2 / n) of that: five such errors
     are allowed."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rgd import samplers, schedule
+from rgd.attacks import log_prob, unit
 from rgd.denoiser import Denoiser, NetworkDenoiser, Prediction
 from rgd.guidance import (
+    LOST,
     GuidanceRecord,
     autoguidance,
     cap,
@@ -27,7 +30,8 @@ from rgd.guidance import (
     unconditional,
 )
 from rgd.mixtures import mixture
-from rgd.samplers import ddpm
+from rgd.samplers import SampleStep, ddpm
+from rgd.schedule import per_image
 
 Q = schedule.linear()
 EXACT = {"rtol": 1e-8, "atol": 1e-8}
@@ -314,6 +318,118 @@ def test_forms_that_are_none() -> None:
         guide(MIX, GRADIENT, form="both")  # type: ignore[arg-type]
 
 
+# --- where an image is lost in the noise -----------------------------------------------------------------------------
+
+COSINE = schedule.cosine()
+
+
+@pytest.mark.parametrize("scale", [-2.0, 1.0, 5.0])
+def test_at_the_ends_of_the_cosine_schedule_an_exact_gradient_is_left_as_it_is(scale: float) -> None:
+    """Where sqrt(alpha_bar) is 5e-5, and where it is all but 1."""
+    mix = mixture(MEANS, COVARIANCES.repeat(2, 1, 1), COSINE, labels=MIX.labels)
+    ends = torch.tensor([0, 1, 2, 900, 997, 998, 999]).repeat_interleave(30)
+    xt, y = normal(len(ends), 2), torch.arange(len(ends)) % 3
+    guided, plain, told = (
+        guide(unconditional(mix), mix.grad_log_prob, scale)(xt, ends, y),
+        mix(xt, ends),
+        mix(xt, ends, y),
+    )
+    torch.testing.assert_close(guided.x0, plain.x0 + scale * (told.x0 - plain.x0), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(guided.eps, plain.eps + scale * (told.eps - plain.eps), **EXACT)
+
+
+def nearly_zero(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+    """What a trained classifier says of pure noise: little, but not nothing."""
+    return normal(*xt.shape, seed=1).to(xt) / 16
+
+
+@pytest.mark.parametrize("scale", [-3.0, 1.0, 10.0])
+def test_where_nothing_is_left_of_an_image_x0_moves_no_further_than_images_differ(scale: float) -> None:
+    t = torch.tensor([999, 998, 990, 500])
+    blob, xt, y = (
+        mixture(torch.zeros(1, 8, 8, dtype=torch.float64), 0.5, COSINE),
+        normal(4, 8, 8),
+        torch.zeros(4, dtype=torch.int64),
+    )
+    records: list[GuidanceRecord] = []
+    guided, plain = guide(blob, nearly_zero, scale, record=records.append)(xt, t, y), blob(xt, t)
+    torch.testing.assert_close(COSINE.q_sample(guided.x0, t, guided.eps), xt, **EXACT)
+    moved, g = guided.x0 - plain.x0, scale * nearly_zero(xt, t, y)
+    factor = (1 - COSINE.alpha_bar[t]) / COSINE.signal[t]
+    whole = factor * g.flatten(1).norm(dim=1)
+    most = 2 * abs(scale) * 8
+    assert whole[0] > 100 * most
+    assert (COSINE.alpha_bar[t] < LOST).tolist() == [True, True, False, False]
+    expected = torch.cat([whole[:2].clamp(max=most), whole[2:]])
+    torch.testing.assert_close(moved.flatten(1).norm(dim=1), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(unit(moved), unit(g), rtol=1e-6, atol=1e-9)  # the direction is that of the gradient
+    relative = (guided.eps - plain.eps).flatten(1).norm(dim=1) / plain.eps.flatten(1).norm(dim=1)
+    torch.testing.assert_close(records[0].relative, relative, rtol=1e-6, atol=1e-9)
+    nothing = guide(blob, lambda xt, t, y: 0 * xt, scale)(xt, t, y)
+    assert torch.equal(nothing.x0, plain.x0)
+
+
+@pytest.mark.parametrize("sampler", [samplers.ddpm, samplers.ddim, samplers.dpm_solver, samplers.heun])
+def test_a_gradient_that_is_nearly_zero_does_not_throw_images_out(sampler: samplers.Sampler) -> None:
+    """Twenty steps; unguided, |x| stays below 5."""
+    blob = mixture(torch.zeros(1, 8, 8, dtype=torch.float64), 0.5, COSINE)
+    guided = guide(blob, nearly_zero, 1.0, interval=(900, 1000))
+    steps = list(sampler(guided, normal(50, 8, 8), torch.zeros(50, dtype=torch.int64), steps=20))
+    assert max(float(step.x.abs().max()) for step in steps) < 8
+
+
+def test_on_the_linear_schedule_no_gradient_is_too_long() -> None:
+    far, xt = 1e3 * normal(len(T), 2, seed=3), normal(len(T), 2)
+    guided = guide(MIX, lambda xt, t, y: far, 1.0)(xt, T, Y)
+    torch.testing.assert_close(guided.eps, MIX(xt, T, Y).eps - Q.sigma[T][:, None] * far, **EXACT)
+
+
+# --- a sure classifier ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("margin", [-60.0, -5.0, 0.0, 5.0, 14.0, 17.0, 25.0, 60.0, 80.0])
+def test_a_sure_classifier_keeps_the_direction_and_the_length_of_its_gradient(margin: float) -> None:
+    """Against double precision. Each class has an axis of its own, so that one class's share cannot stand in for
+    another's: from a margin of 16 on a softmax in float32 has lost that of y."""
+    logits = torch.tensor([[margin, 0.0, -1.0, -30.0]])
+
+    def classifier(xt: Tensor, t: Tensor) -> Tensor:
+        return logits.to(xt) + xt * torch.tensor([1.0, 2.0, -1.0, 0.5]).to(xt)
+
+    t, y = torch.tensor([0]), torch.tensor([0])
+    single = grad_log_prob(classifier)(torch.zeros(1, 4), t, y).double()
+    p = logits.double().softmax(dim=1)
+    others = p.clone()
+    others[0, 0] = 0
+    expected = torch.tensor([1.0, 2.0, -1.0, 0.5]) * torch.cat([others.sum(1, keepdim=True), -p[:, 1:]], dim=1)
+    torch.testing.assert_close(single, expected, rtol=1e-5, atol=1e-44)
+    at_x0 = grad_log_prob_at_x0(classifier, Silent(), (1.0, 1.0))(torch.zeros(1, 4), torch.tensor([499]), y)
+    torch.testing.assert_close(at_x0.double(), expected, rtol=1e-4, atol=1e-44)
+
+
+def test_log_prob_is_that_of_a_softmax_where_one_has_its_digits() -> None:
+    logits, y = 3 * normal(20, 5), torch.arange(20) % 5
+    torch.testing.assert_close(log_prob(logits, y), logits.log_softmax(1).gather(1, y[:, None])[:, 0])
+    assert log_prob(logits.bfloat16(), y).dtype == torch.float32
+    assert log_prob(logits, y).dtype == torch.float64
+    lone = normal(3, 1).requires_grad_()
+    value = log_prob(lone, torch.zeros(3, dtype=torch.int64))
+    assert value.eq(0).all()
+    assert torch.autograd.grad(value.sum(), lone)[0].eq(0).all()
+
+
+def test_lengths_of_a_sure_classifiers_gradient_are_recorded_and_capped() -> None:
+    """Its squares are nothing, or infinite, to float32."""
+    g = normal(4, 3).float() * torch.tensor([1e-30, 1e-10, 1.0, 1e25])[:, None]
+    t, xt, length = torch.full((4,), 999), normal(4, 3).float(), g.double().norm(dim=1).float()
+    records: list[GuidanceRecord] = []
+    guide(mixture(torch.zeros(1, 3), 1.0, Q), lambda xt, t, y: g, 1e-5, record=records.append)(xt, t, 0 * t)
+    torch.testing.assert_close(records[0].gradient_norm, length, rtol=1e-5, atol=0)
+    assert (records[0].relative > 0).all()
+    capped = cap(lambda xt, t, y: g, Q, 2.0)(xt, t, t)
+    torch.testing.assert_close(capped.double().norm(dim=1), length.clamp(max=2.0 / float(Q.sigma[999])).double())
+
+
 # --- a classifier of the x0 estimate ---------------------------------------------------------------------------------
 
 # One Gaussian's x0 estimate is linear in xt, with the slope below, and so is a linear classifier.
@@ -340,6 +456,13 @@ def test_gradient_at_the_x0_estimate_ignores_the_denoiser() -> None:
     torch.testing.assert_close(grad_log_prob_at_x0(linear, BLOB, (2.0, 0.3))(XT, T, Y), expected, **EXACT)
 
 
+def test_gradient_at_the_x0_estimate_of_a_respaced_process_is_that_of_the_whole() -> None:
+    few = replace(BLOB, schedule=Q.respace(7))
+    t = few.schedule.timesteps
+    found, expected = (grad_log_prob_at_x0(linear, blob)(XT[:7], t, Y[:7]) for blob in (few, BLOB))
+    torch.testing.assert_close(found, expected, **EXACT)
+
+
 def test_x0_beyond_the_pixel_range_still_has_a_gradient() -> None:
     class Zero(nn.Module):
         def forward(self, xt: Tensor, t: Tensor) -> Tensor:
@@ -354,12 +477,86 @@ def test_x0_beyond_the_pixel_range_still_has_a_gradient() -> None:
         assert grad_log_prob_of_x0(lambda x, t: x.flatten(1)[:, :2], each)(far, t, y).any()
 
 
-def test_smoothing_averages_over_a_trajectory_and_forgets_the_last_one() -> None:
-    values = iter([1.0, 3.0, 0.0, 8.0, 2.0, 5.0])
-    smoothed = smooth(lambda xt, t, y: torch.full_like(xt, next(values)), 0.75)
-    found = [float(smoothed(torch.zeros(n, 1), torch.full((n,), t), None)[0])  # type: ignore[arg-type]
-             for t, n in ((900, 2), (600, 2), (300, 2), (900, 2), (600, 3), (300, 3))]  # fmt: skip
-    assert found == [1.0, 1.5, 1.125, 8.0, 2.0, 2.75]
+def remembered(steps: list[SampleStep]) -> list[float]:
+    """The gradient that guided each step of a trajectory on which x0 is nothing but the shift by guidance."""
+    return [float((step.x0 * Q.signal[step.t] / Q.sigma[step.t] ** 2).mean()) for step in steps]
+
+
+@dataclass(frozen=True)
+class Silent:
+    """A denoiser whose every answer is zero."""
+
+    schedule: schedule.Schedule = Q
+
+    def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
+        return Prediction(torch.zeros_like(xt), torch.zeros_like(xt), torch.zeros(()))
+
+
+def of_time(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+    """A gradient that is the time itself, over a million."""
+    return per_image(1e-6 * t.to(xt), xt).expand_as(xt)
+
+
+def averaged(times: list[int], decay: float) -> list[float]:
+    mean = 1e-6 * times[0]
+    means = [mean]
+    for t in times[1:]:
+        mean = decay * mean + (1 - decay) * 1e-6 * t
+        means.append(mean)
+    return means
+
+
+SMOOTHERS = {
+    "guided": lambda g: guide(Silent(), g, 1.0),
+    "guided twice": lambda g: guide(guide(Silent(), g, 1.0), of_time, 0.0),
+    "capped": lambda g: guide(Silent(), cap(g, Q, 1e6), 1.0),
+    "unconditional": lambda g: unconditional(guide(Silent(), g, 1.0)),
+    "strong": lambda g: autoguidance(guide(Silent(), g, 1.0), Silent(), 1.0),
+    "weak": lambda g: autoguidance(Silent(), guide(Silent(), g, -1.0), 2.0),
+}
+
+
+@pytest.mark.parametrize("around", SMOOTHERS)
+@pytest.mark.parametrize("sampler", [samplers.ddpm, samplers.ddim, samplers.dpm_solver])
+def test_smoothing_averages_over_one_trajectory(sampler: samplers.Sampler, around: str) -> None:
+    """Whatever holds the gradient, whatever ran before, beside or only half: each trajectory has its own average."""
+    denoise, x = SMOOTHERS[around](smooth(of_time, 0.75)), torch.zeros(3, 2, dtype=torch.float64)
+    expected = averaged(Q.respace(6).timesteps.flip(0).tolist(), 0.75)
+    half, one, other = (iter(sampler(denoise, x, Y[:3], steps=6)) for _ in range(3))
+    begun = [next(half) for _ in range(3)]  # and left there, while two others take turns
+    turns = list(zip(one, other, strict=True))
+    for steps in ([*begun, *half], [a for a, _ in turns], [b for _, b in turns]):
+        assert remembered(steps) == pytest.approx(expected)
+
+
+def test_smoothing_keeps_batches_apart() -> None:
+    """Also where only one step of each is guided."""
+    for interval in ((0, math.inf), (900, 1100)):
+        denoise = guide(MIX, smooth(GRADIENT, 0.5), 2.0, interval)
+        options: dict[str, Any] = {"steps": 5, "progress": False, "device": "cpu"}
+        whole = samplers.sample(denoise, (6, 2), Y[:6], **options)
+        parts = samplers.sample(denoise, (6, 2), Y[:6], batch_size=2, **options)
+        torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_heun_averages_over_both_calls_of_a_step() -> None:
+    asked: list[int] = []
+
+    def noted(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        asked.append(int(t[0]))
+        return of_time(xt, t, y)
+
+    denoise, x = guide(Silent(), smooth(noted), 1.0), torch.zeros(1, 2, dtype=torch.float64)
+    steps = list(samplers.heun(denoise, x, Y[:1], steps=4))
+    times = Q.respace(4).timesteps.flip(0).tolist()
+    assert asked == [t for pair in pairwise(times) for t in pair] + times[-1:]
+    assert remembered(steps) == pytest.approx(averaged(asked, 0.9)[::2])
+
+
+def test_smoothing_outside_a_trajectory_is_none() -> None:
+    smoothed = smooth(of_time)
+    for t in (T, T + 1):
+        assert torch.equal(smoothed(XT, t, Y), of_time(XT, t, Y))
 
 
 def test_a_cap_shortens_what_is_too_long_and_nothing_else() -> None:
@@ -400,22 +597,6 @@ def test_inside_autoguidance_no_x0_is_cut() -> None:
     far, t, y = torch.full((1, 1, 1, 2), 9.0), torch.tensor([10]), torch.tensor([0])
     gradient = grad_log_prob_of_x0(lambda x, t: x.flatten(1), led)(far, t, y)
     torch.testing.assert_close(gradient.flatten(), 2.0 * torch.tensor([0.5, -0.5]))
-
-
-def test_smoothing_begins_anew_where_the_first_time_comes_again() -> None:
-    """Only one step of each trajectory may be guided: batches must not hear of each other."""
-    values = iter([1.0, 3.0, 5.0, 9.0])
-    average = smooth(lambda xt, t, y: torch.full_like(xt, next(values)), 0.5)
-    found = [float(average(torch.zeros(1, 1), torch.tensor([t]), None)) for t in (500, 500, 400, 500)]  # type: ignore[arg-type]
-    assert found == [1.0, 3.0, 4.0, 9.0]
-
-
-def test_smoothing_goes_on_where_a_time_is_asked_twice() -> None:
-    """As Heun's method does; and by default nine tenths of the past are kept."""
-    values = iter([1.0, 3.0, 5.0])
-    average = smooth(lambda xt, t, y: torch.full_like(xt, next(values)))
-    found = [float(average(torch.zeros(1, 1), torch.tensor([t]), None)) for t in (900, 600, 600)]  # type: ignore[arg-type]
-    assert found == pytest.approx([1.0, 1.2, 1.58])
 
 
 def test_defaults_of_guidance() -> None:

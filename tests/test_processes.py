@@ -94,7 +94,7 @@ def sampled() -> dict[str, Tensor]:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=random))
-    denoise = NetworkDenoiser(network, NOISE, variance="learned")
+    denoise = NetworkDenoiser(network, NOISE, variance="learned", conditional=True)
     options: dict[str, Any] = dict(sampler=ddpm, steps=3, seed=7, progress=f"sampled by {processes().rank}")
     return {
         f"{n}.{batch_size}": sample(denoise, (n, 1, 8, 8), torch.arange(n) % 4, batch_size=batch_size, **options)

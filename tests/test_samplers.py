@@ -80,7 +80,7 @@ def follow(ours: Sampler, denoise: NetworkDenoiser, steps: Any, step: Callable[.
 def test_ddpm_is_that_of_diffusers(
     predicts: Any, variance: Any, name: str | None, clip: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    denoise = NetworkDenoiser(Network(4 if variance == "learned" else 2), Q, predicts, variance, clip)
+    denoise = NetworkDenoiser(Network(4 if variance == "learned" else 2), Q, predicts, variance, clip, conditional=True)
     peer = exact(
         DDPMScheduler(1000, variance_type=name or "learned_range", clip_sample=clip, prediction_type=NAMES[predicts])
     )
@@ -103,7 +103,7 @@ def test_ddpm_is_that_of_diffusers(
 @pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize("predicts", ["eps", "x0", "v"])
 def test_ddim_is_that_of_diffusers(predicts: Any, eta: float, clip: bool) -> None:
-    denoise = NetworkDenoiser(Network(2), Q, predicts, clip=clip)
+    denoise = NetworkDenoiser(Network(2), Q, predicts, clip=clip, conditional=True)
     peer = exact(DDIMScheduler(1000, clip_sample=clip, prediction_type=NAMES[predicts]))
     peer.set_timesteps(25)
     assert peer.timesteps.tolist() == Q.respace("ddim25").timesteps.flip(0).tolist()
@@ -120,7 +120,7 @@ def test_ddim_is_that_of_diffusers(predicts: Any, eta: float, clip: bool) -> Non
 @pytest.mark.parametrize("predicts", ["eps", "x0", "v"])
 def test_dpm_solver_is_that_of_diffusers(predicts: Any, steps: Any) -> None:
     """To single precision: diffusers keeps the image in it."""
-    denoise = NetworkDenoiser(Network(2), Q, predicts, clip=False)
+    denoise = NetworkDenoiser(Network(2), Q, predicts, clip=False, conditional=True)
     peer = DPMSolverMultistepScheduler(
         1000,
         algorithm_type="dpmsolver++",
@@ -171,6 +171,94 @@ def test_solvers_converge_to_the_ode_at_their_order(sampler: Sampler, order: int
     assert errors[-1] < 0.02
 
 
+WIDE = Schedule(torch.sigmoid(torch.linspace(math.log(1e5), math.log(1e-9), 1000, dtype=torch.float64)))
+ENDS = {"linear": Q, "cosine": schedule.cosine(), "wide": WIDE}
+
+
+def from_end_to_end(q: Schedule, dtype: torch.dtype = torch.float64) -> tuple[Mixture, Tensor, Tensor]:
+    """Data N(0.3, 0.25); x_T, pure noise; and the clean image that the ODE makes of each."""
+    mix = mixture(torch.full((1, 16), 0.3, dtype=dtype), 0.25, q)
+    x, (last, first) = normal(200, 16), (q.alpha_bar[[-1, 0]])
+    z = (x - 0.3 * last.sqrt()) / (0.25 * last + 1 - last).sqrt()
+    end = 0.3 * first.sqrt() + z * (0.25 * first + 1 - first).sqrt()
+    return mix, x.to(dtype), mix(end.to(dtype), torch.zeros(200, dtype=torch.int64)).x0
+
+
+@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize("sampler", [ddim, dpm_solver, heun])
+def test_solvers_hold_at_both_ends_of_a_schedule(sampler: Sampler, name: str) -> None:
+    """alpha_bar from 1 - 1e-5 to 1e-9, too. With few steps an error of 0.5, the spread of the data, is not exceeded;
+    a trapezoid from pure noise, which weighs eps with half of sigma = 20,000, goes far beyond it."""
+    mix, x, expected = from_end_to_end(ENDS[name])
+    for steps, allowed in ((1, 0.5), (2, 0.5), (3, 0.5), (5, 0.5), (10, 0.2), (20, 0.1), (50, 0.06), (200, 0.01)):
+        *_, last = sampler(mix, x, steps=steps)
+        assert (last.x - expected).abs().mean() < allowed, steps
+
+
+@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize("sampler", [ddpm, partial(ddim, eta=1.0)])
+def test_random_sampling_holds_at_both_ends_of_a_schedule(sampler: Any, name: str) -> None:
+    """3,200 draws: mean and spread are within five standard errors, and a hundredth for the steps."""
+    mix, x, _ = from_end_to_end(ENDS[name])
+    *_, last = sampler(mix, x, steps=1000)
+    assert abs(float(last.x.mean()) - 0.3) < 5 * 0.5 / 3200**0.5
+    assert abs(float(last.x.std()) - 0.5) < 5 * 0.5 / 6400**0.5 + 0.01
+
+
+@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize("sampler", [ddim, dpm_solver, heun])
+def test_single_precision_holds_at_both_ends_of_a_schedule(sampler: Sampler, name: str) -> None:
+    ends = []
+    for dtype in (torch.float32, torch.float64):
+        mix, x, _ = from_end_to_end(ENDS[name], dtype)
+        *_, last = sampler(mix, x, steps=20)
+        ends.append(last.x.double())
+    assert (ends[0] - ends[1]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("q", [Schedule(torch.tensor([a])) for a in (1 - 1e-5, 0.5, 1e-9)], ids=repr)
+def test_one_step_is_the_denoisers_answer(sampler: Sampler, q: Schedule) -> None:
+    """Of a process of one step, and of the noisiest of many."""
+    longer = Schedule(torch.cat([torch.linspace(0.999999, 0.999991, 9, dtype=torch.float64), q.alpha_bar]))
+    for each in (q, longer):
+        mix, x = gaussian(each), normal(5, 2)
+        (step,) = sampler(mix, x, steps=1)
+        torch.testing.assert_close(step.x, mix(x, torch.full((5,), each.T - 1)).x0)
+
+
+@pytest.mark.parametrize("steps", [10, 20, 50, 1000, "quadratic25"])
+def test_on_the_linear_schedule_heun_is_the_textbooks(steps: Any) -> None:
+    """Karras et al.'s algorithm 1 in x / sqrt(alpha_bar), on a network that is far from a good denoiser."""
+    denoise = NetworkDenoiser(Network(2), Q, clip=False, conditional=True)
+    q, x = Q.respace(steps), X
+    sigma = ((1 - q.alpha_bar) / q.alpha_bar).sqrt()
+
+    def slope(x: Tensor, i: int) -> Tensor:
+        with torch.no_grad():
+            return denoise(q.signal[i] * x, torch.full((3,), int(q.timesteps[i])), Y).eps
+
+    x = x / q.signal[-1]
+    for step, i in zip(heun(denoise, X, Y, steps=steps), reversed(range(1, q.T)), strict=False):
+        euler = x + (sigma[i - 1] - sigma[i]) * slope(x, i)
+        x = x + (sigma[i - 1] - sigma[i]) * (slope(x, i) + slope(euler, i - 1)) / 2
+        torch.testing.assert_close(step.x, q.signal[i - 1] * x, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("sampler", [*SAMPLERS, partial(ddim, eta=0.7)])
+@pytest.mark.parametrize("spacing", [12, "ddim25", [3, 9, 2]])
+def test_a_denoiser_with_a_respaced_schedule_takes_those_steps(sampler: Any, spacing: Any) -> None:
+    """Its times are those that its network was trained with; guided or not, and in part again."""
+    full, few = (NetworkDenoiser(Network(2), q, "v", conditional=True) for q in (Q, Q.respace(spacing)))
+    for change in (lambda denoise: denoise, lambda denoise: guide(denoise, lambda xt, t, y: -0.1 * xt, 2.0)):
+        pairs = zip(sampler(change(full), X, Y, steps=spacing, noise=draw),
+                    sampler(change(few), X, Y, steps=None, noise=draw), strict=True)  # fmt: skip
+        for a, b in pairs:
+            assert (a.k, a.t) == (b.k, b.t)
+            assert torch.equal(a.x, b.x)
+    assert [step.t for step in sampler(few, X, Y, steps=3)] == few.schedule.respace(3).timesteps.flip(0).tolist()
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_last_step_gives_the_expected_clean_image(sampler: Sampler) -> None:
     mix = gaussian(Q)
@@ -182,7 +270,7 @@ def test_the_last_step_gives_the_expected_clean_image(sampler: Sampler) -> None:
 
 @pytest.mark.parametrize("steps", [None, 10, [3, 9, 2], "ddim25"])
 def test_ddim_at_eta_one_is_ancestral_sampling_with_the_small_variance(steps: Any) -> None:
-    denoise, noise = NetworkDenoiser(Network(2), Q, variance="small"), NoiseStream(3)
+    denoise, noise = NetworkDenoiser(Network(2), Q, variance="small", conditional=True), NoiseStream(3)
     pairs = zip(
         ddpm(denoise, X, Y, steps=steps, noise=noise), ddim(denoise, X, Y, steps=steps, noise=noise, eta=1), strict=True
     )
@@ -227,7 +315,7 @@ def test_samplers_take_a_step_only_when_asked(sampler: Sampler) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_no_sampler_changes_its_input_or_keeps_a_graph(sampler: Sampler) -> None:
     x = X.clone()
-    last = list(sampler(NetworkDenoiser(Network(2), Q), x, Y, steps=4))[-1]
+    last = list(sampler(NetworkDenoiser(Network(2), Q, conditional=True), x, Y, steps=4))[-1]
     assert torch.equal(x, X)
     assert not last.x.requires_grad
 
@@ -312,6 +400,16 @@ def test_sample_is_the_sampler_run_to_its_end() -> None:
     torch.testing.assert_close(images, last.x)
     assert images.dtype == torch.float32
     assert sample(MIX, (0, 2), steps=5, **QUIET).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "steps"),
+    [(ddpm, 1000), (ddim, 50), (dpm_solver, 20), (heun, 20), (partial(ddim, eta=1.0), 50), (partial(heun, steps=7), 7)],
+)
+def test_every_sampler_takes_its_own_number_of_steps(sampler: Any, steps: int) -> None:
+    with_default = sample(MIX, (2, 2), sampler=sampler, **QUIET)
+    assert torch.equal(with_default, sample(MIX, (2, 2), sampler=sampler, steps=steps, **QUIET))
+    assert not torch.equal(with_default, sample(MIX, (2, 2), sampler=sampler, steps=steps - 1, **QUIET))
 
 
 def test_the_progress_bar_is_there_when_wanted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -170,6 +170,44 @@ def test_named_schedules(make: type) -> None:
         assert q.alpha_bar[-1] < 2e-3, "x_T must be noise, however many steps there are"
 
 
+def test_schedules_by_name() -> None:
+    assert schedule.named("linear", 50) == schedule.linear(50)
+    assert schedule.named("cosine") == schedule.cosine(1000)
+    with pytest.raises(ValueError, match="a schedule must be 'linear' or 'cosine', not 'lineer'"):
+        schedule.named("lineer")
+
+
+def test_schedules_with_the_same_tables_are_equal() -> None:
+    q = schedule.linear(50)
+    assert q == schedule.linear(50)
+    assert hash(q) == hash(schedule.linear(50))
+    for other in (schedule.cosine(50), q.respace(10), Schedule(q.alpha_bar, torch.arange(1, 51)), 50):
+        assert q != other
+    assert repr(schedule.linear()) == "Schedule(T=1000, alpha_bar=0.9999 to 4.03583e-05)"
+
+
+def test_after_respacing_a_time_is_still_a_time() -> None:
+    q, x, eps = schedule.cosine(100), torch.ones(3, 2), torch.full((3, 2), 0.5)
+    few = q.respace([1, 2, 4])
+    t = few.timesteps[[6, 1, 0]]
+    assert t.tolist() == [99, 34, 0]
+    for name in ("alpha_bar", "signal", "sigma"):
+        torch.testing.assert_close(few.at(name, t, x), q.at(name, t, x))
+    torch.testing.assert_close(few.q_sample(x, t, eps), q.q_sample(x, t, eps))
+    torch.testing.assert_close(few.x0_from_eps(x, t, eps), q.x0_from_eps(x, t, eps))
+    torch.testing.assert_close(few.eps_from_x0(x, t, eps), q.eps_from_x0(x, t, eps))
+    torch.testing.assert_close(few.at("beta", t, x)[0, 0], 1 - (q.alpha_bar[99] / few.alpha_bar[-2]).float())
+    for known, unknown in ((few, 5), (few, 100), (q, 100)):
+        with pytest.raises(ValueError, match="a schedule knows only"):
+            known.at("sigma", torch.tensor([0, unknown]), x)
+
+
+@pytest.mark.parametrize("timesteps", [[0, 1], [0, 2, 1], [0, 1, 1], [-1, 0, 1]])
+def test_impossible_times(timesteps: list[int]) -> None:
+    with pytest.raises(ValueError, match="timesteps"):
+        Schedule(torch.tensor([0.9, 0.5, 0.1]), torch.tensor(timesteps))
+
+
 @pytest.mark.parametrize("T", [50, 1000])
 @pytest.mark.parametrize("name", ["linear", "squaredcos_cap_v2"])
 def test_schedules_are_those_of_diffusers(name: str, T: int) -> None:
@@ -182,7 +220,7 @@ def test_schedules_are_those_of_diffusers(name: str, T: int) -> None:
 
 def test_log_variance_goes_from_beta_tilde_to_beta() -> None:
     q = schedule.cosine().respace(20)
-    t = torch.arange(20)
+    t = q.timesteps
     low, half, high = (q.log_variance(t, torch.full((20,), f, dtype=torch.float64)).exp() for f in (0.0, 0.5, 1.0))
     torch.testing.assert_close(low[1:], q.posterior_variance[1:])
     torch.testing.assert_close(low[0], q.posterior_variance[1])  # a variance of 0 has no logarithm

@@ -64,7 +64,7 @@ class Recipe:
 
     def make_schedule(self) -> Schedule:
         """The noise schedule."""
-        return (schedules.linear if self.schedule == "linear" else schedules.cosine)(self.T)
+        return schedules.named(self.schedule, self.T)
 
 
 def read(what: Path | str) -> Recipe:

@@ -10,14 +10,19 @@ import math
 import torch
 from torch import Tensor
 
-from rgd.attacks import Classifier
+from rgd.attacks import Classifier, lengths, unit
 from rgd.denoiser import Denoiser, Prediction
 from rgd.guidance import grad_log_prob, guide
 
 
 def norm(classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
     """||grad_xt log p(y | xt)||_2, (B,)."""
-    return grad_log_prob(classifier)(xt, t, y).flatten(1).norm(dim=1)
+    return lengths(grad_log_prob(classifier)(xt, t, y))
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    a, b = unit(a).flatten(1), unit(b).flatten(1)
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))  # of units, so that only a zero makes it NaN
 
 
 def cosine(a: Classifier, b: Classifier, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
@@ -25,14 +30,13 @@ def cosine(a: Classifier, b: Classifier, xt: Tensor, t: Tensor, y: Tensor) -> Te
 
     Between random directions in D dimensions it is about 0, give or take 1 / sqrt(D).
     """
-    first, second = (grad_log_prob(c)(xt, t, y).flatten(1) for c in (a, b))
-    return (first * second).sum(1) / (first.norm(dim=1) * second.norm(dim=1))
+    return _cosine(*(grad_log_prob(c)(xt, t, y) for c in (a, b)))
 
 
 def relative_error(classifier: Classifier, truth: Classifier, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
     """||g - g*|| / ||g*||, (B,): 0 is perfect, 1 is what the answer "no gradient" would score."""
-    gradient, exact = (grad_log_prob(c)(xt, t, y).flatten(1) for c in (classifier, truth))
-    return (gradient - exact).norm(dim=1) / exact.norm(dim=1)
+    gradient, exact = (grad_log_prob(c)(xt, t, y) for c in (classifier, truth))
+    return lengths(gradient - exact) / lengths(exact)
 
 
 def match(g: Tensor, guess: Prediction, eps: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,10 +66,8 @@ def steadiness(
     classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor, length: float, generator: torch.Generator
 ) -> Tensor:
     """The cosine between the gradients at xt and at a random point `length` away (L2, in [-1, 1] units), (B,)."""
-    change = torch.randn(xt.shape, generator=generator, device=generator.device).to(xt)
-    change = length * change / change.flatten(1).norm(dim=1).reshape(-1, *[1] * (xt.ndim - 1))
-    here, there = (grad_log_prob(classifier)(x, t, y).flatten(1) for x in (xt, xt + change))
-    return (here * there).sum(1) / (here.norm(dim=1) * there.norm(dim=1))
+    change = length * unit(torch.randn(xt.shape, generator=generator, device=generator.device).to(xt))
+    return _cosine(*(grad_log_prob(classifier)(x, t, y) for x in (xt, xt + change)))
 
 
 def spectrum(gradient: Tensor) -> Tensor:
@@ -86,11 +88,11 @@ def spectrum(gradient: Tensor) -> Tensor:
     side = gradient.shape[-1]
     if gradient.shape[-2] != side:
         raise ValueError(f"a spectrum in cycles per image needs square images, not {tuple(gradient.shape[-2:])}")
-    gradient = gradient.detach().cpu()  # Apple's GPUs have no float64
+    gradient = unit(gradient.detach().cpu().double())  # Apple's GPUs have no float64
     gradient = gradient[gradient.flatten(1).any(dim=1)]
     if len(gradient) == 0:
         return torch.full((side // 2 + 1,), math.nan, dtype=torch.float64)
-    energy = torch.fft.fft2(gradient.double()).abs().square().sum(dim=1)
+    energy = torch.fft.fft2(gradient).abs().square().sum(dim=1)
     energy = energy / energy.sum(dim=(1, 2), keepdim=True)
     frequency = torch.fft.fftfreq(side, 1 / side, dtype=torch.float64)
     ring = (frequency[:, None] ** 2 + frequency**2).sqrt().round().long().clamp_max(side // 2)
@@ -105,9 +107,7 @@ def one_step_x0(
 
     The pictures show what the classifier means by "more like y", seen through the denoiser; both (B, C, H, W).
     """
-    gradient = grad_log_prob(classifier)(xt, t, y)
-    size = gradient.flatten(1).norm(dim=1).clamp_min(torch.finfo(xt.dtype).tiny)
-    moved = xt + length * gradient / size.reshape(-1, *[1] * (xt.ndim - 1))
+    moved = xt + length * unit(grad_log_prob(classifier)(xt, t, y))
     with torch.no_grad():
         return denoise(xt, t).x0, denoise(moved, t).x0
 
@@ -127,7 +127,5 @@ def ascend(classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor, length: flo
     """
     gradient = grad_log_prob(classifier)
     for _ in range(steps):
-        direction = gradient(xt, t, y)
-        size = direction.flatten(1).norm(dim=1).clamp_min(torch.finfo(xt.dtype).tiny)
-        xt = xt + length / steps * direction / size.reshape(-1, *[1] * (xt.ndim - 1))
+        xt = xt + length / steps * unit(gradient(xt, t, y))
     return xt
