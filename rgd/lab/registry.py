@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from functools import cache
-from importlib.metadata import PackageNotFoundError, metadata, version
+from importlib.metadata import PackageNotFoundError, metadata
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import pooch
 import torch
 
+from rgd import DISTRIBUTION, __version__
 from rgd.checkpoints import Model
 from rgd.checkpoints import load as load_file
 from rgd.denoiser import NetworkDenoiser
@@ -44,8 +45,8 @@ def names() -> tuple[str, ...]:
 def address() -> str:
     """Where the weights of this version lie: a folder in the project's repository."""
     try:
-        urls = dict(entry.split(", ", 1) for entry in metadata("rgd").get_all("Project-URL") or [])
-        return f"{urls['Repository']}/raw/v{version('rgd')}/weights"
+        urls = dict(entry.split(", ", 1) for entry in metadata(DISTRIBUTION).get_all("Project-URL") or [])
+        return f"{urls['Repository']}/raw/v{__version__}/weights"
     except (PackageNotFoundError, KeyError) as error:
         raise CheckpointError(
             "rgd was not installed, so that it does not know where its weights are published: pip install it, "
