@@ -22,15 +22,15 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) cannot make an environment; on Debian and Ubuntu: sudo apt install $(VENV_PACKAGE)" >&2; exit 1; }
 	@rm -rf .venv && mkdir .venv && touch $(UNFINISHED)
-	$(PYTHON) -m venv .venv || \
+	@$(PYTHON) -m venv .venv || \
 		{ rm -rf .venv; echo "No environment could be made, for the reason above. Mend that and run make again." >&2; exit 1; }
 	@rm $(UNFINISHED)
 
 # One stamp for each set of extras, renewed when pyproject.toml changes. When pip itself gives up (a status of 1 or 2) it
 # leaves nothing half-made; when it is stopped, it may. The trap is for shells that go on after a Ctrl-C that pip heard.
 .venv/.installed-%: $(BIN)/python pyproject.toml
-	@touch $(UNFINISHED)
-	trap 'exit 130' INT TERM; \
+	@echo "installing into .venv; PyTorch is most of it"
+	@touch $(UNFINISHED); trap 'exit 130' INT TERM; \
 	$(BIN)/python -m pip install --quiet --editable '.$(if $(filter base,$*),,[$(subst -,$(comma),$*)])' || { \
 		test $$? -gt 2 || rm $(UNFINISHED); \
 		echo "pip did not finish, for the reason above (no network?). Mend that and run make again." >&2; exit 1; }
