@@ -34,8 +34,9 @@ from rgd.samplers import ddim, ddpm, dpm_solver, heun, sample
 from rgd.schedule import Schedule
 from rgd.training import Training, TrainStep, fit
 
+DISTRIBUTION = "robust-guidance"  # the name to pip; `rgd` is another project there
 try:
-    __version__ = version("rgd")
+    __version__ = version(DISTRIBUTION)
 except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0+unknown"
 

@@ -17,6 +17,7 @@ from typing import Annotated
 
 import tyro
 
+import rgd
 from rgd.book.profile import Name
 from tools.fork import address
 
@@ -92,7 +93,7 @@ def main(
         **os.environ, **here_instead(folder), "IPYTHONDIR": str(folder / "ipython"), "RGD_PROFILE": profile,
         "RGD_ZOO": str(ROOT / "weights"), "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }  # fmt: skip
-    subprocess.run([interpreter, "-m", "pip", "uninstall", "-q", "-y", "rgd"], check=True)
+    subprocess.run([interpreter, "-m", "pip", "uninstall", "-q", "-y", rgd.DISTRIBUTION], check=True)
     for path in files or sorted((ROOT / "notebooks").glob("*.ipynb")):
         print(path.name, flush=True)
         execute = interpreter.with_name("jupyter-execute")

@@ -11,13 +11,14 @@ import difflib
 import json
 import os
 from functools import cache
-from importlib.metadata import PackageNotFoundError, metadata, version
+from importlib.metadata import PackageNotFoundError, metadata
 from importlib.resources import files
 from pathlib import Path
 
 import pooch
 import torch
 
+from rgd import DISTRIBUTION, __version__
 from rgd.checkpoints import Model
 from rgd.checkpoints import load as load_file
 from rgd.denoiser import NetworkDenoiser
@@ -44,8 +45,8 @@ def names() -> tuple[str, ...]:
 def address() -> str:
     """Where the weights of this version lie: a folder in the project's repository."""
     try:
-        urls = dict(entry.split(", ", 1) for entry in metadata("rgd").get_all("Project-URL") or [])
-        return f"{urls['Repository']}/raw/v{version('rgd')}/weights"
+        urls = dict(entry.split(", ", 1) for entry in metadata(DISTRIBUTION).get_all("Project-URL") or [])
+        return f"{urls['Repository']}/raw/v{__version__}/weights"
     except (PackageNotFoundError, KeyError) as error:
         remedy = "pip install it, or set RGD_ZOO to a folder that holds its weights"
         raise CheckpointError(f"rgd was not installed, so that its repository is not known: {remedy}") from error
