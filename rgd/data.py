@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from itertools import zip_longest
 
 import torch
 
@@ -71,6 +73,24 @@ class Dataset:
     def take(self, n: int) -> Dataset:
         """The first n images, or all where there are fewer."""
         return self.subset(slice(n))
+
+
+def same_classes(ours: Sequence[str], theirs: Sequence[str], what: str, of: str) -> None:
+    """Two things that meet must mean the same by every label: one of the class names `ours`, one of `theirs`.
+
+    `what` and `of` say in words whose names they are. Raises DataError naming both lists and the first difference.
+    """
+    pairs = enumerate(zip_longest(ours, theirs))
+    odd = next((f"label {k} is {mine!r} here and {other!r} there" for k, (mine, other) in pairs if mine != other), None)
+    if odd is not None:
+        raise DataError(
+            f"{what} has {_listed(ours)}, and {of} has {_listed(theirs)}: {odd}. Use two that were made of the same data"
+        )
+
+
+def _listed(classes: Sequence[str]) -> str:
+    names = ", ".join(map(repr, classes[:12]))
+    return f"{len(classes)} classes ({names}{', ...' if len(classes) > 12 else ''})"
 
 
 def batch_indices(n: int, batch_size: int, seed: int, step: int) -> torch.Tensor:

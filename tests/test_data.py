@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rgd.data import batch_indices
+from rgd.data import batch_indices, same_classes
 from rgd.errors import DataError, SaveError
 from rgd.lab import datasets as data
 
@@ -121,6 +121,29 @@ def test_draws_that_are_no_photographs_stay_as_they_are(tmp_path):
     with pytest.raises(DataError, match="no bytes"):
         data.save(dataset, tmp_path / "draws-train.npz")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("theirs", "match"),
+    [
+        ("acb", r"'a', 'b', 'c'.*'a', 'c', 'b'.*label 1 is 'b' here and 'c' there"),
+        ("ab", r"3 classes.*the judge has 2 classes.*label 2 is 'c' here and None there"),
+        ("abcd", "label 3 is None here and 'd' there"),
+        ("", "label 0 is 'a' here"),
+        ("abC", "label 2 is 'c' here and 'C' there"),
+    ],
+)
+def test_class_names_that_differ_are_named(theirs, match):
+    same_classes(tuple("abc"), list("abc"), "the data", "the judge")
+    with pytest.raises(DataError, match="the data has.*" + match):
+        same_classes(tuple("abc"), tuple(theirs), "the data", "the judge")
+
+
+def test_many_class_names_are_not_all_printed():
+    names = [f"class {k}" for k in range(1000)]
+    with pytest.raises(DataError, match="label 999") as error:
+        same_classes(names, [*names[:-1], "other"], "a", "b")
+    assert len(str(error.value)) < 500
 
 
 # --- Known sets and the cache ----------------------------------------------------------------------------------
