@@ -105,8 +105,8 @@ def measure(
         whole = {key: torch.cat(values) for key, values in found.items()}
         row: dict[str, Any] = {
             "t": accuracy["t"],
-            "accuracy": accuracy["clean"],
-            "accuracy_attacked": accuracy["robust"],
+            "accuracy": accuracy["accuracy"],
+            "accuracy_attacked": accuracy["accuracy_attacked"],
             "calibration_error": metrics.calibration_error(whole["logits"], y),
             "norm": metrics.mean(whole["gradient"].flatten(1).norm(dim=1)),
             "steadiness": metrics.mean(whole["steady"]),

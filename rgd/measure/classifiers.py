@@ -1,4 +1,4 @@
-"""How often a time-dependent classifier is right, noise level by noise level, clean and attacked."""
+"""How often a time-dependent classifier is right, noise level by noise level, attacked or not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def accuracy_by_t(
     seed: int = 0,
     batch_size: int = 256,
 ) -> list[dict[str, Any]]:
-    """A noisy classifier's accuracy by level: rows of `t` and Estimates `clean` and, with an attack, `robust`.
+    """A noisy classifier's accuracy by level: rows of `t` and Estimates `accuracy` and, with an attack,
+    `accuracy_attacked`.
 
     `dataset_x0` is float (N, C, H, W) in [-1, 1], `y` int64 (N,); the attack is on xt. An image's eps
     depends on `seed` and its index only and is the same at all levels, so that curves are smooth.
@@ -42,13 +43,13 @@ def accuracy_by_t(
         if not 0 <= level < schedule.T:
             raise ValueError(f"t = {level} is not a level of this schedule: need 0 <= t < {schedule.T}")
         random = generator(seed, "attack", level, device=device)
-        right = {"clean": 0} if attack is None else {"clean": 0, "robust": 0}
+        right = dict.fromkeys(("accuracy",) if attack is None else ("accuracy", "accuracy_attacked"), 0)
         for x0, e, label in zip(*(part.split(batch_size) for part in (dataset_x0, eps, y))):
             x0, e, label = x0.to(device), e.to(device), label.to(device)
             t = torch.full(label.shape, level, device=device)
             xt = schedule.q_sample(x0, t, e)
             for kind in right:
-                x = attack(classifier, xt, t, label, random) if attack is not None and kind == "robust" else xt
+                x = xt if attack is None or kind == "accuracy" else attack(classifier, xt, t, label, random)
                 with torch.no_grad():
                     logits = classifier(x, t)
                 check_labels(label, len(x0), logits.shape[1])
