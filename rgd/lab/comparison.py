@@ -546,10 +546,12 @@ def run(
         rows = {}
         for name in (name for name in entries if name in headline):
             images = bench.first(entries[name], best[name], seeds[0], n)
-            rows[f"{name}, {best[name]:g}" if entries[name].kind != "none" else name] = images[:10] / 127.5 - 1
+            title = f"{name}, {best[name]:g}" if entries[name].kind != "none" else name
+            rows[plots.plain(title)] = images[:10] / 127.5 - 1
         if processes().rank == 0 and rows:
             write_atomic(Path(out), json.dumps(results, indent=1).encode())
-            plots.picture_table(rows, bench.data.classes[:10], size=0.6).savefig(Path(out).with_suffix(".png"), dpi=150)
+            columns = [plots.plain(name) for name in bench.data.classes[:10]]
+            plots.picture_table(rows, columns, size=0.6).savefig(Path(out).with_suffix(".png"), dpi=150)
 
     tasks = [partial(difference_of, a, b) for a, b in plan.pairs] + [partial(headline_of, name) for name in entries]
     left = []
