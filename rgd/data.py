@@ -83,9 +83,8 @@ def same_classes(ours: Sequence[str], theirs: Sequence[str], what: str, of: str)
     pairs = enumerate(zip_longest(ours, theirs))
     odd = next((f"label {k} is {mine!r} here and {other!r} there" for k, (mine, other) in pairs if mine != other), None)
     if odd is not None:
-        raise DataError(
-            f"{what} has {_listed(ours)}, and {of} has {_listed(theirs)}: {odd}. Use two that were made of the same data"
-        )
+        names = f"{what} has {_listed(ours)}, and {of} has {_listed(theirs)}"
+        raise DataError(f"{names}: {odd}. Use two that were made of the same data")
 
 
 def _listed(classes: Sequence[str]) -> str:
