@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +22,7 @@ from rgd.guidance import classifier_free, grad_log_prob, guide
 from rgd.lab import datasets, experiments, report
 from rgd.lab import demo as demonstration
 from rgd.lab import recipe as recipes
+from rgd.lab.checks import load, need, numbers, room_for, while_finite
 from rgd.lab.judge import Judge
 from rgd.measure import plots
 from rgd.measure.scores import Metric
@@ -54,8 +53,8 @@ def demo(
         seed: of everything.
         size: side of the images, for a folder.
     """
-    _numbers(0, effort=effort)
-    out = out and _room_for(out / "report.html").parent
+    numbers(0, effort=effort)
+    out = out and room_for(out / "report.html").parent
     path = demonstration.run(data, out, effort=effort, seed=seed, samples=samples, size=size)
     results = json.loads((path.parent / "results.json").read_text())
     _print_scores(results["guidance"], "guidance", "fd_judge")
@@ -81,48 +80,10 @@ def train(recipe: File, training: Changes = {}, data: str | None = None, out: Pa
     """
     this = recipes.read(recipe)
     this = replace(this, training=replace(this.training, **training), data=this.data if data is None else data)
-    path = _room_for((Path("runs") / this.name if out is None else out) / "model.safetensors")
+    path = room_for((Path("runs") / this.name if out is None else out) / "model.safetensors")
     model = recipes.train(this, path.parent)
     if processes().rank == 0:
         print(f"{this.name}: {model.provenance['images_seen']:,} images seen; the model is {path}")
-
-
-def _need(right: bool, otherwise: str) -> None:
-    if not right:
-        raise RgdError(otherwise)
-
-
-def _numbers(least: float, below: float = math.inf, **options: Any) -> None:
-    """Refuse what is no number of [least, below), before any work and by the option's name."""
-    for name, given in options.items():
-        for value in given if isinstance(given, tuple) else (given,):
-            right = math.isfinite(value) and least <= value < below
-            _need(right, f"--{name.replace('_', '-')} takes numbers from {least:g} to below {below:g}, not {value}")
-
-
-def _room_for(out: Path) -> Path:
-    """Make the folder that a file will be written to, or say before the work why that cannot be."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RgdError(f"--out: there can be no folder {out.parent} ({error.strerror}); name another") from error
-    _need(not out.is_dir(), f"--out: {out} is a folder; name a file")
-    _need(os.access(out.parent, os.W_OK), f"--out: nothing may be written to {out.parent}; name another folder")
-    return out
-
-
-def _load(path: Path, kind: type, what: str) -> checkpoints.Model:
-    model = checkpoints.load(path, processes().device)
-    _need(isinstance(model.network, kind), f"{path} holds a {type(model.network).__name__}, where {what} is needed")
-    return model
-
-
-def _while_finite(sampler: samplers.Sampler, *arguments: Any, **options: Any) -> Iterator[samplers.SampleStep]:
-    """The steps of a sampler, stopped where an image is no longer finite: nothing that follows would be."""
-    for step in sampler(*arguments, **options):
-        where = f"step {step.k}, at t = {step.t}, gave NaN or infinite pixels, and nothing was written"
-        _need(bool(step.x.isfinite().all()), f"{where}: take a smaller --scale, or more --steps")
-        yield step
 
 
 def sample(
@@ -143,31 +104,29 @@ def sample(
         form: mean is ADM's and the paper's, for the sampler ddpm alone.
         out: the images and labels, with their origin; a picture of the first 100 goes beside it.
     """
-    _numbers(-math.inf, scale=scale)
-    _numbers(1, n=n, steps=steps, batch_size=batch_size)
-    _need(out.suffix != ".png", f"{out} is where the picture goes: give --out {out.with_suffix('.safetensors')}")
-    _room_for(out)
-    model = _load(denoiser, UNet, "a denoiser")
+    numbers(-math.inf, scale=scale)
+    numbers(1, n=n, steps=steps, batch_size=batch_size)
+    picture = room_for(out).with_suffix(".png")
+    need(out != picture, f"{out} is where the picture goes: give --out {out.with_suffix('.safetensors')}")
+    model = load(denoiser, UNet, "a denoiser")
     denoise, config, known = model.use(), model.network.config, len(model.classes)
     guides = classifier is not None or denoise.conditional
-    _need(guides or not labels, f"{denoiser} knows no classes: name a --classifier that does, or leave --labels out")
-    _numbers(0, known, labels=labels or ())
+    need(guides or not labels, f"{denoiser} knows no classes: name a --classifier that does, or leave --labels out")
+    numbers(0, known, labels=labels or ())
     y = torch.tensor(labels or range(known)).repeat(n)[:n]
     if classifier is not None:
-        guiding = _load(classifier, EncoderUNet, "a time-dependent classifier")
+        guiding = load(classifier, EncoderUNet, "a time-dependent classifier")
         same_classes(guiding.classes, model.classes, str(classifier), str(denoiser))
         steered: Any = guide(denoise, grad_log_prob(guiding.network), scale, interval, form)
     elif denoise.conditional and config.null_label:
         steered = classifier_free(denoise, scale, interval)
     else:
-        _need(scale == 1, f"{denoiser} cannot guide itself: name a --classifier, or leave --scale out")
+        need(scale == 1, f"{denoiser} cannot guide itself: name a --classifier, or leave --scale out")
         steered = denoise
-    shape = (n, config.in_channels, config.image_size, config.image_size)
+    options: Any = {"sampler": partial(while_finite, SAMPLERS[sampler]), "steps": steps, "batch_size": batch_size}
     with autocast(processes().device, network=model.network):
-        images = samplers.sample(
-            steered, shape, y, sampler=partial(_while_finite, SAMPLERS[sampler]), steps=steps, seed=seed,
-            batch_size=batch_size,
-        )  # fmt: skip
+        shape = (n, config.in_channels, config.image_size, config.image_size)
+        images = samplers.sample(steered, shape, y, seed=seed, **options)
     if processes().rank > 0:
         return
     origin = {
@@ -176,8 +135,8 @@ def sample(
         **recipes.provenance(),
     }  # fmt: skip
     checkpoints.write(out, {"images": images, "labels": y}, origin)
-    plots.image_grid(images[:100]).savefig(out.with_suffix(".png"), dpi=150)
-    print(f"{n} images in {out}, a picture of them in {out.with_suffix('.png')}")
+    plots.image_grid(images[:100]).savefig(picture, dpi=150)
+    print(f"{n} images in {out}, a picture of them in {picture}")
 
 
 def gradients(
@@ -195,14 +154,14 @@ def gradients(
         n: test images for the numbers.
         out: the picture.
     """
-    _numbers(1, n=n)
-    _need(len(classifiers) > 0, "name at least one model file of a time-dependent classifier")
-    _need(_room_for(out).suffix in (".png", ".pdf", ".svg"), f"--out: end {out} in .png, .pdf or .svg")
+    numbers(1, n=n)
+    need(len(classifiers) > 0, "name at least one model file of a time-dependent classifier")
+    need(room_for(out).suffix in (".png", ".pdf", ".svg"), f"--out: end {out} in .png, .pdf or .svg")
     # Training calls every model model.safetensors and its folder by its name; published ones have a name each.
     names = [path.parent.name if path.stem == "model" and path.parent.name else path.stem for path in classifiers]
     alike = f"these files are called {', '.join(names)} in the picture: rename those that share a name"
-    _need(len({*names, "noised image"}) > len(names), alike)
-    models = {name: _load(path, EncoderUNet, "a time-dependent classifier") for name, path in zip(names, classifiers)}
+    need(len({*names, "noised image"}) > len(names), alike)
+    models = {name: load(path, EncoderUNet, "a time-dependent classifier") for name, path in zip(names, classifiers)}
     test = datasets.load(data or models[names[0]].provenance["data"], "test").take(n)
     report.compare_gradients(models, test, levels, target, seed).savefig(out, dpi=150)
     print(f"the picture is {out}")
@@ -230,22 +189,22 @@ def evaluate(
     """
     if what.suffix == ".py":
         folder = runs / (what.stem + ("_quick" if quick else ""))
-        out = _room_for(out or folder / "results.json")
+        out = room_for(out or folder / "results.json")
         results = experiments.run(experiments.read(what, quick), folder, out, runs=runs)
         if processes().rank == 0:
             _print_scores(results.get("headline", []), "name", "fd")
             print(f"\nThe results are {out}")
         return
-    _numbers(2, halves=halves)
+    numbers(2, halves=halves)
     given = judge is not None or (inception and "accuracy" not in (metrics or ()))
-    _need(given, "name a --judge, which accuracy needs, or give --inception for distances")
-    out = out and _room_for(out)
+    need(given, "name a --judge, which accuracy needs, or give --inception for distances")
+    out = out and room_for(out)
     tensors, origin = checkpoints.read(what)
     nothing = f"{what} holds no samples: `rgd sample` draws some, and `rgd info` says what a model is"
-    _need({"images", "labels"} <= tensors.keys(), nothing)
+    need({"images", "labels"} <= tensors.keys(), nothing)
     real = datasets.load(reference)
     same_classes(origin.get("classes", ()), real.classes, str(what), real.name)
-    critic: Any = None if judge is None else _load(judge, Judge, "a judge")
+    critic: Any = None if judge is None else load(judge, Judge, "a judge")
     if critic is not None:
         same_classes(critic.classes, real.classes, str(judge), real.name)
     scores = scoring.evaluate(
@@ -264,9 +223,9 @@ def info(file: Annotated[Path | None, tyro.conf.Positional] = None) -> None:
     if file is not None:
         print(json.dumps(checkpoints.read_metadata(file), indent=1))
         return
-    device = processes().device
-    print(json.dumps({**recipes.provenance(), "python": sys.version.split()[0], "numpy": np.__version__,
-                      "precision": str(autocast(device)), "data": list(datasets.KNOWN)}, indent=1))  # fmt: skip
+    here = {**recipes.provenance(), "python": sys.version.split()[0], "numpy": np.__version__}
+    here |= {"precision": str(autocast(processes().device)), "data": list(datasets.KNOWN)}
+    print(json.dumps(here, indent=1))
 
 
 def main() -> None:
