@@ -60,6 +60,8 @@ def rgd(
     for name, classes in {"animals": ANIMALS, "tools": TOOLS, "reversed": ANIMALS[::-1]}.items():
         for split in ("train", "test"):
             datasets.save(Dataset(pixels, torch.arange(30) % 3, classes, name), tmp_path / f"{name}-{split}.npz")
+    large = Dataset(torch.zeros(6, 1, 28, 28, dtype=torch.uint8), torch.arange(6) % 3, ANIMALS, "large")
+    datasets.save(large, tmp_path / "large-test.npz")
     images = {"images": pixels[:12] / 127.5 - 1, "labels": torch.arange(12) % 3}
     checkpoints.write(tmp_path / "samples.safetensors", images, {"classes": ANIMALS})
     checkpoints.write(tmp_path / "nameless.safetensors", images, {})
@@ -136,6 +138,7 @@ def test_options_are_refused_by_name_before_any_work(
         ("sample unet --classifier encoder --interval nan 3", "interval"),
         ("sample absent.safetensors", "there is no file"),
         ("gradients encoder --data digits", "has 3 classes ('ant', 'bee', 'cow'), and digits has 10"),
+        ("gradients encoder --data large", "takes images of (1, 8, 8), and those of large are (1, 28, 28)"),
         ("gradients encoder --levels 1000", "levels run from 0 to 999"),
         ("gradients encoder --target 3", "classes run from 0 to 2"),
         ("evaluate judge --judge judge", "holds no samples"),

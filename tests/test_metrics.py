@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
@@ -15,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from scipy.stats import t as student
+from scipy.stats import ttest_1samp
 from sklearn.metrics.pairwise import polynomial_kernel
 from torch import Tensor, nn
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
@@ -63,6 +66,13 @@ class Judge(nn.Module):
 
     def forward(self, x0: Tensor) -> Tensor:
         return self.head(self.features(x0))
+
+
+class Blind(Judge):
+    """It must not be asked."""
+
+    def features(self, x0: Tensor) -> Tensor:
+        raise AssertionError("work")
 
 
 class Bytes(torch.utils.data.Dataset):
@@ -126,6 +136,15 @@ def test_estimate_prints_as_many_digits_as_it_knows_and_becomes_json() -> None:
     assert str(Estimate(1.0, 1.0, 1.0, 10, "")) == "1.000 [1.000, 1.000]"
     made = proportion(3, 4)
     assert Estimate(**json.loads(json.dumps(made.to_json()))) == made
+
+
+def test_the_interval_of_a_mean_is_students() -> None:
+    x = normal(7, seed=2, dim=1)[:, 0]
+    made, theirs = metrics.mean(torch.cat([x, torch.tensor([math.nan])])), ttest_1samp(x, 0).confidence_interval(0.95)
+    assert made.n == 7
+    assert (made.low, made.high) == pytest.approx((theirs.low, theirs.high))
+    same = metrics.mean(torch.full((5,), 0.25))
+    assert (same.low, same.value, same.high) == (0.25, 0.25, 0.25)
 
 
 @pytest.mark.parametrize("n", [60, 5])
@@ -226,6 +245,23 @@ def test_everything_agrees_with_torch_fidelity(sizes: tuple[int, int]) -> None:
     assert 0 < theirs["precision"] < 1  # or the last two would be no test
     assert 0 < theirs["recall"] < 1
     assert all(p.requires_grad for p in judge.parameters())  # torch-fidelity froze its copy, not ours
+
+
+def test_judges_of_one_name_do_not_share_torch_fidelitys_cache(tmp_path: Path) -> None:
+    images, reference, names = Bytes(pictures(40, 1, 0, 200)), Bytes(pictures(40, 2, 30, 256)), []
+    for seed in (1, 2):
+        judge = Judge(seed).eval()
+        names.append(register_judge("rgd-test-same", judge))
+        assert register_judge("rgd-test-same", copy.deepcopy(judge)) == names[-1]
+        cached, fresh = (
+            torch_fidelity.calculate_metrics(
+                input1=images, input2=reference, input2_cache_name="reference", feature_extractor=names[-1], fid=True,
+                cache=cache, cache_root=str(tmp_path), cuda=False, verbose=False, save_cpu_ram=True,
+            )
+            for cache in (True, False)
+        )  # fmt: skip
+        assert cached == pytest.approx(fresh)
+    assert len(set(names)) == 2
 
 
 def test_spatial_distance_is_the_frechet_distance_of_spatial_features() -> None:
@@ -418,8 +454,8 @@ def test_arguments_that_do_not_fit() -> None:
         evaluate(x0, reference, judge=judge, metrics=["accuracy"])
     with pytest.raises(ValueError, match="nothing sees the images"):
         evaluate(x0, reference)
-    with pytest.raises(ValueError, match="unknown metric 'fib'"):
-        evaluate(x0, reference, judge=judge, metrics=["fib"])
+    with pytest.raises(ValueError, match="unknown metric 'fib'"):  # before what is blind looks at anything
+        evaluate(x0, reference, judge=Blind(), metrics=["fd", "fib"])
     with pytest.raises(ValueError, match="with one network"):
         evaluate(x0, extract(reference, Judge(1)), judge=judge, metrics=["fd"])
     with pytest.raises(TypeError, match="is no judge"):
