@@ -456,6 +456,8 @@ def test_arguments_that_do_not_fit() -> None:
         evaluate(x0, reference)
     with pytest.raises(ValueError, match="unknown metric 'fib'"):  # before what is blind looks at anything
         evaluate(x0, reference, judge=Blind(), metrics=["fd", "fib"])
+    with pytest.raises(ValueError, match="sfd needs a judge with spatial features"):
+        evaluate(x0, reference, judge=Blind(), metrics=["fd", "sfd"])
     with pytest.raises(ValueError, match="with one network"):
         evaluate(x0, extract(reference, Judge(1)), judge=judge, metrics=["fd"])
     with pytest.raises(TypeError, match="is no judge"):

@@ -79,12 +79,10 @@ def show_image(ax: Axes, image: Tensor, signed: bool = False) -> None:
         ax.imshow(((pixels + 1) / 2).clamp(0, 1).permute(1, 2, 0).numpy())
 
 
-def image_grid(images: Tensor, columns: int = 10, title: str = "", size: float = 0.6) -> Figure:
+def image_grid(images: Tensor, columns: int = 10, size: float = 0.6) -> Figure:
     """Images (N, C, H, W) in [-1, 1] as one picture, row by row, a hair apart."""
-    rows = -(-len(images) // columns)
-    fig, axes = figure(1, 1, columns * size, rows * size + (0.3 if title else 0))
+    fig, axes = figure(1, 1, columns * size, -(-len(images) // columns) * size)
     show_image(axes[0, 0], tile(images, columns))
-    axes[0, 0].set_title(title, fontsize=10)
     return fig
 
 

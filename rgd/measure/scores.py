@@ -179,15 +179,16 @@ def evaluate(
     network = inception if inception is not None else judge
     if network is None:
         raise ValueError("nothing sees the images: pass judge=..., or inception=load_inception()")
-    lacking = {
-        "accuracy": labels is None or judge is None,
-        "sfd": inception is not None or not hasattr(judge, "spatial"),
-    }
-    names = [name for name in METRICS if not lacking.get(name)] if metrics is None else metrics
+    lacking = {}
+    if judge is None or labels is None:
+        lacking["accuracy"] = "judge=... and labels=..., the classes the samples were asked for"
+    if inception is not None or not hasattr(judge, "spatial"):
+        lacking["sfd"] = "a judge with spatial features, and inception=None"
+    names = [name for name in METRICS if name not in lacking] if metrics is None else metrics
     for name in names:  # before a network looks at anything
         _known(name)
-    if "accuracy" in names and lacking["accuracy"]:
-        raise ValueError("accuracy needs judge=... and labels=..., the classes the samples were asked for")
+        if name in lacking:
+            raise ValueError(f"{name} needs {lacking[name]}: pass that, or leave {name} out")
     if samples.shape[-3:] != tuple(reference.shape[-3:]):  # before a network fails on it less clearly
         raise ValueError(f"samples {tuple(samples.shape[-3:])} and reference {tuple(reference.shape[-3:])} differ")
     see: Any = partial(extract, batch_size=batch_size)
