@@ -59,7 +59,7 @@ fix: .venv/.installed-test  ## format, and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-results: .venv/.installed-base  ## every experiment and the recipes it needs, small, in build/results (within twenty minutes)
+results: .venv/.installed-results  ## every experiment and the recipes it needs, small, in build/results (within twenty minutes)
 	$(BIN)/python -m tools.evidence --quick
 
 book: .venv/.installed-book  ## the site, in build/book/_build/html

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict, get_type_hints
 
 import numpy as np
 import torch
 import tyro
-from tqdm import tqdm
 
 from rgd import checkpoints, samplers
 from rgd import measure as scoring
-from rgd.checkpoints import Model
-from rgd.denoiser import NetworkDenoiser
-from rgd.errors import DataError, RgdError
-from rgd.guidance import classifier_free, grad_log_prob, guide, unconditional
-from rgd.lab import datasets, experiments
+from rgd.data import same_classes
+from rgd.errors import RgdError
+from rgd.guidance import classifier_free, grad_log_prob, guide
+from rgd.lab import datasets, experiments, report
 from rgd.lab import demo as demonstration
 from rgd.lab import recipe as recipes
+from rgd.lab.checks import load, need, numbers, room_for, while_finite
 from rgd.lab.judge import Judge
 from rgd.lab.origin import provenance
-from rgd.measure import gradients as analysis
 from rgd.measure import plots
-from rgd.networks import EncoderUNet
-from rgd.processes import best_device, processes
-from rgd.randomness import noise
-from rgd.training import autocast
-
-File = Annotated[Path, tyro.conf.Positional]
+from rgd.measure.scores import Metric
+from rgd.networks import EncoderUNet, UNet
+from rgd.processes import processes
+from rgd.training import Training, autocast
 
 
 def _named(names: Callable[[], Sequence[str]]) -> Any:
@@ -40,102 +38,75 @@ def _named(names: Callable[[], Sequence[str]]) -> Any:
     return tyro.conf.arg(metavar="NAME|FILE", help_behavior_hint=lambda _: f"There are {', '.join(names())}.")
 
 
+File = Annotated[Path, tyro.conf.Positional]
 RecipeName = Annotated[str | None, tyro.conf.Positional, _named(recipes.names)]
 ExperimentName = Annotated[str | None, tyro.conf.Positional, _named(experiments.names)]
-SAMPLERS: dict[str, Any] = {
-    "ddpm": samplers.ddpm,
-    "ddim": samplers.ddim,
-    "dpm": samplers.dpm_solver,
-    "heun": samplers.heun,
-}
+SAMPLERS = {"ddpm": samplers.ddpm, "ddim": samplers.ddim, "dpm": samplers.dpm_solver, "heun": samplers.heun}
+# Every field of Training, none of which need be given, as --training.steps or --steps.
+Changes: Any = TypedDict("Changes", {  # type: ignore[misc]
+    name: Annotated[kind, tyro.conf.arg(aliases=["--" + name.replace("_", "-")])]
+    for name, kind in get_type_hints(Training).items()
+}, total=False)  # fmt: skip
 
 
 def demo(
-    data: str = "digits",
-    out: Path | None = None,
-    effort: float = 1.0,
-    samples: int = 400,
-    seed: int = 0,
+    data: str = "digits", out: Path | None = None, effort: float = 1.0, samples: int = 400, seed: int = 0,
     size: int | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Train, guide and measure on one data set, and write a report. Stop it with Ctrl-C; the same command goes on.
 
     Args:
         data: digits, mnist, fashion-mnist, cifar10, or a folder of class folders.
-        out: where everything is kept; default runs/demo-NAME.
+        out: the folder where everything is kept; default runs/demo-NAME.
         effort: multiplies the training steps.
         samples: images drawn for each guidance and scale.
         seed: of everything.
         size: side of the images, for a folder.
     """
+    numbers(0, effort=effort)
+    out = out and room_for(out / "report.html").parent
     path = demonstration.run(data, out, effort=effort, seed=seed, samples=samples, size=size)
     results = json.loads((path.parent / "results.json").read_text())
-    for cell in results["guidance"]:
-        scores = (scoring.Estimate(**cell[name]) for name in ("accuracy", "fd_judge"))
-        accuracy, distance = map(str, scores)
-        print(f"{cell['guidance']:>8} {cell['scale']:4g}   judge accuracy {accuracy:<22}  FD-judge {distance}")
+    _print_scores(results["guidance"], "guidance", "fd_judge")
     for kind, share in results["walk"].items():
-        print(
-            f"{kind:>8}        moved images that the judge takes for the target: {scoring.Estimate(**share['judge'])}"
-        )
+        print(f"{kind:>40}  walks that the judge reads {scoring.Estimate(**share['judge'])}")
     print(f"\nThe report is {path}")
 
 
+def _print_scores(cells: list[dict[str, Any]], name: str, distance: str) -> None:
+    for cell in cells:
+        accuracy, fd = (str(scoring.Estimate(**cell[key])) for key in ("accuracy", distance))
+        print(f"{cell[name]:>40} {cell['scale']:5g}   judge accuracy {accuracy:<22}  FD-judge {fd}")
+
+
 def train(
-    recipe: RecipeName = None,
-    out: Path | None = None,
-    data: str | None = None,
-    steps: int | None = None,
-    batch_size: int | None = None,
-    seed: int | None = None,
-    precision: Literal["auto", "fp32", "bf16", "fp16"] | None = None,
-) -> None:
+    recipe: RecipeName = None, training: Changes = {}, data: str | None = None, out: Path | None = None  # noqa: B006
+) -> None:  # fmt: skip
     """Make the model of a recipe, or go on making it.
 
     Args:
         recipe: a name such as digits/robust, or your own, mine.py or mine.py:NAME. Without one, all are listed.
-        out: folder of the training state and the model; default runs/NAME.
+        training: what is to be other than the recipe's, each by its long name or its short one.
         data: another data set or folder than the recipe's, with images of the same shape.
-        steps: other than the recipe's; likewise the next three.
+        out: folder of the training state and the model; default runs/NAME.
     """
     if recipe is None:
         print(recipes.listing())
         return
     this = recipes.read(recipe)
-    given: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "seed": seed, "precision": precision}
-    this = replace(this, training=replace(this.training, **{k: v for k, v in given.items() if v is not None}))
-    if data is not None:
-        this = replace(this, data=data)
-    folder = Path("runs") / this.name if out is None else out
-    model = recipes.train(this, folder)
+    this = replace(this, training=replace(this.training, **training), data=this.data if data is None else data)
+    path = room_for((Path("runs") / this.name if out is None else out) / "model.safetensors")
+    model = recipes.train(this, path.parent)
     if processes().rank == 0:
-        print(
-            f"{this.name}: {model.provenance['images_seen']:,} images seen; the model is {folder / 'model.safetensors'}"
-        )
-
-
-def _network(path: Path, kind: type, what: str) -> tuple[Any, Model]:
-    model = checkpoints.load(path, processes().device)
-    used = model.use()
-    if not isinstance(used, kind):
-        raise RgdError(f"{path} holds a {type(model.network).__name__}, where {what} is needed")
-    return used, model
+        print(f"{this.name}: {model.provenance['images_seen']:,} images seen; the model is {path}")
 
 
 def sample(
-    denoiser: File,
-    classifier: Path | None = None,
-    scale: float = 1.0,
-    labels: tuple[int, ...] | None = None,
-    n: int = 100,
-    sampler: Literal["ddpm", "ddim", "dpm", "heun"] = "dpm",
-    steps: int = 25,
-    interval: tuple[float, float] = (0, float("inf")),
-    form: Literal["score", "mean"] = "score",
-    seed: int = 0,
-    batch_size: int = 256,
-    out: Path = Path("samples.safetensors"),
-) -> None:
+    denoiser: File, classifier: Path | None = None, scale: float = 1.0, labels: tuple[int, ...] | None = None,
+    n: int = 100, sampler: Literal["ddpm", "ddim", "dpm", "heun"] = "dpm", steps: int = 25,
+    interval: tuple[float, float] = (0, math.inf), form: Literal["score", "mean"] = "score", seed: int = 0,
+    batch_size: int = 256, out: Path = Path("samples.safetensors"),
+) -> None:  # fmt: skip
     """Draw images, guided by a classifier, by classifier-free guidance, or not at all.
 
     Args:
@@ -148,35 +119,29 @@ def sample(
         form: mean is ADM's and the paper's, for the sampler ddpm alone.
         out: the images and labels, with their origin; a picture of the first 100 goes beside it.
     """
-    if out.suffix == ".png":
-        raise RgdError(f"{out} is where the picture goes: give --out {out.with_suffix('.safetensors')}")
-    denoise, model = _network(denoiser, NetworkDenoiser, "a denoiser")
-    config = denoise.network.config
-    known, guiding_itself = len(model.classes), classifier is None and config.num_classes is not None
-    if n < 1:
-        raise RgdError(f"there is nothing to draw: n is {n}")
-    if labels and classifier is None and config.num_classes is None:
-        raise RgdError(f"{denoiser} knows no classes: name a --classifier that does, or leave --labels out")
-    wanted = torch.tensor(labels) if labels else torch.arange(known)
-    if wanted.min() < 0 or wanted.max() >= known:
-        raise DataError(f"labels run from 0 to {known - 1} here, not {wanted.tolist()}")
-    y = wanted.repeat(-(-n // len(wanted)))[:n]
+    numbers(-math.inf, scale=scale)
+    numbers(1, n=n, steps=steps, batch_size=batch_size)
+    picture = room_for(out).with_suffix(".png")
+    need(out != picture, f"{out} is where the picture goes: give --out {out.with_suffix('.safetensors')}")
+    model = load(denoiser, UNet, "a denoiser")
+    denoise, config, known = model.use(), model.network.config, len(model.classes)
+    guides = classifier is not None or denoise.conditional
+    need(guides or not labels, f"{denoiser} knows no classes: name a --classifier that does, or leave --labels out")
+    numbers(0, known, labels=labels or ())
+    y = torch.tensor(labels or range(known)).repeat(n)[:n]
     if classifier is not None:
-        guiding, other = _network(classifier, EncoderUNet, "a time-dependent classifier")
-        if other.classes != model.classes:
-            raise RgdError(f"{classifier} knows the classes {other.classes}, and {denoiser} {model.classes}")
-        steered: Any = guide(denoise, grad_log_prob(guiding), scale, interval, form)
-    elif guiding_itself and config.null_label:
+        guiding = load(classifier, EncoderUNet, "a time-dependent classifier")
+        same_classes(guiding.classes, model.classes, str(classifier), str(denoiser))
+        steered: Any = guide(denoise, grad_log_prob(guiding.network), scale, interval, form)
+    elif denoise.conditional and config.null_label:
         steered = classifier_free(denoise, scale, interval)
-    elif scale != 1:
-        raise RgdError(f"{denoiser} cannot guide itself: name a --classifier, or leave --scale out")
     else:
-        steered = denoise if guiding_itself else unconditional(denoise)
-    shape = (n, config.in_channels, config.image_size, config.image_size)
-    with autocast(processes().device, network=denoise.network):
-        images = samplers.sample(
-            steered, shape, y, sampler=SAMPLERS[sampler], steps=steps, seed=seed, batch_size=batch_size
-        )
+        need(scale == 1, f"{denoiser} cannot guide itself: name a --classifier, or leave --scale out")
+        steered = denoise
+    options: Any = {"sampler": partial(while_finite, SAMPLERS[sampler]), "steps": steps, "batch_size": batch_size}
+    with autocast(processes().device, network=model.network):
+        shape = (n, config.in_channels, config.image_size, config.image_size)
+        images = samplers.sample(steered, shape, y, seed=seed, **options)
     if processes().rank > 0:
         return
     origin = {
@@ -185,19 +150,15 @@ def sample(
         "made": model.provenance, **provenance(),
     }  # fmt: skip
     checkpoints.write(out, {"images": images, "labels": y}, origin)
-    plots.image_grid(images[:100]).savefig(out.with_suffix(".png"), dpi=150)
-    print(f"{n} images in {out}, a picture of them in {out.with_suffix('.png')}")
+    plots.image_grid(images[:100]).savefig(picture, dpi=150)
+    print(f"{n} images in {out}, a picture of them in {picture}")
 
 
 def gradients(
-    classifiers: Annotated[tuple[Path, ...], tyro.conf.Positional],
-    data: str | None = None,
-    levels: tuple[int, ...] = (0, 50, 100, 200, 400),
-    target: int | None = None,
-    n: int = 256,
-    seed: int = 0,
+    classifiers: Annotated[tuple[Path, ...], tyro.conf.Positional], data: str | None = None,
+    levels: tuple[int, ...] = (0, 50, 100, 200, 400), target: int | None = None, n: int = 256, seed: int = 0,
     out: Path = Path("gradients.png"),
-) -> None:
+) -> None:  # fmt: skip
     """Compare the gradients of classifiers on test images: a picture by noise level, norms, and cosines to the first.
 
     Args:
@@ -208,59 +169,28 @@ def gradients(
         n: test images for the numbers.
         out: the picture.
     """
-    if not classifiers:
-        raise RgdError("name at least one model file of a time-dependent classifier")
+    numbers(1, n=n)
+    need(len(classifiers) > 0, "name at least one model file of a time-dependent classifier")
+    need(room_for(out).suffix in (".png", ".pdf", ".svg"), f"--out: end {out} in .png, .pdf or .svg")
     # Training calls every model model.safetensors and its folder by its name; published ones have a name each.
     names = [path.parent.name if path.stem == "model" and path.parent.name else path.stem for path in classifiers]
-    if len(set(names)) < len(names):
-        raise RgdError(f"these files are called {', '.join(names)} in the picture: rename those that share a name")
-    loaded = {
-        name: _network(path, EncoderUNet, "a time-dependent classifier") for name, path in zip(names, classifiers)
-    }
-    (first, model), *_ = loaded.values()
-    assert model.schedule is not None
+    alike = f"these files are called {', '.join(names)} in the picture: rename those that share a name"
+    need(len({*names, "noised image"}) > len(names), alike)
+    models = {name: load(path, EncoderUNet, "a time-dependent classifier") for name, path in zip(names, classifiers)}
+    first = models[names[0]]
     if data is None:
-        test = datasets.load_again(model.provenance, model.classes, size=first.config.image_size).take(n)
+        test = datasets.load_again(first.provenance, first.classes, size=first.network.config.image_size).take(n)
     else:
         test = datasets.load(data, "test").take(n)
-    for name, (network, _) in loaded.items():
-        takes, known = (network.config.in_channels, *2 * [network.config.image_size]), network.config.out_channels
-        if takes != test.shape or known < len(test.classes):
-            raise RgdError(f"{name} takes {takes} and {known} classes; {test.name}: {test.shape}, {len(test.classes)}")
-    if not all(0 <= level < model.schedule.T for level in levels):
-        raise RgdError(f"levels run from 0 to {model.schedule.T - 1}, not {levels}")
-    if target is not None and not 0 <= target < len(test.classes):
-        raise RgdError(f"classes run from 0 to {len(test.classes) - 1}, not {target}")
-    device = processes().device
-    x0, y = test.x0().to(device), test.labels.to(device)
-    eps = noise(x0.shape, seed).to(device)
-    pictures: dict[str, list[torch.Tensor]] = {"noised image": [], **{name: [] for name in loaded}}
-    for level in tqdm(levels, "gradients", unit="level"):
-        t = torch.full_like(y, level)
-        xt = model.schedule.q_sample(x0, t, eps)
-        towards = y[:1] if target is None else torch.full_like(y[:1], target)
-        pictures["noised image"].append(xt[0].cpu())
-        for name, (network, _) in loaded.items():
-            pictures[name].append(grad_log_prob(network)(xt[:1], t[:1], towards)[0].cpu())
-            norm = analysis.norm(network, xt, t, y).mean()
-            cosine = analysis.cosine(first, network, xt, t, y).nanmean()
-            tqdm.write(f"t = {level:4d}  {name:>12}  norm {norm:9.3f}  cosine to the first {cosine:+.3f}")
-    rows = {name: torch.stack(images) for name, images in pictures.items()}
-    plots.picture_table(rows, [f"t = {t}" for t in levels], list(loaded), size=1.1).savefig(out, dpi=150)
+    report.compare_gradients(models, test, levels, target, seed).savefig(out, dpi=150)
     print(f"the picture is {out}")
 
 
 def evaluate(
-    what: ExperimentName = None,
-    judge: Path | None = None,
-    inception: bool = False,
-    reference: str | None = None,
-    metrics: tuple[str, ...] | None = None,
-    halves: int = 30,
-    quick: bool = False,
-    runs: Path = Path("runs"),
+    what: ExperimentName = None, judge: Path | None = None, inception: bool = False, reference: str | None = None,
+    metrics: tuple[Metric, ...] | None = None, halves: int = 30, quick: bool = False, runs: Path = Path("runs"),
     out: Path | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Score a file of samples against the training images of a data set; each number with its 95 % interval. Or run
     an experiment, such as compare_mnist; stop it with Ctrl-C, and the same command goes on.
 
@@ -270,7 +200,7 @@ def evaluate(
         judge: a model file of an independent judge, for accuracy and for the features of distances.
         inception: measure distances in Inception's features; its weights are downloaded, or named by RGD_INCEPTION.
         reference: a data set or folder; default what the samples' denoiser was trained on.
-        metrics: of fd, kid, isc, precision, recall, accuracy; default all that can be had.
+        metrics: which; default all that can be had.
         halves: of the jackknife.
         quick: a small version of the experiment.
         runs: where `rgd train` put models that are not published, and where an experiment keeps what it has done.
@@ -279,46 +209,39 @@ def evaluate(
     if what is None:
         print("\n".join(experiments.names()))
         return
-    if _is_experiment(what):
-        _run_experiment(what, quick, runs, out)
+    if ".py" in what or not (Path(what).suffix or Path(what).exists()):  # what has a suffix or is there is no name
+        folder = Path(what.rpartition(".py:")[2]).stem + ("_quick" if quick else "")
+        out = room_for(out or runs / folder / "results.json")
+        results = experiments.run(experiments.read(what, quick), out, runs=runs)
+        if processes().rank == 0:
+            _print_scores(results.get("headline", []), "name", "fd")
+            print(f"\nThe results are {out}")
         return
+    numbers(2, halves=halves)
+    given = judge is not None or (inception and "accuracy" not in (metrics or ()))
+    need(given, "name a --judge, which accuracy needs, or give --inception for distances")
+    out = out and room_for(out)
     tensors, origin = checkpoints.read(Path(what))
-    if "images" not in tensors:
-        raise RgdError(f"{what} holds no samples: `rgd sample` draws some, and `rgd info` says what a model is")
-    critic = None if judge is None else _network(judge, Judge, "a judge")[0]
+    nothing = f"{what} holds no samples: `rgd sample` draws some, and `rgd info` says what a model is"
+    need({"images", "labels"} <= tensors.keys(), nothing)
     if reference is None:
         made, classes, size = origin.get("made", {}), origin.get("classes", ()), tensors["images"].shape[-1]
         real = datasets.load_again(made, classes, "train", size=size)
     else:
         real = datasets.load(reference)
+    same_classes(origin.get("classes", ()), real.classes, str(what), real.name)
+    critic: Any = None if judge is None else load(judge, Judge, "a judge")
+    if critic is not None:
+        same_classes(critic.classes, real.classes, str(judge), real.name)
     scores = scoring.evaluate(
-        tensors["images"], real, judge=critic, labels=tensors["labels"] if critic else None,
-        inception=scoring.load_inception().to(best_device()) if inception else None, metrics=metrics, halves=halves,
+        tensors["images"], real, judge=critic and critic.network, labels=critic and tensors["labels"], halves=halves,
+        inception=scoring.load_inception().to(processes().device) if inception else None, metrics=metrics,
     )  # fmt: skip
     for name, score in scores.items():
         print(f"{name:>10}  {score}   {score.method}")
     if out is not None:
-        record = {"samples": origin, "reference": real.source, **provenance()}
-        record["scores"] = {name: score.to_json() for name, score in scores.items()}
-        checkpoints.write_atomic(out, json.dumps(record, indent=1).encode())
-
-
-def _is_experiment(what: str) -> bool:
-    """By name, or a Python file; what has a suffix or is there is a file of samples."""
-    return ".py" in what or not (Path(what).suffix or Path(what).exists())
-
-
-def _run_experiment(what: str, quick: bool, runs: Path, out: Path | None) -> None:
-    name = Path(what.rpartition(".py:")[2]).stem
-    folder = runs / (f"{name}_quick" if quick else name)
-    out = folder / "results.json" if out is None else out
-    results = experiments.run(experiments.read(what, quick), out, runs=runs)
-    if processes().rank > 0:
-        return
-    for cell in results.get("headline", ()):
-        distance, accuracy = (str(scoring.Estimate(**cell[name])) for name in ("fd", "accuracy"))
-        print(f"{cell['name']:>40} {cell['scale']:5g}   FD-judge {distance:<22} judge accuracy {accuracy}")
-    print(f"\nThe results are {out}")
+        record = {"samples": origin, "reference": real.source, **provenance(), "scores": scores}
+        checkpoints.write_atomic(out, json.dumps(record, indent=1, default=scoring.Estimate.to_json).encode())
 
 
 def info(file: Annotated[Path | None, tyro.conf.Positional] = None) -> None:
@@ -326,9 +249,9 @@ def info(file: Annotated[Path | None, tyro.conf.Positional] = None) -> None:
     if file is not None:
         print(json.dumps(checkpoints.read_metadata(file), indent=1))
         return
-    device = processes().device
-    print(json.dumps({**provenance(), "python": sys.version.split()[0], "numpy": np.__version__,
-                      "precision": str(autocast(device)), "data": list(datasets.KNOWN)}, indent=1))  # fmt: skip
+    here = {**provenance(), "python": sys.version.split()[0], "numpy": np.__version__}
+    here |= {"precision": str(autocast(processes().device)), "data": list(datasets.KNOWN)}
+    print(json.dumps(here, indent=1))
 
 
 def main() -> None:
@@ -337,13 +260,12 @@ def main() -> None:
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="rgd", description="Robust classifier guidance.")
     except KeyboardInterrupt:
-        resumable = {"demo", "train"} & set(sys.argv) or any(
-            ".py" in a or a in experiments.names() for a in sys.argv[1:]
-        )
+        named = any(".py" in a or a in experiments.names() for a in sys.argv[1:])
+        resumable = {"demo", "train"} & set(sys.argv) or named
         kept = "What was done is kept; the same command goes on from here." if resumable else "Nothing was written."
         print(f"\nStopped. {kept}", file=sys.stderr)
         raise SystemExit(130) from None
-    except (RgdError, FileNotFoundError, ConnectionError, ImportError, ValueError) as error:
+    except (RgdError, OSError, ImportError, ValueError) as error:
         print(f"rgd: {error}", file=sys.stderr)
         raise SystemExit(1) from error
 

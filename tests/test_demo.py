@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rgd import checkpoints, cli
+from rgd import checkpoints
 from rgd.lab import datasets, demo
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -157,40 +157,6 @@ def test_commands_on_the_demos_models(folder: Path, tmp_path: Path) -> None:
     assert {"vanilla", "robust"} <= set((compared.stdout + compared.stderr).split())
     assert '"recipe": "digits/robust"' in rgd("info", models["robust"], cwd=tmp_path).stdout
     assert "torch" in json.loads(rgd("info", cwd=tmp_path).stdout)
-
-
-@pytest.mark.slow
-def test_command_errors_say_what_to_do_without_a_traceback(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    large = datasets.Dataset(torch.zeros(10, 1, 28, 28, dtype=torch.uint8), torch.arange(10), tuple("0123456789"), "l")
-    datasets.save(large, tmp_path / "large-test.npz")
-    monkeypatch.setenv("RGD_DATA", str(tmp_path))
-    judge, denoiser, robust = (folder / name / "model.safetensors" for name in ("judge", "denoiser", "robust"))
-    for arguments, expected in {
-        ("demo", "--data", "mnsit"): "mnist",
-        ("sample", judge): "where a denoiser is needed",
-        ("sample", denoiser, "--classifier", judge): "where a time-dependent classifier is needed",
-        ("sample", denoiser, "--classifier", robust, "--labels", 11): "labels run from 0 to 9",
-        ("sample", tmp_path / "no.safetensors"): "there is no file",
-        ("sample", denoiser, "--out", "picture.png"): "give --out picture.safetensors",
-        ("gradients", judge, judge): "rename those that share a name",
-        ("gradients", robust, "--data", "large"): "takes (1, 8, 8) and 10 classes",
-        ("gradients", robust, "--levels", 1000): "levels run from 0 to 999",
-        ("gradients", robust, "--target", 10): "classes run from 0 to 9",
-        ("evaluate", judge): "holds no samples",
-        ("sample", denoiser, "--n", 0): "nothing to draw",
-        ("sample", denoiser, "--labels", 3): "knows no classes",
-        ("sample", denoiser, "--scale", 2): "cannot guide itself",
-        ("train", tmp_path / "no.py"): "there is no recipe",
-    }.items():
-        monkeypatch.setattr(sys, "argv", ["rgd", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:  # any other exception would be a traceback
-            cli.main()
-        said = capsys.readouterr().err
-        assert stopped.value.code == 1, arguments
-        assert expected in said, (arguments, said[-500:])
 
 
 def test_plan_refuses_what_it_cannot_do() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from dataclasses import replace
-from itertools import count
+from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
@@ -15,6 +16,8 @@ import torch_fidelity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
+from scipy.stats import t as student
+from scipy.stats import ttest_1samp
 from sklearn.metrics.pairwise import polynomial_kernel
 from torch import Tensor, nn
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
@@ -44,7 +47,6 @@ from rgd.networks import build
 from rgd.schedule import linear
 
 SHAPE, CLASSES, WIDTH = (1, 6, 6), 3, 8
-NAMES = count()  # torch-fidelity's registry never forgets a name
 
 
 class Judge(nn.Module):
@@ -64,6 +66,13 @@ class Judge(nn.Module):
 
     def forward(self, x0: Tensor) -> Tensor:
         return self.head(self.features(x0))
+
+
+class Blind(Judge):
+    """It must not be asked."""
+
+    def features(self, x0: Tensor) -> Tensor:
+        raise AssertionError("work")
 
 
 class Bytes(torch.utils.data.Dataset):
@@ -127,6 +136,15 @@ def test_estimate_prints_as_many_digits_as_it_knows_and_becomes_json() -> None:
     assert str(Estimate(1.0, 1.0, 1.0, 10, "")) == "1.000 [1.000, 1.000]"
     made = proportion(3, 4)
     assert Estimate(**json.loads(json.dumps(made.to_json()))) == made
+
+
+def test_the_interval_of_a_mean_is_students() -> None:
+    x = normal(7, seed=2, dim=1)[:, 0]
+    made, theirs = metrics.mean(torch.cat([x, torch.tensor([math.nan])])), ttest_1samp(x, 0).confidence_interval(0.95)
+    assert made.n == 7
+    assert (made.low, made.high) == pytest.approx((theirs.low, theirs.high))
+    same = metrics.mean(torch.full((5,), 0.25))
+    assert (same.low, same.value, same.high) == (0.25, 0.25, 0.25)
 
 
 @pytest.mark.parametrize("n", [60, 5])
@@ -208,8 +226,7 @@ def test_fd_interval_covers_where_the_bias_is_small() -> None:
 def test_everything_agrees_with_torch_fidelity(sizes: tuple[int, int]) -> None:
     images, reference = pictures(sizes[0], 1, 0, 200), pictures(sizes[1], 2, 30, 256)
     judge = Judge().eval()
-    name = f"rgd-test-judge-{next(NAMES)}"
-    register_judge(name, judge)
+    name = register_judge("rgd-test-judge", judge)
     theirs = torch_fidelity.calculate_metrics(
         input1=Bytes(images), input2=Bytes(reference), feature_extractor=name, cuda=False, verbose=False,
         isc=True, fid=True, kid=True, prc=True, kid_subset_size=min(sizes), save_cpu_ram=True,
@@ -228,6 +245,23 @@ def test_everything_agrees_with_torch_fidelity(sizes: tuple[int, int]) -> None:
     assert 0 < theirs["precision"] < 1  # or the last two would be no test
     assert 0 < theirs["recall"] < 1
     assert all(p.requires_grad for p in judge.parameters())  # torch-fidelity froze its copy, not ours
+
+
+def test_judges_of_one_name_do_not_share_torch_fidelitys_cache(tmp_path: Path) -> None:
+    images, reference, names = Bytes(pictures(40, 1, 0, 200)), Bytes(pictures(40, 2, 30, 256)), []
+    for seed in (1, 2):
+        judge = Judge(seed).eval()
+        names.append(register_judge("rgd-test-same", judge))
+        assert register_judge("rgd-test-same", copy.deepcopy(judge)) == names[-1]
+        cached, fresh = (
+            torch_fidelity.calculate_metrics(
+                input1=images, input2=reference, input2_cache_name="reference", feature_extractor=names[-1], fid=True,
+                cache=cache, cache_root=str(tmp_path), cuda=False, verbose=False, save_cpu_ram=True,
+            )
+            for cache in (True, False)
+        )  # fmt: skip
+        assert cached == pytest.approx(fresh)
+    assert len(set(names)) == 2
 
 
 def test_spatial_distance_is_the_frechet_distance_of_spatial_features() -> None:
@@ -319,7 +353,8 @@ def test_paired_difference_of_accuracies_counts_only_what_changed() -> None:
     made = paired_difference("accuracy", a, b)
     share = 10 / 90  # of samples differ, all in a's favour, so the difference is binomial
     assert made.value == pytest.approx(share)
-    assert (made.high - made.low) / (2 * 1.96) == pytest.approx(math.sqrt(share * (1 - share) / 89))
+    width = 2 * student.ppf(0.975, 89)
+    assert (made.high - made.low) / width == pytest.approx(math.sqrt(share * (1 - share) / 89))
 
 
 # -------------------------------------------------------------------------------------------------------- evaluate
@@ -419,8 +454,10 @@ def test_arguments_that_do_not_fit() -> None:
         evaluate(x0, reference, judge=judge, metrics=["accuracy"])
     with pytest.raises(ValueError, match="nothing sees the images"):
         evaluate(x0, reference)
-    with pytest.raises(ValueError, match="unknown metric 'fib'"):
-        evaluate(x0, reference, judge=judge, metrics=["fib"])
+    with pytest.raises(ValueError, match="unknown metric 'fib'"):  # before what is blind looks at anything
+        evaluate(x0, reference, judge=Blind(), metrics=["fd", "fib"])
+    with pytest.raises(ValueError, match="sfd needs a judge with spatial features"):
+        evaluate(x0, reference, judge=Blind(), metrics=["fd", "sfd"])
     with pytest.raises(ValueError, match="with one network"):
         evaluate(x0, extract(reference, Judge(1)), judge=judge, metrics=["fd"])
     with pytest.raises(TypeError, match="is no judge"):
@@ -545,12 +582,12 @@ def test_accuracy_by_t_is_gausss_integral_and_attacks_lower_it() -> None:
     assert [row["t"] for row in rows] == [0, 50, 99]
     for row in rows:
         keep, sigma = schedule.alpha_bar[row["t"]].sqrt(), (1 - schedule.alpha_bar[row["t"]]).sqrt() / 6
-        for kind, margin in (("clean", 0.2 * keep), ("robust", 0.2 * keep - 0.05)):
+        for kind, margin in (("accuracy", 0.2 * keep), ("accuracy_attacked", 0.2 * keep - 0.05)):
             exact = torch.distributions.Normal(0.0, 1.0).cdf(margin / sigma).item()
             error = math.sqrt(max(exact * (1 - exact), 1e-4) / n)
             assert abs(row[kind].value - exact) < 3.5 * error
             assert row[kind].n == n
-    assert rows[1]["robust"].high < rows[1]["clean"].low
+    assert rows[1]["accuracy_attacked"].high < rows[1]["accuracy"].low
 
 
 def test_accuracy_by_t_depends_on_the_seed_not_on_the_batches() -> None:
@@ -562,7 +599,7 @@ def test_accuracy_by_t_depends_on_the_seed_not_on_the_batches() -> None:
 
     assert rows(batch_size=7) == rows()
     assert rows(seed=1) != rows()
-    assert all("robust" not in row for row in rows())
+    assert all(set(row) == {"t", "accuracy"} for row in rows())
 
 
 def test_an_attack_may_begin_at_random() -> None:
@@ -571,7 +608,7 @@ def test_an_attack_may_begin_at_random() -> None:
     attack = PGD(L2(0.5), steps=3, random_start=True)
     rows = [accuracy_by_t(brightness, x0, y, linear(100), [50], attack=attack) for _ in range(2)]
     assert rows[0] == rows[1]
-    assert rows[0][0]["robust"].high < rows[0][0]["clean"].low
+    assert rows[0][0]["accuracy_attacked"].high < rows[0][0]["accuracy"].low
 
 
 def test_accuracy_by_t_refuses_nonsense() -> None:

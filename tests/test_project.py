@@ -147,7 +147,7 @@ def test_notebook_begins_with_the_set_up_cell(notebook: tuple[Path, dict[str, An
     source = "".join(first["source"])
     assert "google.colab" in source
     # No name before the address: pip would hold it against that of the distribution.
-    assert f"%pip install -q \"git+{PROJECT['urls']['Repository']}@v{PROJECT['version']}\"\n" in source
+    assert f'%pip install -q "git+{PROJECT["urls"]["Repository"]}@v{PROJECT["version"]}"\n' in source
     assert not any("google.colab" in "".join(c["source"]) or "pip install" in "".join(c["source"]) for c in others)
 
 

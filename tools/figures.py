@@ -55,7 +55,8 @@ def compare(results: dict[str, Any]) -> Figure:
     for ax, (x, y) in zip(axes[0], (("accuracy", "fd"), ("recall", "precision"))):
         for name, style in _styles(entries).items():
             cells = [cell for cell in results["sweep"] if cell["name"] == name]
-            ax.plot([c[x]["value"] for c in cells], [c[y]["value"] for c in cells], label=name, markersize=4, **style)
+            places = [c[x]["value"] for c in cells], [c[y]["value"] for c in cells]
+            ax.plot(*places, label=plots.plain(name), markersize=4, **style)
             chosen = next(c for c in cells if c["scale"] == best[name])
             ax.plot(chosen[x]["value"], chosen[y]["value"], "o", markersize=11, fillstyle="none", color=style["color"])
         real, lowest = results["real"], min(cell[y]["value"] for cell in results["sweep"])
@@ -101,7 +102,7 @@ def study(results: dict[str, Any]) -> Figure:
     panels["norm"].set_yscale("log")
     for name, rows in named.items():
         level = rows[min(2, len(rows) - 1)]
-        panels["spectrum"].plot(level["spectrum"], label=name, markersize=4, **styles[name])
+        panels["spectrum"].plot(level["spectrum"], label=plots.plain(name), markersize=4, **styles[name])
     panels["spectrum"].set_title(f"spectrum of the gradient, t = {level['t']}", fontsize=11)
     panels["spectrum"].set_xlabel("cycles per image")
     for ax in axes.flat[len(panels) :]:
@@ -137,7 +138,7 @@ def matching(results: dict[str, Any]) -> Figure:
     spent.set_yscale("log")
     spent.set_title("energy of the gradient", fontsize=11)
     nearer.axhline(0, color=plots.COLOURS[reference], linewidth=1)
-    nearer.set_title(f"explains more of the truth than {reference}", fontsize=11)
+    nearer.set_title(f"explains more of the truth than {plots.plain(reference)}", fontsize=11)
     scale.axhline(1, color="black", linewidth=0.8)
     scale.set_ylim(0, 2)
     scale.set_title("best scale", fontsize=11)
@@ -149,7 +150,7 @@ def matching(results: dict[str, Any]) -> Figure:
 
 
 def _band(ax: Axes, x: Sequence[float], points: Sequence[Estimate], label: str, style: dict[str, Any]) -> None:
-    ax.plot(x, [p.value for p in points], label=label, markersize=4, **style)
+    ax.plot(x, [p.value for p in points], label=plots.plain(label), markersize=4, **style)
     ax.fill_between(x, [p.low for p in points], [p.high for p in points], color=style["color"], alpha=0.12, linewidth=0)
 
 
@@ -174,7 +175,7 @@ def truth_gradients(results: dict[str, Any]) -> Figure:
                 seeds = [[level["cosine_own"]["value"] for level in r["levels"]] for r in found]
                 ax.plot(levels, [statistics.fmean(v) for v in zip(*seeds)], label=radius_name(radius), markersize=4,
                         **_truth_style(radius))  # fmt: skip
-            ax.set_title(f"{world}, {draws:,} draws", fontsize=11)
+            ax.set_title(f"{plots.plain(world)}, {draws:,} draws", fontsize=11)
             ax.set_xlabel("t")
         row[0].set_ylabel("cosine to the exact gradient")
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -193,7 +194,7 @@ def truth_guidance(results: dict[str, Any]) -> Figure:
                 ax.plot([over_levels(r, "cosine_own") for r in found], [r["guided_energy_distance"] for r in found],
                         **{**_truth_style(radius), "linestyle": "none"}, fillstyle=fill,
                         label=f"{radius_name(radius)}, {draws:,}")  # fmt: skip
-        ax.set_title(world, fontsize=11)
+        ax.set_title(plots.plain(world), fontsize=11)
         ax.set_xlabel("cosine to the exact gradient")
         ax.set_yscale("symlog", linthresh=1e-3)
     axes[0, 0].set_ylabel("energy distance to exact samples")

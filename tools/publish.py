@@ -83,7 +83,7 @@ def measure(model: Model, test: Dataset, found: Tensor) -> dict[str, Any]:
     )
     return {
         "accuracy": {level: metrics.proportion(n, len(test)).to_json() for level, n in zip(LEVELS, right)},
-        "accuracy_attacked": {row["t"]: row["robust"].to_json() for row in attacked},
+        "accuracy_attacked": {row["t"]: row["accuracy_attacked"].to_json() for row in attacked},
     }
 
 

@@ -10,14 +10,24 @@ import inspect
 import math
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from scipy.stats import sem
 from scipy.stats import t as student
+from tabulate import DataRow, TableFormat, tabulate
 
 from rgd.attacks import PGD
 from rgd.lab import recipe as recipes
 from rgd.lab.report import best_scales, estimate_text
+
+ROW = DataRow("|", "|", "|")
+MARKDOWN = TableFormat(None, lambda widths, _: "|---" * len(widths) + "|", None, None, ROW, ROW, 1, None)
+
+
+def _table(headers: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown, its cells as wide as their texts: where one number changes, one line does."""
+    return tabulate(rows, headers, MARKDOWN, numalign=None, stralign=None, disable_numparse=True)
 
 
 def guidance(results: dict[str, Any]) -> str:
@@ -28,20 +38,17 @@ def guidance(results: dict[str, Any]) -> str:
         if best.get(cell["guidance"]) == cell["scale"]:
             rows.append((cell["guidance"], f"{cell['scale']:g}", cell))
     rows.append(("held-out images", "", results["real"]))
-    table = ["| guidance | scale | judge accuracy | FD-judge | precision | recall |", "|---|---|---|---|---|---|"]
-    for name, scale, cell in rows:
-        shown = [estimate_text(cell["accuracy"]), estimate_text(cell["fd_judge"], 1)]
-        shown += [estimate_text(cell[m]) for m in ("precision", "recall")]
-        table.append(f"| {name} | {scale} | {' | '.join(shown)} |")
-    return "\n".join(table)
+    columns = {"accuracy": 2, "fd_judge": 1, "precision": 2, "recall": 2}
+    table = [[name, scale, *(estimate_text(cell[m], columns[m]) for m in columns)] for name, scale, cell in rows]
+    return _table(["guidance", "scale", "judge accuracy", "FD-judge", "precision", "recall"], table)
 
 
 def walk(results: dict[str, Any]) -> str:
     """What an independent judge sees after a walk along each gradient."""
-    table = ["| gradient | the judge sees the target class | the classifier itself does |", "|---|---|---|"]
-    for kind, share in results["walk"].items():
-        table.append(f"| {kind} | {estimate_text(share['judge'])} | {estimate_text(share['itself'])} |")
-    return "\n".join(table)
+    rows = [
+        [kind, *(estimate_text(share[who]) for who in ("judge", "itself"))] for kind, share in results["walk"].items()
+    ]
+    return _table(["gradient", "the judge sees the target class", "the classifier itself does"], rows)
 
 
 def origin(results: dict[str, Any]) -> str:
@@ -56,14 +63,12 @@ def origin(results: dict[str, Any]) -> str:
 
 def models(results: dict[str, Any]) -> str:
     """All published models in a table."""
-    table = ["| model | what | parameters | file | trained for | images seen |", "|---|---|---|---|---|---|"]
-    for name, model in results["models"].items():
-        made = model["made"]
-        table.append(
-            f"| `{name}` | {model['kind']} | {model['parameters'] / 1e6:.2f} M | {model['bytes'] / 1e6:.1f} MB | "
-            f"{made['hours'] * 60:.0f} minutes | {made['images_seen']:,} |"
-        )
-    return "\n".join(table)
+    rows = [
+        [f"`{name}`", model["kind"], f"{model['parameters'] / 1e6:.2f} M", f"{model['bytes'] / 1e6:.1f} MB",
+         f"{model['made']['hours'] * 60:.0f} minutes", f"{model['made']['images_seen']:,}"]
+        for name, model in results["models"].items()
+    ]  # fmt: skip
+    return _table(["model", "what", "parameters", "file", "trained for", "images seen"], rows)
 
 
 def cards(results: dict[str, Any]) -> str:
@@ -113,26 +118,24 @@ def headline(results: dict[str, Any]) -> str:
     columns = {"accuracy": "judge accuracy", "fd": "FD-judge", "sfd": "sFD-judge", "fid": "FID"}
     columns |= {"precision": "precision", "recall": "recall"}
     shown = [name for name in columns if name in results["headline"][0]]
-    table = [f"| guidance | scale | {' | '.join(columns[name] for name in shown)} | images/s |"]
-    table.append("|---" * (len(shown) + 3) + "|")
+    table = []
     for cell in results["headline"]:
         cells = [_narrow(cell[name], 1 if name in ("fd", "sfd", "fid") else 3) for name in shown]
         # Of its fastest cell, which the machine's other work has disturbed least.
         sweep = [c for c in results["sweep"] if c["name"] == cell["name"]]
         speed = max(c["images_per_second"] for c in (*sweep, *cell["seeds"]))
         scale = f"{cell['scale']:g}" if cell["scale"] else ""
-        table.append(f"| {cell['name']} | {scale} | {' | '.join(cells)} | {speed:.0f} |")
-    left = results.get("left")
-    return "\n".join(table) + (f"\n\nStill to be drawn: {'; '.join(left)}." if left else "")
+        table.append([cell["name"], scale, *cells, f"{speed:.0f}"])
+    left, headers = results.get("left"), ["guidance", "scale", *(columns[name] for name in shown), "images/s"]
+    return _table(headers, table) + (f"\n\nStill to be drawn: {'; '.join(left)}." if left else "")
 
 
 def differences(results: dict[str, Any]) -> str:
     """Robust minus vanilla, sample by sample."""
-    table = ["| a minus b | FD-judge | accuracy | precision | recall |", "|---|---|---|---|---|"]
-    for row in results["differences"]:
-        shown = [_narrow(row["fd"], 2)] + [_narrow(row[n], 3) for n in ("accuracy", "precision", "recall")]
-        table.append(f"| {row['a']} minus {row['b']} | {' | '.join(shown)} |")
-    return "\n".join(table)
+    digits = {"fd": 2, "accuracy": 3, "precision": 3, "recall": 3}
+    rows = results["differences"]
+    table = [[f"{row['a']} minus {row['b']}", *(_narrow(row[name], digits[name]) for name in digits)] for row in rows]
+    return _table(["a minus b", "FD-judge", "accuracy", "precision", "recall"], table)
 
 
 def value(results: dict[str, Any], where: str) -> str:
@@ -167,12 +170,12 @@ def made(results: dict[str, Any]) -> str:
 def levels(results: dict[str, Any], name: str) -> str:
     """One measure of a study: a row for each classifier, a column for each noise level."""
     columns = [row["t"] for row in next(iter(results["classifiers"].values()))]
-    table = [f"| t | {' | '.join(map(str, columns))} |", "|---" * (len(columns) + 1) + "|"]
-    for model, rows in results["classifiers"].items():
-        if name in rows[0]:
-            cells = [_narrow(row[name], 2) for row in rows]
-            table.append(f"| {model.split('/')[1].replace('_', ', ')} | {' | '.join(cells)} |")
-    return "\n".join(table)
+    table = [
+        [model.split("/")[1].replace("_", ", "), *(_narrow(row[name], 2) for row in rows)]
+        for model, rows in results["classifiers"].items()
+        if name in rows[0]
+    ]
+    return _table(["t", *columns], table)
 
 
 def matching(results: dict[str, Any], what: str) -> str:
@@ -183,15 +186,14 @@ def matching(results: dict[str, Any], what: str) -> str:
     name, _, denoiser = what.partition(" by ")
     columns = results["plan"]["levels"]
     shown = range(len(columns)) if len(columns) <= 8 else range(1, len(columns), 2)
-    columns = [columns[k] for k in shown]
-    table = [f"| t | {' | '.join(map(str, columns))} |", "|---" * (len(columns) + 1) + "|"]
+    table = []
     for model, found in results["classifiers"].items():
         if name.endswith("_more") and model == results["plan"]["reference"]:
             continue
         by = denoiser or results["plan"]["denoisers"][0]
         texts = [_narrow(found["levels"][k]["by"][by][name], 2) for k in shown]
-        table.append(f"| {model.split('/')[1].replace('_', ', ')} | {' | '.join(texts)} |")
-    return "\n".join(table)
+        table.append([model.split("/")[1].replace("_", ", "), *texts])
+    return _table(["t", *(columns[k] for k in shown)], table)
 
 
 def radius_name(radius: float | str) -> str:
@@ -213,8 +215,8 @@ def interval(values: Sequence[float]) -> dict[str, float]:
     mean = statistics.fmean(values)
     if len(values) < 2:
         return {"value": mean, "low": math.nan, "high": math.nan}
-    half = float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-    return {"value": mean, "low": mean - half, "high": mean + half}
+    low, high = (float(end) * sem(values) + mean for end in student.interval(0.95, len(values) - 1))
+    return {"value": mean, "low": low, "high": high}
 
 
 def learned(results: dict[str, Any], world: str, draws: int, radius: float | str) -> list[dict[str, Any]]:
@@ -244,22 +246,19 @@ TRUTH = {
 
 def truth(results: dict[str, Any], world: str) -> str:
     """One world: a row for each size of the training set and radius, averaged over noise levels and seeds."""
-    table = [f"| draws | classifier | {' | '.join(TRUTH.values())} |", "|---" * (len(TRUTH) + 2) + "|"]
+    table = []
     for draws in results["plan"]["draws"]:
         for radius in results["plan"]["radii"]:
-            cells = []
-            for name in TRUTH:
-                found = interval(_by_seed(results, world, draws, radius, name))
-                cells.append(f"{found['value']:.{_digits(name)}f}")
-            table.append(f"| {draws:,} | {radius_name(radius)} | {' | '.join(cells)} |")
-    return "\n".join(table)
+            means = {name: statistics.fmean(_by_seed(results, world, draws, radius, name)) for name in TRUTH}
+            cells = [f"{mean:.{_digits(name)}f}" for name, mean in means.items()]
+            table.append([f"{draws:,}", radius_name(radius), *cells])
+    return _table(["draws", "classifier", *TRUTH.values()], table)
 
 
 def truth_differences(results: dict[str, Any], name: str) -> str:
     """Robust minus vanilla in one measure, trained on the same draws: a row for each world and number of draws."""
     radii = [radius for radius in results["plan"]["radii"] if radius != 0]
-    columns = [str(radius) for radius in radii]
-    table = [f"| world | draws | {' | '.join(columns)} |", "|---" * (len(radii) + 2) + "|"]
+    table = []
     for world in results["plan"]["worlds"]:
         for draws in results["plan"]["draws"]:
             plain, cells = _by_seed(results, world, draws, 0.0, name), []
@@ -269,8 +268,8 @@ def truth_differences(results: dict[str, Any], name: str) -> str:
                 one = math.isnan(found["low"])
                 number = f"{found['value']:.{_digits(name)}f} (one seed)"
                 cells.append(number if one else _narrow(found, _digits(name)))
-            table.append(f"| {world} | {draws:,} | {' | '.join(cells)} |")
-    return "\n".join(table)
+            table.append([world, f"{draws:,}", *cells])
+    return _table(["world", "draws", *radii], table)
 
 
 def truth_levels(results: dict[str, Any], what: str) -> str:
@@ -281,13 +280,12 @@ def truth_levels(results: dict[str, Any], what: str) -> str:
     name, _, world = what.partition(" in ")
     draws = max(results["plan"]["draws"])
     shown = [k for k, row in enumerate(results["classifiers"][0]["levels"]) if row["t"] >= 200]
-    columns = [results["classifiers"][0]["levels"][k]["t"] for k in shown]
-    table = [f"| t | {' | '.join(map(str, columns))} |", "|---" * (len(columns) + 1) + "|"]
+    table = []
     for radius in results["plan"]["radii"]:
         rows = learned(results, world, draws, radius)
         cells = [f"{statistics.fmean(over_levels(row['levels'][k], name) for row in rows):.2f}" for k in shown]
-        table.append(f"| {radius_name(radius)} | {' | '.join(cells)} |")
-    return "\n".join(table)
+        table.append([radius_name(radius), *cells])
+    return _table(["t", *(results["classifiers"][0]["levels"][k]["t"] for k in shown)], table)
 
 
 WAYS = {
@@ -307,10 +305,7 @@ def _way(model: str) -> str:
 
 def cheaper(results: dict[str, Any]) -> str:
     """What training costs, and what it withstands at noise level zero and one hundred."""
-    table = [
-        "| trained with | units a step | minutes | accuracy at t = 0 | attacked | at t = 100 | attacked |",
-        "|---" * 7 + "|",
-    ]
+    table = []
     for model, rows in results["classifiers"].items():
         made = results["made"][model]
         cells = [
@@ -319,8 +314,10 @@ def cheaper(results: dict[str, Any]) -> str:
             if row["t"] in (0, 100)
             for name in ("accuracy", "accuracy_attacked")
         ]
-        table.append(f"| {_way(model)} | {_units(model)} | {made['hours'] * 60:.0f} | {' | '.join(cells)} |")
-    return "\n".join(table)
+        units, minutes = _units(model), made["hours"] * 60
+        table.append([_way(model), units, f"{minutes:.0f}", *cells])
+    accuracies = ["accuracy at t = 0", "attacked", "at t = 100", "attacked"]
+    return _table(["trained with", "units a step", "minutes", *accuracies], table)
 
 
 def _units(model: str) -> int:
@@ -332,11 +329,11 @@ def _units(model: str) -> int:
 def cheaper_short(results: dict[str, Any]) -> str:
     """What training costs, and its accuracy under attack by noise level."""
     shown = (0, 100, 200, 300)
-    table = [f"| trained with | units a step | {' | '.join(f't = {t}' for t in shown)} |", "|---" * 6 + "|"]
+    table = []
     for model, rows in results["classifiers"].items():
         cells = [estimate_text(row["accuracy_attacked"]) for row in rows if row["t"] in shown]
-        table.append(f"| {_way(model)} | {_units(model)} | {' | '.join(cells)} |")
-    return "\n".join(table)
+        table.append([_way(model), _units(model), *cells])
+    return _table(["trained with", "units a step", *(f"t = {t}" for t in shown)], table)
 
 
 FUNCTIONS: tuple[Callable[..., str], ...] = (

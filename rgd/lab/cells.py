@@ -274,9 +274,10 @@ class Work:
             entry = self.entries[row["name"]]
             images = self.first((entry, row["scale"]), self.plan.headline_seeds[0])
             title = f"{entry.name}, {row['scale']:g}" if entry.kind != "none" else entry.name
-            rows[title] = images[:10] / 127.5 - 1
+            rows[plots.plain(title)] = images[:10] / 127.5 - 1
         if rows and processes().rank == 0:
-            figure = plots.picture_table(rows, self.data.classes[:10], size=0.6)
+            columns = [plots.plain(name) for name in self.data.classes[:10]]
+            figure = plots.picture_table(rows, columns, size=0.6)
             figure.savefig(self.bench.out.with_suffix(".png"), dpi=150)
 
     def forecast(self) -> str:

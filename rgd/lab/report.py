@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,15 @@ import jinja2
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from tqdm import tqdm
 
-from rgd.checkpoints import write_atomic
-from rgd.measure import Estimate, plots
+from rgd.checkpoints import Model, write_atomic
+from rgd.data import Dataset, same_classes
+from rgd.errors import DataError
+from rgd.guidance import grad_log_prob
+from rgd.measure import Estimate, gradients, plots
+from rgd.processes import processes
+from rgd.randomness import noise
 
 KINDS = ("clean", "vanilla", "robust")
 
@@ -38,19 +45,11 @@ class Pictures:
     logs: dict[str, list[dict[str, float]]]
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A figure in the page: its picture, what it shows in words, and its caption."""
-
-    png: str
-    alt: str
-    caption: str
-
-
-def _shown(fig: Figure, alt: str, caption: str) -> Shown:
+def _png(fig: Figure) -> str:
+    """A figure for a page's own text."""
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=150)
-    return Shown(base64.b64encode(buffer.getvalue()).decode(), alt, caption)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def best_scales(results: dict[str, Any]) -> dict[str, float]:
@@ -75,56 +74,19 @@ def write(folder: Path, results: dict[str, Any], pictures: Pictures) -> Path:
         "training": training_figure(pictures.logs),
     }
     figures["samples"].savefig(folder / "samples.png", dpi=130)
-    n, walk = results["plan"]["samples"], results["plan"]["walk"]
-    shown = {
-        "samples": _shown(
-            figures["samples"],
-            "Generated images without guidance and with each of three guides, a column for each class.",
-            "Two images for each class and guidance, from the same noise. Each classifier is "
-            f"shown at the scale at which its {n} samples are nearest to the training images: "
-            f"{', '.join(f'{kind} {scale:g}' for kind, scale in best.items())}. The unguided model was asked for "
-            "nothing.",
-        ),
-        "gradients": _shown(
-            figures["gradients"],
-            "A test image at growing noise, and below it each classifier's gradient as red and blue pixels.",
-            "A test image at growing noise, and which way each classifier says is more like class "
-            f"{results['classes'][int(pictures.gradients['target'])]}. Red asks for brighter pixels, blue for darker; "
-            "each picture has its own scale.",
-        ),
-        "walk": _shown(
-            figures["walk"],
-            "Test images, and the same after a walk along each classifier's gradient.",
-            f"Each image moved a distance of {walk:g} (L2, pixels in [-1, 1]) towards another class, named above. "
-            "The same distance, along three gradients.",
-        ),
-        "scales": _shown(
-            figures["scales"],
-            "Judge accuracy, Frechet distance, precision and recall against the guidance scale, with bands.",
-            f"What each scale does, judged by a classifier that guided nothing. {n} samples each; bands are 95 % "
-            "intervals.",
-        ),
-        "noise": _shown(
-            figures["noise"],
-            "Accuracy clean and under attack, the cosine between the gradients, and their spectra.",
-            "Left: accuracy on noised test images, and under the attack that the robust classifier trained against. "
-            "Middle: the cosine between each gradient and the robust one, zero for unrelated directions. Right: "
-            f"the energy of each gradient by spatial frequency, at t = {results['gradients'][1]['t']}.",
-        ),
-        "training": _shown(
-            figures["training"], "Training curves of the four networks.", "The four networks while they trained."
-        ),
-    }
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("rgd.lab", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["estimate"] = estimate_text
     page = environment.get_template("report.html.j2").render(
-        results=results, figures=shown, best=best, cell=_cell(results)
+        results=results,
+        figures={name: _png(figure) for name, figure in figures.items()},
+        best=best,
+        cell=_cell(results),
+        target=results["classes"][int(pictures.gradients["target"])],
     )
-    path = folder / "report.html"
-    write_atomic(path, page.encode())
-    return path
+    write_atomic(folder / "report.html", page.encode())
+    return folder / "report.html"
 
 
 def estimate_text(estimate: dict[str, Any], digits: int = 2) -> str:
@@ -159,7 +121,7 @@ def walk_figure(pictures: Pictures, classes: list[str]) -> Figure:
     """Where each walk started and ended."""
     w = pictures.walk
     rows = {"test image": w["start"], **{f"{kind} walk": w[kind] for kind in KINDS}}
-    return plots.picture_table(rows, [f"to {classes[k]}"[:10] for k in w["target"].tolist()])
+    return plots.picture_table(rows, [plots.plain(f"to {classes[k]}"[:10]) for k in w["target"].tolist()])
 
 
 def scales_figure(results: dict[str, Any]) -> Figure:
@@ -167,12 +129,8 @@ def scales_figure(results: dict[str, Any]) -> Figure:
     fig, axes = plots.figure(2, 2, 8.0, 5.6)
     by_kind = {kind: [c for c in results["guidance"] if c["guidance"] == kind] for kind in KINDS}
     unguided = results["guidance"][0]
-    names = {
-        "accuracy": "judge accuracy",
-        "fd_judge": "Frechet distance (judge)",
-        "precision": "precision",
-        "recall": "recall",
-    }
+    names = {"accuracy": "judge accuracy", "fd_judge": "Frechet distance (judge)"}
+    names |= {"precision": "precision", "recall": "recall"}
     for ax, (name, label) in zip(axes.flat, names.items()):
         x = [0.0] + [c["scale"] for c in by_kind["vanilla"]]
         series = {kind: [Estimate(**c[name]) for c in [unguided, *cells]] for kind, cells in by_kind.items()}
@@ -214,3 +172,46 @@ def training_figure(logs: dict[str, list[dict[str, float]]]) -> Figure:
         ax.set_xlabel("step")
     axes[0, 0].set_ylabel("loss")
     return fig
+
+
+def compare_gradients(
+    models: Mapping[str, Model], test: Dataset, levels: Sequence[int], target: int | None, seed: int
+) -> Figure:
+    """Classifiers' gradients at a test image, by t. Meanwhile their norms and their cosines to the first one's are
+    printed, means over all of `test`.
+
+    Args:
+        target: the class that the picture's gradients point to; None for the image's own.
+
+    Raises:
+        DataError: unless all know the classes of `test` and take its images, noised by one schedule.
+    """
+    first, *_ = models.values()
+    schedule: Any = first.schedule
+    for name, model in models.items():
+        same_classes(model.classes, test.classes, name, test.name)
+        config, alpha_bar = model.network.config, getattr(model.schedule, "alpha_bar", torch.empty(0))
+        if (takes := (config.in_channels, config.image_size, config.image_size)) != test.shape:
+            raise DataError(f"{name} takes images of {takes}, and those of {test.name} are {test.shape}")
+        if not torch.equal(alpha_bar, schedule.alpha_bar):
+            raise DataError(f"{name} knows images noised by another schedule than the first one: compare it alone")
+    if not (levels and all(0 <= level < schedule.T for level in levels)):
+        raise DataError(f"levels run from 0 to {schedule.T - 1}, and are {tuple(levels)}: give one or more of those")
+    if target is not None and not 0 <= target < len(test.classes):
+        raise DataError(f"classes run from 0 to {len(test.classes) - 1}, and the target is {target}")
+    device = processes().device
+    x0, y = test.x0().to(device), test.labels.to(device)
+    eps = noise(x0.shape, seed).to(device)
+    towards = y[:1] if target is None else torch.full_like(y[:1], target)
+    rows: dict[str, list[Tensor]] = {name: [] for name in ("noised image", *map(plots.plain, models))}
+    for level in tqdm(levels, "gradients", unit="level"):
+        t = torch.full_like(y, level)
+        xt = schedule.q_sample(x0, t, eps)
+        rows["noised image"].append(xt[0].cpu())
+        for name, model in models.items():
+            rows[plots.plain(name)].append(grad_log_prob(model.network)(xt[:1], t[:1], towards)[0].cpu())
+            norm = gradients.norm(model.network, xt, t, y).mean()
+            cosine = gradients.cosine(first.network, model.network, xt, t, y).nanmean()
+            tqdm.write(f"t = {level:4d}  {name:>12}  norm {norm:9.3f}  cosine to the first {cosine:+.3f}")
+    pictures = {name: torch.stack(images) for name, images in rows.items()}
+    return plots.picture_table(pictures, [f"t = {t}" for t in levels], list(pictures)[1:], size=1.1)

@@ -1,4 +1,4 @@
-"""How often a time-dependent classifier is right, noise level by noise level, clean and attacked."""
+"""How often a time-dependent classifier is right, noise level by noise level, attacked or not."""
 
 from __future__ import annotations
 
@@ -44,18 +44,15 @@ def accuracy_by_t(
         if not 0 <= level < schedule.T:
             raise ValueError(f"t = {level} is not a level of this schedule: need 0 <= t < {schedule.T}")
         random = generator(seed, "attack", level, device=device)
-        right = {"accuracy": 0} if attack is None else {"accuracy": 0, "accuracy_attacked": 0}
+        right = dict.fromkeys(("accuracy",) if attack is None else ("accuracy", "accuracy_attacked"), 0)
         for x0, e, label in zip(*(part.split(batch_size) for part in (dataset_x0, eps, y))):
             x0, e, label = x0.to(device), e.to(device), label.to(device)
             t = torch.full(label.shape, level, device=device)
             xt = schedule.q_sample(x0, t, e)
             for kind in right:
+                attacked = attack is not None and kind != "accuracy"
                 with evaluating(classifier):
-                    x = (
-                        attack(classifier, xt, t, label, random)
-                        if attack is not None and kind == "accuracy_attacked"
-                        else xt
-                    )
+                    x = attack(classifier, xt, t, label, random) if attacked else xt  # type: ignore[misc]
                     with torch.no_grad():
                         logits = classifier(x, t)
                 check_labels(label, len(x0), logits.shape[1])

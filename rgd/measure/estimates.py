@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 from scipy.stats import binomtest
+from scipy.stats import t as student
 from torch import Tensor
 
 from rgd.randomness import generator
@@ -45,14 +46,15 @@ def proportion(successes: int, n: int) -> Estimate:
 
 
 def mean(values: Tensor) -> Estimate:
-    """The mean of independent values (N,) with its normal interval. Values that are not numbers (the cosine of a
+    """The mean of independent values (N,) with Student's interval. Values that are not numbers (the cosine of a
     gradient of zero) do not count; ValueError where fewer than two are left."""
     values = values.detach().flatten().cpu().double()
     counted = values[values.isfinite()]
     if len(counted) < 2:
         raise ValueError(f"of {len(values)} values {len(counted)} are numbers: a mean needs at least 2")
-    value, error = float(counted.mean()), 1.96 * float(counted.std()) / math.sqrt(len(counted))
-    return Estimate(value, value - error, value + error, len(counted), "mean, normal")
+    n, value, error = len(counted), float(counted.mean()), float(counted.std()) / math.sqrt(len(counted))
+    low, high = (value + error * float(end) for end in student.interval(0.95, n - 1))  # its scale may not be zero
+    return Estimate(value, low, high, n, "mean, Student's t")
 
 
 def calibration_error(logits: Tensor, y: Tensor, bins: int = 15, *, halves: int = 30) -> Estimate:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch_fidelity import FeatureExtractorBase, FeatureExtractorInceptionV3, register_feature_extractor
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from rgd.data import Dataset
 from rgd.errors import CheckpointError
@@ -82,12 +83,17 @@ def extract(
             seen = network(batch) if inception else _see(network, batch)
             rows.append([tensor.cpu().double() for tensor in seen])
     features, logits, *spatial = (torch.cat(column) for column in zip(*rows))
-    digest = hashlib.sha256()  # of the weights, so that features of two networks are never compared
-    for tensor in network.state_dict().values():
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
-    source = f"{'inception' if inception else 'judge'} {digest.hexdigest()[:8]}"
+    source = f"{'inception' if inception else 'judge'} {_digest(network)}"  # features of two are never compared
     labels = None if labels is None else labels.cpu()
     return Features(features, logits, source, tuple(pixels.shape[1:]), labels, *spatial)
+
+
+def _digest(network: nn.Module) -> str:
+    """Of the weights, short."""
+    digest = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:8]
 
 
 def quantise(images: Tensor | Dataset) -> Tensor:
@@ -130,11 +136,14 @@ def load_inception(path: str | Path | None = None) -> nn.Module:
         ) from error
 
 
-def register_judge(name: str, judge: nn.Module) -> None:
-    """Let `torch_fidelity.calculate_metrics(feature_extractor=name, ...)` use a copy of `judge`.
-
-    Inputs are then uint8 images. ValueError (torch-fidelity's) if `name` is taken: it cannot be freed.
+def register_judge(name: str, judge: nn.Module) -> str:
+    """Let `torch_fidelity.calculate_metrics(feature_extractor=..., ...)` use a copy of `judge`; inputs are then uint8
+    images. Returns what to pass: `name` and a digest of the weights, because torch-fidelity keeps features on disk by
+    the extractor's name alone, and would take another judge's of that name for this one's.
     """
+    name = f"{name}-{_digest(judge)}"
+    if name in FEATURE_EXTRACTORS_REGISTRY:  # the very same judge
+        return name
     frozen = copy.deepcopy(judge)  # torch-fidelity freezes and moves what it is given
 
     class JudgeExtractor(FeatureExtractorBase):
@@ -159,6 +168,7 @@ def register_judge(name: str, judge: nn.Module) -> None:
             return tuple(seen[layer].double() for layer in self.features_list)
 
     register_feature_extractor(name, JudgeExtractor)
+    return name
 
 
 def _see(judge: Any, images: Tensor) -> list[Tensor]:

@@ -1,5 +1,8 @@
 """Figures: one style, and one colour for each kind of gradient in the whole book (Okabe and Ito's, safe for the
-colour-blind). Every function returns a matplotlib Figure and shows nothing."""
+colour-blind). Every function returns a matplotlib Figure and shows nothing.
+
+Names and titles may hold maths, as in "$x_t$". What a user has named, a class or a file, goes through `plain`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -16,36 +20,15 @@ from torch import Tensor
 from rgd.measure import Estimate
 
 COLOURS = {
-    "none": "#7f7f7f",
-    "clean": "#cc79a7",
-    "vanilla": "#d55e00",
-    "robust": "#0072b2",
-    "oracle": "#000000",
-    "classifier-free": "#009e73",
-    "autoguidance": "#e69f00",
-}
-MARKERS = {
-    "none": "D",
-    "clean": "x",
-    "vanilla": "s",
-    "robust": "o",
-    "oracle": "^",
-    "classifier-free": "v",
-    "autoguidance": "P",
-}
-
+    "none": "#7f7f7f", "clean": "#cc79a7", "vanilla": "#d55e00", "robust": "#0072b2", "oracle": "#000000",
+    "classifier-free": "#009e73", "autoguidance": "#e69f00",
+}  # fmt: skip
+MARKERS = dict(zip(COLOURS, "Dxso^vP", strict=True))
 STYLE: Any = {
-    "figure.dpi": 110,
-    "figure.constrained_layout.use": True,
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
+    "figure.dpi": 110, "figure.constrained_layout.use": True, "font.size": 10, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "axes.axisbelow": True, "legend.frameon": False,
     "image.interpolation": "nearest",
-}
+}  # fmt: skip
 
 
 class ShownFigure(Figure):
@@ -55,6 +38,16 @@ class ShownFigure(Figure):
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=110)
         return buffer.getvalue()
+
+
+def plain(text: str) -> str:
+    """Text that a figure shows letter by letter, dollar signs too, which else begin and end maths."""
+    return text.replace("$", r"\$")
+
+
+def _kind(name: str) -> str:
+    """The first word, which decides the colour."""
+    return name.replace(",", " ").strip().partition(" ")[0]
 
 
 def use_style() -> None:
@@ -86,24 +79,17 @@ def show_image(ax: Axes, image: Tensor, signed: bool = False) -> None:
         ax.imshow(((pixels + 1) / 2).clamp(0, 1).permute(1, 2, 0).numpy())
 
 
-def image_grid(images: Tensor, columns: int = 10, title: str = "", size: float = 0.6) -> Figure:
+def image_grid(images: Tensor, columns: int = 10, size: float = 0.6) -> Figure:
     """Images (N, C, H, W) in [-1, 1] as one picture, row by row, a hair apart."""
-    rows = -(-len(images) // columns)
-    fig, axes = figure(1, 1, columns * size, rows * size + (0.3 if title else 0))
+    fig, axes = figure(1, 1, columns * size, -(-len(images) // columns) * size)
     show_image(axes[0, 0], tile(images, columns))
-    axes[0, 0].set_title(title, fontsize=10)
     return fig
 
 
 def tile(images: Tensor, columns: int = 10) -> Tensor:
     """Images (N, C, H, W) as one image (C, rows (H + 1) + 1, columns (W + 1) + 1), white lines between."""
-    n, channels, height, width = images.shape
-    rows = -(-n // columns)
-    canvas = images.new_ones(channels, rows * (height + 1) + 1, columns * (width + 1) + 1)
-    for i, image in enumerate(images):
-        top, left = i // columns * (height + 1) + 1, i % columns * (width + 1) + 1
-        canvas[:, top : top + height, left : left + width] = image
-    return canvas
+    framed = F.pad(images, (1, 0, 1, 0, 0, 0, 0, -len(images) % columns), value=1.0).unflatten(0, (-1, columns))
+    return F.pad(framed.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2), (0, 1, 0, 1), value=1.0)
 
 
 def picture_table(
@@ -115,26 +101,20 @@ def picture_table(
     for line, (name, images) in zip(axes, rows.items()):
         for ax, image in zip(line, images):
             show_image(ax, image, signed=name in signed)
-        label = COLOURS.get(name.split()[0].rstrip(","), "black")
-        line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center", color=label, fontsize=9)
+        line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center", fontsize=9,
+                     color=COLOURS.get(_kind(name), "black"))  # fmt: skip
     longest = max(1, *(len(line) for name in columns for line in name.split("\n")))
     for ax, name in zip(axes[0], columns):
         ax.set_title(name, fontsize=min(9, 120 * size / longest))  # so that neighbours do not touch
     return fig
 
 
-def curves(
-    ax: Axes,
-    x: Sequence[float],
-    series: Mapping[str, Sequence[Estimate]],
-    xlabel: str,
-    ylabel: str,
-) -> None:
+def curves(ax: Axes, x: Sequence[float], series: Mapping[str, Sequence[Estimate]], xlabel: str, ylabel: str) -> None:
     """Lines with bands: `series` gives for each name an estimate at each x, whose interval is the band. The name's
     first word is the kind that decides the colour; a second series of the same kind is dashed."""
     seen: set[str] = set()
     for name, points in series.items():
-        kind = name.split(",")[0].split()[0]
+        kind = _kind(name)
         values, low, high = np.array([(point.value, point.low, point.high) for point in points]).T
         colour = COLOURS.get(kind, "#56b4e9")
         ax.plot(x, values, color=colour, label=name, marker=MARKERS.get(kind, "."), markersize=4,

@@ -16,7 +16,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +28,10 @@ from rgd.data import Dataset
 from rgd.measure.estimates import FREE, SHARE, Estimate, jackknife, mean, proportion
 from rgd.measure.features import Features, extract
 
+Metric = Literal["fd", "sfd", "kid", "isc", "precision", "recall", "accuracy"]
+METRICS: tuple[str, ...] = get_args(Metric)
 NEIGHBOURS, ISC_SPLITS = 3, 10  # the papers' and torch-fidelity's defaults
-
+FEWEST = {"isc": 4 * ISC_SPLITS, "recall": 2 * (NEIGHBOURS + 1)}  # samples whose halves still give a number; else 4
 
 # A metric is prepared with the reference once; what it returns scores all samples and each half of them. Where, the
 # reference being fixed, each sample counts for itself, it tells which of them do (N,): the metric is their share.
@@ -42,10 +45,6 @@ def _fd(reference: Features, which: str = "features") -> Score:
 
     target = statistics(reference)
     return lambda samples: fid_statistics_to_metric(statistics(samples), target, False)[KEY_METRIC_FID]
-
-
-def _sfd(reference: Features) -> Score:
-    return _fd(reference, "spatial")
 
 
 def _kid(reference: Features) -> Score:
@@ -83,10 +82,8 @@ def _precision(reference: Features) -> Hits:
 
 
 def _recall(reference: Features) -> Score:
-    def score(samples: Features) -> float:
-        return _covered(reference.features, samples.features, _radii(samples.features)).double().mean().item()
-
-    return score
+    seen = reference.features
+    return lambda samples: _covered(seen, samples.features, _radii(samples.features)).double().mean().item()
 
 
 def _accuracy(_: Features) -> Hits:
@@ -98,16 +95,13 @@ def _accuracy(_: Features) -> Hits:
 
 
 SHARES: dict[str, Callable[[Features], Hits]] = {"precision": _precision, "accuracy": _accuracy}
-# name -> (metric, range)
-SCORES: dict[str, tuple[Callable[[Features], Score], tuple[float, float]]] = {
+SCORES: dict[str, tuple[Callable[[Features], Score], tuple[float, float]]] = {  # with the range of each
     "fd": (_fd, (0.0, math.inf)),
-    "sfd": (_sfd, (0.0, math.inf)),
+    "sfd": (partial(_fd, which="spatial"), (0.0, math.inf)),
     "kid": (_kid, FREE),  # the estimator is unbiased, so it may be negative
     "isc": (_isc, (1.0, math.inf)),  # and at most the number of classes
     "recall": (_recall, SHARE),
 }
-METRICS = ("fd", "sfd", "kid", "isc", "precision", "recall", "accuracy")
-FEWEST = {"isc": 4 * ISC_SPLITS, "recall": 2 * (NEIGHBOURS + 1)}  # samples whose halves still give a number; else 4
 
 
 def estimate(
@@ -116,12 +110,10 @@ def estimate(
     """One of `METRICS`: fd, sfd, kid, isc, precision, recall, or accuracy (against `samples.labels`).
 
     sfd is the Frechet distance of spatial features (as sFID is FID's, arXiv:2103.03841), which sees what is in the
-    wrong place.
-
-    isc and accuracy need no reference. `halves` and `seed` as in `jackknife`; time grows with `halves`: on a CPU a
-    half takes fd of Inception's 2048 features many seconds. `method` warns where samples
-    are too few for the value to be trusted. ValueError for an unknown metric, too few samples, and features that do
-    not belong together.
+    wrong place. isc and accuracy need no reference. `halves` and `seed` as in `jackknife`; time grows with `halves`:
+    on a CPU a half takes fd of Inception's 2048 features many seconds. `method` warns where samples are too few for
+    the value to be trusted. ValueError for an unknown metric, too few samples, and features that do not belong
+    together.
     """
     notes, n = _check(metric, samples, reference), len(samples)
     if metric in SHARES:
@@ -187,34 +179,38 @@ def evaluate(
     network = inception if inception is not None else judge
     if network is None:
         raise ValueError("nothing sees the images: pass judge=..., or inception=load_inception()")
-    names = METRICS if metrics is None else metrics
-    if metrics is None:
-        spatial = inception is None and hasattr(judge, "spatial")
-        lacking = {"accuracy": labels is None or judge is None, "sfd": not spatial}
-        names = [m for m in METRICS if not lacking.get(m)]
-    if "accuracy" in names and (judge is None or labels is None):
-        raise ValueError("accuracy needs judge=... and labels=..., the classes the samples were asked for")
+    lacking = {}
+    if judge is None or labels is None:
+        lacking["accuracy"] = "judge=... and labels=..., the classes the samples were asked for"
+    if inception is not None or not hasattr(judge, "spatial"):
+        lacking["sfd"] = "a judge with spatial features, and inception=None"
+    names = [name for name in METRICS if name not in lacking] if metrics is None else metrics
+    for name in names:  # before a network looks at anything
+        _known(name)
+        if name in lacking:
+            raise ValueError(f"{name} needs {lacking[name]}: pass that, or leave {name} out")
     if samples.shape[-3:] != tuple(reference.shape[-3:]):  # before a network fails on it less clearly
         raise ValueError(f"samples {tuple(samples.shape[-3:])} and reference {tuple(reference.shape[-3:])} differ")
-    options: dict[str, Any] = {"batch_size": batch_size}
-    seen = extract(samples, network, labels=labels if network is judge else None, **options)
-    if not isinstance(reference, Features):
-        reference = extract(reference, network, **options)
+    see: Any = partial(extract, batch_size=batch_size)
+    seen = see(samples, network, labels=labels if network is judge else None)
+    known = reference if isinstance(reference, Features) else see(reference, network)
+    shown = {"fd": "fid"} if inception is not None else {"fd": "fd_judge", "sfd": "sfd_judge"}
     results = {}
     for name in names:
-        if name == "accuracy" and judge is not None and network is not judge:
-            results[name] = estimate(name, extract(samples, judge, labels=labels, **options))
-        else:
-            distances = {"fd": "fd_judge", "sfd": "sfd_judge"} if inception is None else {"fd": "fid"}
-            key = distances.get(name, name)
-            results[key] = estimate(name, seen, reference, halves=halves, seed=seed)
+        judged = name == "accuracy" and judge is not None and network is not judge
+        features = see(samples, judge, labels=labels) if judged else seen
+        results[shown.get(name, name)] = estimate(name, features, known, halves=halves, seed=seed)
     return results
+
+
+def _known(metric: str) -> None:
+    if metric not in METRICS:
+        raise ValueError(f"unknown metric {metric!r}: choose from {', '.join(METRICS)}")
 
 
 def _check(metric: str, samples: Features, reference: Features | None) -> str:
     """What must be said beside the number; ValueError where it would mean nothing."""
-    if metric not in METRICS:
-        raise ValueError(f"unknown metric {metric!r}: choose from {', '.join(METRICS)}")
+    _known(metric)
     n, dim, classes = len(samples), samples.features.shape[1], samples.logits.shape[1]
     notes = [f"features of {samples.source}"]
     if n < (fewest := FEWEST.get(metric, 4)):
