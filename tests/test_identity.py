@@ -44,13 +44,13 @@ ENCODER = EncoderConfig(
     attention_resolutions=(), num_head_channels=32,
 )  # fmt: skip
 UNET = UNetConfig(
-    image_size=8, in_channels=1, out_channels=1, model_channels=32, num_res_blocks=1, channel_mult=(1,),
+    image_size=8, in_channels=1, out_channels=1, num_classes=3, model_channels=32, num_res_blocks=1, channel_mult=(1,),
     attention_resolutions=(), num_head_channels=32,
 )  # fmt: skip
 JUDGE = JudgeConfig(image_size=8, in_channels=1, out_channels=3, width=4)
 ENTRY = Entry("a", "t/ddpm", "classifier", "t/a", (1.0, 2.0), (0, 500))
 THINGS: list[Any] = [
-    L2(0.5), Linf(0.5), NoiseRadius(linear(10), 1.0, 2.0), PGD(L2(0.5)), Denoising(), NoisyCrossEntropy(),
+    L2(0.5), Linf(0.5), NoiseRadius(linear(10), 1.0, 2.0), PGD(L2(0.5)), Denoising(conditional=True), NoisyCrossEntropy(),
     RobustCrossEntropy(PGD(L2(0.5))), FreeCrossEntropy(L2(0.5)), CleanCrossEntropy(), Training(10), linear(10),
     ENCODER, UNET, JUDGE, ENTRY, Comparison("digits", "t/judge", (ENTRY,)),
     Study("digits", "t/judge", "t/ddpm", (("t/a", None),)), Matching("digits", ("t/ddpm",), ("t/a", "t/b"), "t/a"),
@@ -62,13 +62,15 @@ THINGS: list[Any] = [
 ]  # fmt: skip
 # Another value of a field, where one more of the same type would not do.
 OTHERS: dict[str, Any] = {
+    "EncoderConfig.dropout": 0.5,
+    "UNetConfig.dropout": 0.5,
     "Comparison.entries": (replace(ENTRY, kind="at x0"),),
     "Comparison.headline_seeds": (8, 9),
     "Comparison.pairs": (("a", "a"),),
     "Comparison.reference": 7,
     "Comparison.seed": 9,
     "Matching.reference": "t/b",
-    "Denoising.conditional": True,
+    "Denoising.conditional": False,
     "Denoising.label_dropout": 0.5,
     "Denoising.predicts": "x0",
     "CleanCrossEntropy.label_smoothing": 0.5,
@@ -101,7 +103,7 @@ OTHERS: dict[str, Any] = {
     "Training.clip": 1.0,
     "Training.ema": 0.9,
     "Training.precision": "fp32",
-    "UNetConfig.num_classes": 3,
+    "UNetConfig.num_classes": 4,
 }
 # Where a thing came from, how often it is saved, what is said of it: no part of what it is.
 NO_PART = {"Training.save_every", "Model.provenance", "Model.denoising", "Recipe.about"}
@@ -144,9 +146,9 @@ def test_every_public_dataclass_that_is_a_setting_is_among_them() -> None:
 
 # What functions return, and what wraps other things: no settings, and never part of a key by themselves.
 RESULTS = {
-    "AttackStep", "Config", "Dataset", "Estimate", "Extrapolated", "Features", "GuidanceRecord", "Guided", "History",
+    "AttackStep", "Capped", "Holder", "Smoothed", "Wrapper", "Config", "Dataset", "Estimate", "Extrapolated", "Features", "GuidanceRecord", "Guided", "History",
     "Loss", "Mixture", "MixtureClassifier", "Pictures", "Plan", "Prediction", "Processes", "Profile", "SampleStep",
-    "Shown", "Store", "TrainStep", "Unconditional", "World",
+    "Store", "TrainStep", "Unconditional", "World",
 }  # fmt: skip
 
 
