@@ -108,15 +108,18 @@ def test_demo_stopped_by_ctrl_c_goes_on_to_the_same_numbers(folder: Path, tmp_pa
 
 @pytest.mark.slow
 def test_demo_of_a_folder_of_images(tmp_path: Path) -> None:
-    digits = datasets.load("digits")
-    for k in (0, 1):
-        (tmp_path / "mine" / str(k)).mkdir(parents=True)
+    digits, names = datasets.load("digits"), ("$1-$5", "R&B <3")
+    for k, name in enumerate(names):
+        (tmp_path / "mine" / name).mkdir(parents=True)
         for i, image in enumerate(digits.images[digits.labels == k][:40]):
             picture = Image.fromarray(image[0].numpy()).resize((24, 24))
-            picture.save(tmp_path / "mine" / str(k) / f"{i}.png")
+            picture.save(tmp_path / "mine" / name / f"{i}.png")
     path = demo.run(tmp_path / "mine", tmp_path / "out", effort=0.004, samples=20, progress=False)
     results = json.loads((path.parent / "results.json").read_text())
-    assert results["classes"] == ["0", "1"]
+    assert results["classes"] == list(names)
+    page = path.read_text()
+    assert "more like a R&amp;B &lt;3?" in page
+    assert "R&B <3" not in page
     assert results["image_shape"] == [1, 24, 24]
 
 

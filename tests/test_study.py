@@ -172,10 +172,10 @@ def test_a_calibrated_classifier_errs_by_its_bias_alone() -> None:
         metrics.calibration_error(logits, y[:5])
 
 
-def test_a_mean_has_the_normal_interval_and_leaves_out_what_is_no_number() -> None:
+def test_a_mean_has_students_interval_and_leaves_out_what_is_no_number() -> None:
     values = torch.tensor([1.0, 2.0, 4.0, torch.nan, 5.0])
     found = metrics.mean(values)
-    error = 1.96 * np.std([1, 2, 4, 5], ddof=1) / 2
+    error = 3.182446305 * np.std([1, 2, 4, 5], ddof=1) / 2  # of three degrees of freedom, as tables print it
     assert (found.value, found.n) == (3.0, 4)
     assert (found.low, found.high) == pytest.approx((3 - error, 3 + error))
     with pytest.raises(ValueError, match="at least 2"):
