@@ -173,6 +173,7 @@ def test_bare_name_of_a_folder(photos, cache, monkeypatch):
     assert len(data.load("photos")) == 27
     data.save(data.load("digits").take(12), cache / "photos-train.npz")
     assert len(data.load("photos")) == 12
+    data.save(data.load("digits").take(12), photos.parent / "photos-train.npz")  # beside the folder, which wins
     assert len(data.load("./photos")) == len(data.load(Path("photos"))) == 27
 
 
