@@ -50,7 +50,8 @@ UNET = UNetConfig(
 JUDGE = JudgeConfig(image_size=8, in_channels=1, out_channels=3, width=4)
 ENTRY = Entry("a", "t/ddpm", "classifier", "t/a", (1.0, 2.0), (0, 500))
 THINGS: list[Any] = [
-    L2(0.5), Linf(0.5), NoiseRadius(linear(10), 1.0, 2.0), PGD(L2(0.5)), Denoising(conditional=True), NoisyCrossEntropy(),
+    L2(0.5), Linf(0.5), NoiseRadius(linear(10), 1.0, 2.0), PGD(L2(0.5)), Denoising(conditional=True),
+    NoisyCrossEntropy(),
     RobustCrossEntropy(PGD(L2(0.5))), FreeCrossEntropy(L2(0.5)), CleanCrossEntropy(), Training(10), linear(10),
     ENCODER, UNET, JUDGE, ENTRY, Comparison("digits", "t/judge", (ENTRY,)),
     Study("digits", "t/judge", "t/ddpm", (("t/a", None),)), Matching("digits", ("t/ddpm",), ("t/a", "t/b"), "t/a"),
@@ -146,9 +147,9 @@ def test_every_public_dataclass_that_is_a_setting_is_among_them() -> None:
 
 # What functions return, and what wraps other things: no settings, and never part of a key by themselves.
 RESULTS = {
-    "AttackStep", "Capped", "Holder", "Smoothed", "Wrapper", "Config", "Dataset", "Estimate", "Extrapolated", "Features", "GuidanceRecord", "Guided", "History",
-    "Loss", "Mixture", "MixtureClassifier", "Pictures", "Plan", "Prediction", "Processes", "Profile", "SampleStep",
-    "Store", "TrainStep", "Unconditional", "World",
+    "AttackStep", "Capped", "Config", "Dataset", "Estimate", "Extrapolated", "Features", "GuidanceRecord", "Guided",
+    "History", "Holder", "Loss", "Mixture", "MixtureClassifier", "Pictures", "Plan", "Prediction", "Processes",
+    "Profile", "SampleStep", "Smoothed", "Store", "TrainStep", "Unconditional", "World", "Wrapper",
 }  # fmt: skip
 
 
