@@ -45,12 +45,13 @@ ENCODER = EncoderConfig(
 )  # fmt: skip
 UNET = UNetConfig(
     image_size=8, in_channels=1, out_channels=1, model_channels=32, num_res_blocks=1, channel_mult=(1,),
-    attention_resolutions=(), num_head_channels=32,
+    attention_resolutions=(), num_head_channels=32, num_classes=2,
 )  # fmt: skip
 JUDGE = JudgeConfig(image_size=8, in_channels=1, out_channels=3, width=4)
 ENTRY = Entry("a", "t/ddpm", "classifier", "t/a", (1.0, 2.0), (0, 500))
 THINGS: list[Any] = [
-    L2(0.5), Linf(0.5), NoiseRadius(linear(10), 1.0, 2.0), PGD(L2(0.5)), Denoising(), NoisyCrossEntropy(),
+    L2(0.5), Linf(0.5), NoiseRadius(linear(10), 1.0, 2.0), PGD(L2(0.5)), Denoising(conditional=True),
+    NoisyCrossEntropy(),
     RobustCrossEntropy(PGD(L2(0.5))), FreeCrossEntropy(L2(0.5)), CleanCrossEntropy(), Training(10), linear(10),
     ENCODER, UNET, JUDGE, ENTRY, Comparison("digits", "t/judge", (ENTRY,)),
     Study("digits", "t/judge", "t/ddpm", (("t/a", None),)), Matching("digits", ("t/ddpm",), ("t/a", "t/b"), "t/a"),
@@ -68,10 +69,10 @@ OTHERS: dict[str, Any] = {
     "Comparison.reference": 7,
     "Comparison.seed": 9,
     "Matching.reference": "t/b",
-    "Denoising.conditional": True,
     "Denoising.label_dropout": 0.5,
     "Denoising.predicts": "x0",
     "CleanCrossEntropy.label_smoothing": 0.5,
+    "EncoderConfig.dropout": 0.1,
     "EncoderConfig.pool": "attention",
     "Entry.guide": "t/c",
     "Entry.interval": (0, 400),
@@ -101,6 +102,7 @@ OTHERS: dict[str, Any] = {
     "Training.clip": 1.0,
     "Training.ema": 0.9,
     "Training.precision": "fp32",
+    "UNetConfig.dropout": 0.1,
     "UNetConfig.num_classes": 3,
 }
 # Where a thing came from, how often it is saved, what is said of it: no part of what it is.
