@@ -117,7 +117,7 @@ class TrainingState:
             partial.replace(newest)
         self.saved_at = self.step
 
-    def resume(self, folder: Path | None, identity: dict[str, Any]) -> None:
+    def resume(self, folder: Path, identity: dict[str, Any]) -> None:
         """Go on from the newest readable state in a folder, if there is one, and keep later ones there.
 
         Raises:
@@ -125,7 +125,7 @@ class TrainingState:
         """
         self.folder, self.identity = folder, identity
         damage: list[str] = []
-        for path in [folder / STATE, folder / PREVIOUS] if folder else []:
+        for path in (folder / STATE, folder / PREVIOUS):
             if not path.exists():
                 continue
             try:

@@ -110,7 +110,7 @@ class TrainStep:
 
 
 def identity_of(
-    network: nn.Module, objective: object, data: Dataset, schedule: Schedule, training: Training
+    network: nn.Module, objective: Objective | Stateful, data: Dataset, schedule: Schedule, training: Training
 ) -> dict[str, Any]:
     """What a run is: a resumed run must be the same."""
     parts = {"objective": objective, "data": data, "schedule": schedule, "training": training}
@@ -143,14 +143,15 @@ def fit(
     Raises:
         TrainingDiverged: when the loss is NaN or infinite, naming the step, the loss and the last good state.
         CheckpointError: when the folder holds a run with other settings, or no readable state.
+        IdentityError: when there is a folder, and the objective cannot say what it is.
         DataError: when images or labels are not those the network was built for.
         ValueError: when the batch cannot be split over processes and micro-batches.
     """
     group = processes()
     _check_fits(network, data, training, group)
     state = TrainingState(network, group, training.lr, training.weight_decay, training.ema, training.precision)
-    ours = {} if folder is None else identity_of(state.network, objective, data, schedule, training)
-    state.resume(None if folder is None else Path(folder), ours)
+    if folder is not None:
+        state.resume(Path(folder), identity_of(state.network, objective, data, schedule, training))
     if state.step >= training.steps:
         yield _report(state, training, repeated=True)
         return
