@@ -20,7 +20,6 @@ from rgd.schedule import Schedule, per_image
 
 Classifier = Callable[[Tensor, Tensor], Tensor]
 """(xt (B, C, H, W), t (B,)) -> logits (B, K)."""
-
 Attack = Callable[[Classifier, Tensor, Tensor, Tensor, torch.Generator], Tensor]
 """(classifier, xt, t, y, generator) -> the attacked xt: a `PGD`, or any function of that form."""
 

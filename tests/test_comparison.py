@@ -22,12 +22,12 @@ from rgd.errors import CheckpointError, DataError
 from rgd.lab import cells
 from rgd.lab import registry as zoo
 from rgd.lab.bench import Bench, run
-from rgd.lab.cells import best_scales, combine
+from rgd.lab.cells import best_scales
 from rgd.lab.comparison import Comparison, Entry
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.registry import find
 from rgd.lab.store import Unknown
-from rgd.measure import Features
+from rgd.measure import Features, combine
 from rgd.mixtures import mixture
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.randomness import noise

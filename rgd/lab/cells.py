@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -17,11 +16,11 @@ from rgd import measure
 from rgd.denoiser import Denoiser
 from rgd.errors import CheckpointError
 from rgd.lab.bench import Bench
+from rgd.lab.forecast import forecast
 from rgd.lab.store import Entry as Kept
 from rgd.lab.store import Unknown
-from rgd.measure import Estimate, Features, plots
+from rgd.measure import Features, plots
 from rgd.processes import processes
-from rgd.randomness import noise
 from rgd.samplers import dpm_solver, sample
 from rgd.training import autocast
 
@@ -212,7 +211,7 @@ class Work:
         """An entry at its best scale, on the other seeds."""
         way, n = self.best(name), self.plan.headline_samples
         cells = [self.score(way, seed, n, self.names) for seed in self.plan.headline_seeds]
-        means = {metric: combine([cell[metric] for cell in cells]).to_json() for metric in self.names}
+        means = {metric: measure.combine([cell[metric] for cell in cells]).to_json() for metric in self.names}
         return {"name": name, "scale": way[1], **means, "seeds": cells}
 
     def pair(self, a: str, b: str) -> list[dict[str, Any]]:
@@ -228,7 +227,7 @@ class Work:
             for way in (first, second):
                 self.score(way, seed, plan.headline_samples, self.names)
             parts.append(self.difference(first, second, seed, plan.headline_samples))
-        means = {name: combine([part[name] for part in parts]).to_json() for name in SWEEP}
+        means = {name: measure.combine([part[name] for part in parts]).to_json() for name in SWEEP}
         return [{"a": a, "b": b, **means, "seeds": parts}]
 
     def known(self) -> dict[str, Any]:
@@ -258,7 +257,7 @@ class Work:
         tasks: list[Callable[[], Any]] = [partial(self.pair, *pair) for pair in self.plan.pairs]
         tasks += [partial(last, name) for name in self.entries]
         if self.bench.progress and processes().rank == 0:
-            print(self.forecast())
+            print(forecast(self, SWEEP))
         results: dict[str, Any] = {}
         for task in (lambda: None, *tasks):
             task()
@@ -279,39 +278,6 @@ class Work:
             columns = [plots.plain(name) for name in self.data.classes[:10]]
             figure = plots.picture_table(rows, columns, size=0.6)
             figure.savefig(self.bench.out.with_suffix(".png"), dpi=150)
-
-    def forecast(self) -> str:
-        """What remains to be done, and about how long it will take, from a few timed calls of each way to guide."""
-        plan, rows, missing, seconds = self.plan, 64, 0, 0.0
-        x, y = noise((rows, *self.data.shape)).to(processes().device), self.labels(rows)
-        for entry in filter(lambda entry: self.bench.has(entry.denoiser), plan.entries):
-            cells = [self.drawn((entry, scale), plan.seed, plan.samples) for scale in entry.scales]
-            left = self.store.missing([("scores", {**cell, **self.scored(SWEEP)}) for cell in cells])
-            images = len(left) * plan.samples + plan.headline_samples * len(plan.headline_seeds)
-            guided = self.build((entry, entry.scales[-1]))
-            t = torch.full((rows,), guided.schedule.T // 3, device=x.device)  # where guidance usually acts
-            took = math.inf
-            for _ in range(2):
-                began = time.perf_counter()
-                with torch.no_grad(), autocast(x.device, network=self.bench.model(entry.denoiser).network):
-                    float(guided(x, t, y.to(x.device)).eps.sum())
-                took = min(took, time.perf_counter() - began)
-            missing += len(left)
-            seconds += images / rows * took * guided.schedule.respace(plan.steps).T / processes().count
-        return (
-            f"{len(plan.entries)} ways to guide; {missing} cells of the sweep and "
-            f"{len(plan.entries) * len(plan.headline_seeds)} of {plan.headline_samples} samples: about "
-            f"{seconds / 3600:.1f} hours of sampling at most. What is done is kept: stop with Ctrl-C, and the same "
-            "command goes on."
-        )
-
-
-def combine(parts: list[dict[str, Any]]) -> Estimate:
-    """The mean of estimates from independent seeds, as JSON, with the interval that their own intervals give it."""
-    value = sum(part["value"] for part in parts) / len(parts)
-    error = math.sqrt(sum(((part["high"] - part["low"]) / 2) ** 2 for part in parts)) / len(parts)
-    n = sum(part["n"] for part in parts)
-    return Estimate(value, value - error, value + error, n, f"mean over {len(parts)} seeds; {parts[0]['method']}")
 
 
 def best_scales(sweep: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,159 +18,22 @@ import torch
 from torch import Tensor, nn
 
 from rgd import measure
-from rgd.attacks import L2, PGD
 from rgd.checkpoints import Model, write_atomic
 from rgd.data import Dataset
 from rgd.errors import DataError
 from rgd.guidance import grad_log_prob
 from rgd.lab import bench, datasets, report
 from rgd.lab.cells import Work
-from rgd.lab.comparison import Comparison, Entry
-from rgd.lab.judge import JudgeConfig
+from rgd.lab.comparison import Comparison
+from rgd.lab.demo_plan import CLASSIFIERS, FEWEST, plan
 from rgd.lab.origin import provenance
-from rgd.lab.recipe import Recipe, train
-from rgd.lab.study import Study
+from rgd.lab.recipe import train
 from rgd.measure import gradients
-from rgd.networks import EncoderConfig, UNetConfig
-from rgd.objectives import CleanCrossEntropy, Denoising, NoisyCrossEntropy, RobustCrossEntropy
 from rgd.processes import best_device
 from rgd.randomness import generator, noise
 from rgd.schedule import Schedule
-from rgd.training import Training
 
-CLASSIFIERS = ("clean", "vanilla", "robust")
-FEWEST = 8  # images that can be scored: recall looks at that many
 REFERENCE = 10_000  # training images that samples are compared with, the first ones
-LEVELS = (0, 25, 50, 100, 200, 300, 400, 600)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a demo does on one data set.
-
-    Attributes:
-        recipes: of the "judge", the "denoiser", and the "clean", "vanilla" and "robust" classifiers.
-        attack: what the robust classifier is trained against, and all are tested with.
-        scales: of guidance, for each classifier.
-        samples: images drawn for each guidance and scale.
-        steps: of the sampler, DPM-Solver++(2M).
-        probes: test images on which gradients and accuracy are measured.
-        walk: length of the walk uphill, as a share of the median distance to the nearest image of another class.
-        levels: times t at which accuracy and gradients are measured.
-    """
-
-    recipes: dict[str, Recipe]
-    attack: PGD
-    scales: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
-    samples: int = 400
-    steps: int = 20
-    probes: int = 200
-    walk: float = 0.8
-    levels: tuple[int, ...] = LEVELS
-    seed: int = 0
-
-    def comparison(self, name: str) -> Comparison:
-        """The classifiers as guides; without seeds of its own for headlines, scale by scale."""
-        guides = (Entry(kind, "denoiser", "classifier", kind, self.scales) for kind in CLASSIFIERS)
-        return Comparison(
-            data=name,
-            judge="judge",
-            entries=(Entry("none", "denoiser"), *guides),
-            pairs=(("robust", "clean"), ("robust", "vanilla")),
-            samples=self.samples,
-            seed=self.seed,
-            headline_seeds=(),
-            steps=self.steps,
-        )
-
-    def study(self, name: str) -> Study:
-        """The classifiers' gradients, held against the robust one's. (It walks by itself, see `walk`.)"""
-        pairs = (("clean", "robust"), ("vanilla", "robust"), ("robust", None))
-        return Study(
-            name,
-            "judge",
-            "denoiser",
-            pairs,
-            self.levels,
-            self.probes,
-            self.attack,
-            change=1.0,
-            move=None,
-            seed=self.seed,
-        )
-
-
-def plan(data: Dataset, effort: float = 1.0, seed: int = 0, samples: int = 400) -> Plan:
-    """A plan that fits the size of the images; `effort` multiplies the training steps.
-
-    Raises:
-        ValueError: if the effort is not positive, the samples are too few, or the images are not square.
-    """
-    if not effort > 0:
-        raise ValueError(f"the effort multiplies the training steps and must be positive, not {effort}")
-    K = len(data.classes)
-    fewest = max(FEWEST, K + min(10, K))  # two pictures of each class that is shown
-    if samples < fewest:
-        raise ValueError(f"{samples} samples of each guidance are too few to score and to show: take {fewest} or more")
-    channels, size, width = data.shape
-    if size != width:
-        raise ValueError(f"{data.name} has images of {size} x {width}; the demo's networks take square ones")
-    small = size <= 16
-    common: dict[str, Any] = {
-        "image_size": size,
-        "in_channels": channels,
-        "use_scale_shift_norm": True,
-        "num_head_channels": 32,
-        "patch": 1 if small else 2,
-    }
-    unet = UNetConfig(
-        **common,
-        out_channels=channels,
-        model_channels=32 if small else 64,
-        num_res_blocks=1,
-        channel_mult=(1, 2) if small else (1, 2, 2),
-        attention_resolutions=(2,),
-    )
-    encoder = EncoderConfig(
-        **common,
-        out_channels=len(data.classes),
-        model_channels=32,
-        num_res_blocks=1,
-        channel_mult=(1, 2) if small else (1, 2, 2),
-        attention_resolutions=(2,),
-        pool="attention",
-    )
-    judge = JudgeConfig(image_size=size, in_channels=channels, out_channels=len(data.classes))
-
-    def steps(on_small: int, on_large: int) -> int:
-        return max(10, round(effort * (on_small if small else on_large)))
-
-    # The paper's radius for colour images. In grey ones the classes are further apart, pixel for pixel.
-    attack = PGD(L2(0.5 if channels == 3 else 1.0), steps=7)
-    batch = 64 if small else 128
-    guide_training = Training(steps(400, 1000), batch, lr=1e-3, seed=seed, save_every=100)
-    recipes: dict[str, tuple[Any, Any, Training]] = {
-        "judge": (
-            judge,
-            CleanCrossEntropy(takes_time=False),
-            Training(steps(300, 1000), batch, lr=1e-3, seed=seed + 1),
-        ),
-        "denoiser": (
-            unet,
-            Denoising(),
-            Training(steps(1000, 1500), batch, lr=1e-3, ema=0.995, warmup=50, clip=1.0, seed=seed, save_every=100),
-        ),
-        "clean": (encoder, CleanCrossEntropy(), guide_training),
-        "vanilla": (encoder, NoisyCrossEntropy(), guide_training),
-        "robust": (encoder, RobustCrossEntropy(attack), guide_training),
-    }
-    return Plan(
-        {name: Recipe(f"{data.name}/{name}", data.name, *parts) for name, parts in recipes.items()},
-        attack,
-        samples=samples,
-        probes=min(200, samples),
-        seed=seed,
-    )
 
 
 def run(
@@ -201,15 +63,13 @@ def run(
     load = cache(partial(datasets.load, size=size))
     training_data, test_data = load(name), load(name, "test")
     todo = plan(training_data, effort, seed, samples)
-    if len(test_data) < FEWEST:
-        n = len(test_data)
+    if (n := len(test_data)) < FEWEST:
         raise DataError(f"{training_data.name} has {n} test images, and to score them takes {FEWEST}: add some")
     folder = Path("runs") / f"demo-{training_data.name}" if folder is None else Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     models = {part: train(recipe, folder / part, training_data, progress) for part, recipe in todo.recipes.items()}
     networks = {kind: models[kind].use().to(best_device()) for kind in CLASSIFIERS}
     judge = models["judge"].use().to(best_device())
-
     options: dict[str, Any] = {"runs": folder, "progress": progress, "load": load}
     studied = bench.run(todo.study(name), folder / "study.json", **options)
     comparison = todo.comparison(name)
@@ -218,38 +78,43 @@ def run(
     length = todo.walk * distance_to_other_classes(probes, training_data)
     walks, walk_images = walk(networks, judge, probes, length, seed)
     judged = measure.extract(test_data, judge, labels=test_data.labels)
-
     results = {
-        "data": training_data.name,
-        "classes": list(training_data.classes),
-        "image_shape": list(training_data.shape),
-        "training_images": len(training_data),
-        "reference_images": min(len(training_data), comparison.reference),
-        "test_images": len(test_data),
+        **about(training_data, test_data, models, comparison),
         "plan": {"effort": effort, "seed": seed, "samples": todo.samples, "steps": todo.steps, "probes": len(probes),
-                 "walk": round(length, 1),
-                 "attack": f"PGD-{todo.attack.steps} (L2, radius {todo.attack.threat.radius:g})"},
-        "models": {part: {**model.provenance, "parameters": sum(p.numel() for p in model.network.parameters())}
-                   for part, model in models.items()},
+                 "walk": round(length, 1), "attack": todo.attack_in_words()},
         "judge_accuracy": measure.estimate("accuracy", judged),
         "walk": walks,
         **told(studied, compared),
-        "seconds": {**{f"train {part}": model.provenance["hours"] * 3600 for part, model in models.items()},
-                    "study": studied["seconds"], "compare": compared["seconds"]},
+        "seconds": {**_training_seconds(models), "study": studied["seconds"], "compare": compared["seconds"]},
         "provenance": provenance(),
     }  # fmt: skip
     plain = json.loads(json.dumps(results, default=measure.Estimate.to_json))
     write_atomic(folder / "results.json", json.dumps(plain, indent=1).encode())
     work = Work(comparison, bench.Bench(comparison, folder / "comparison.json", **options))
-    ways = [(entry, scale) for entry in comparison.entries for scale in entry.scales]
     pictures = report.Pictures(
-        images={(entry.name, scale): work.first((entry, scale), seed) / 127.5 - 1 for entry, scale in ways},
+        images={(e.name, s): work.first((e, s), seed) / 127.5 - 1 for e in comparison.entries for s in e.scales},
         labels=work.labels(2 * len(training_data.classes)),
         gradients=gradient_pictures(networks, test_data, _schedule(models["vanilla"]), seed),
         walk=walk_images,
         logs={part: _log(folder / part) for part in todo.recipes},
     )
     return report.write(folder, plain, pictures)
+
+
+def about(data: Dataset, test: Dataset, models: Mapping[str, Model], comparison: Comparison) -> dict[str, Any]:
+    """What a demo is of."""
+    return {
+        "data": data.name,
+        "classes": list(data.classes),
+        "image_shape": list(data.shape),
+        "training_images": len(data),
+        "reference_images": min(len(data), comparison.reference),
+        "test_images": len(test),
+        "models": {
+            part: {**model.provenance, "parameters": sum(p.numel() for p in model.network.parameters())}
+            for part, model in models.items()
+        },
+    }
 
 
 def told(studied: Mapping[str, Any], compared: Mapping[str, Any]) -> dict[str, Any]:
@@ -277,6 +142,10 @@ def told(studied: Mapping[str, Any], compared: Mapping[str, Any]) -> dict[str, A
             for row in compared["differences"]
         ],
     }
+
+
+def _training_seconds(models: Mapping[str, Model]) -> dict[str, float]:
+    return {f"train {part}": model.provenance["hours"] * 3600 for part, model in models.items()}
 
 
 def _log(folder: Path) -> list[dict[str, float]]:

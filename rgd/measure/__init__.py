@@ -5,7 +5,7 @@ classifiers), `classifiers` (right how often), `plots` (how it all is drawn). As
 """
 
 from rgd.measure.classifiers import accuracy_by_t
-from rgd.measure.estimates import Estimate, calibration_error, jackknife, mean, proportion
+from rgd.measure.estimates import Estimate, calibration_error, combine, jackknife, mean, proportion
 from rgd.measure.features import Features, extract, load_inception, quantise, register_judge
 from rgd.measure.scores import METRICS, estimate, evaluate, paired_difference
 
@@ -15,6 +15,7 @@ __all__ = [
     "Features",
     "accuracy_by_t",
     "calibration_error",
+    "combine",
     "estimate",
     "evaluate",
     "extract",

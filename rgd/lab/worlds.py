@@ -1,0 +1,119 @@
+"""Worlds whose every gradient is a formula: labelled Gaussian mixtures, each with a network to learn them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from sklearn.covariance import LedoitWolf
+from torch import Tensor, nn
+
+from rgd.lab import datasets
+from rgd.layers import time_embedding, wherever_asked
+from rgd.mixtures import Mixture, mixture
+from rgd.networks import EncoderConfig, build
+from rgd.randomness import generator
+from rgd.schedule import Schedule
+
+
+class MLP(nn.Module):
+    """(xt, t) -> logits for points of few dimensions, such as draws from a mixture in the plane.
+
+    Args:
+        dim: entries of one point, whatever its shape.
+        classes: outputs.
+        width: of the hidden layers and of the embedding of t.
+        depth: residual layers, each of which the embedding scales and shifts.
+    """
+
+    def __init__(self, dim: int, classes: int, width: int = 128, depth: int = 3) -> None:
+        super().__init__()
+        self.width = width
+        self.first = nn.Linear(dim, width)
+        self.time_embed = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2 * depth * width))
+        self.hidden = nn.ModuleList([nn.Sequential(nn.SiLU(), nn.Linear(width, width)) for _ in range(depth)])
+        self.out = nn.Sequential(nn.SiLU(), nn.Linear(width, classes))
+
+    @wherever_asked
+    def forward(self, xt: Tensor, t: Tensor) -> Tensor:
+        embedding = self.time_embed(time_embedding(t, self.width).to(xt.dtype))
+        scales, shifts = embedding.unflatten(1, (2, len(self.hidden), self.width)).unbind(1)
+        h = self.first(xt.flatten(1))
+        for layer, scale, shift in zip(self.hidden, scales.unbind(1), shifts.unbind(1)):
+            h = h + layer(torch.addcmul(shift, h, 1 + scale))
+        return self.out(h)
+
+
+@dataclass(frozen=True)
+class World:
+    """A mixture whose every gradient is a formula, and a network to learn them.
+
+    Attributes:
+        mixture: of points of shape (C, H, W), in float64: where a class is certain its gradient is very small.
+        network: a seed -> a fresh classifier.
+        walk: L2 length of a walk from one class towards another.
+    """
+
+    mixture: Mixture
+    network: Callable[[int], nn.Module]
+    walk: float
+
+
+def plane(schedule: Schedule) -> World:
+    """Three classes of two Gaussians each in the plane, on a circle, so that no straight line parts them."""
+    angle = torch.arange(6) * torch.pi / 3
+    means = 1.2 * torch.stack([angle.cos(), angle.sin()], dim=1).reshape(6, 1, 1, 2).double()
+
+    def network(seed: int) -> nn.Module:
+        return _seeded(seed, lambda: MLP(2, 3))
+
+    return World(mixture(means, 0.08, schedule, torch.arange(6) % 3), network, 1.2)
+
+
+def sphere(schedule: Schedule, dim: int = 64) -> World:
+    """Five classes of two round Gaussians each around random points of a sphere in `dim` dimensions."""
+    means = torch.randn(10, dim, generator=generator(0, "sphere"))
+    means = (3 * means / means.norm(dim=1, keepdim=True)).reshape(10, 1, 1, dim).double()
+
+    def network(seed: int) -> nn.Module:
+        return _seeded(seed, lambda: MLP(dim, 5, width=256))
+
+    return World(mixture(means, 0.2, schedule, torch.arange(10) % 5), network, 3.0)
+
+
+def digits(schedule: Schedule) -> World:
+    """scikit-learn's digits as a mixture: two Gaussians for each class, with full covariances (Ledoit and Wolf's)."""
+    real = datasets.load("digits")
+    means, covariances, labels, weights = [], [], [], []
+    for k in range(10):
+        x = real.x0(real.labels == k).flatten(1).numpy()
+        cluster = KMeans(2, n_init=10, random_state=0).fit_predict(x)
+        for part in (x[cluster == c] for c in (0, 1)):
+            means.append(part.mean(axis=0))
+            covariances.append(LedoitWolf().fit(part).covariance_)
+            labels.append(k)
+            weights.append(len(part))
+    world = mixture(
+        torch.from_numpy(np.stack(means)).double().reshape(-1, 1, 8, 8),
+        torch.from_numpy(np.stack(covariances)).double(),
+        schedule,
+        torch.tensor(labels),
+        torch.tensor(weights),
+    )
+    config = EncoderConfig(
+        image_size=8, in_channels=1, out_channels=10, model_channels=32, channel_mult=(1, 2), num_res_blocks=1,
+        attention_resolutions=(2,), num_head_channels=32, use_scale_shift_norm=True, pool="attention", patch=2,
+    )  # fmt: skip
+    return World(world, lambda seed: build(config, seed), 3.0)
+
+
+WORLDS: dict[str, Callable[[Schedule], World]] = {f.__name__: f for f in (plane, sphere, digits)}
+
+
+def _seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return make()
