@@ -20,12 +20,11 @@ from torch import Tensor, nn
 from rgd import measure
 from rgd.checkpoints import Model, write_atomic
 from rgd.data import Dataset
-from rgd.errors import DataError
 from rgd.guidance import grad_log_prob
 from rgd.lab import bench, datasets, report
 from rgd.lab.cells import Work
 from rgd.lab.comparison import Comparison
-from rgd.lab.demo_plan import CLASSIFIERS, FEWEST, plan
+from rgd.lab.demo_plan import CLASSIFIERS, plan
 from rgd.lab.origin import provenance
 from rgd.lab.recipe import train
 from rgd.measure import gradients
@@ -62,17 +61,15 @@ def run(
     """
     load = cache(partial(datasets.load, size=size))
     training_data, test_data = load(name), load(name, "test")
-    todo = plan(training_data, effort, seed, samples)
-    if (n := len(test_data)) < FEWEST:
-        raise DataError(f"{training_data.name} has {n} test images, and to score them takes {FEWEST}: add some")
+    todo = plan(training_data, effort, seed, samples, len(test_data))
     folder = Path("runs") / f"demo-{training_data.name}" if folder is None else Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     models = {part: train(recipe, folder / part, training_data, progress) for part, recipe in todo.recipes.items()}
     networks = {kind: models[kind].use().to(best_device()) for kind in CLASSIFIERS}
     judge = models["judge"].use().to(best_device())
     options: dict[str, Any] = {"runs": folder, "progress": progress, "load": load}
-    studied = bench.run(todo.study(name), folder / "study.json", **options)
     comparison = todo.comparison(name)
+    studied = bench.run(todo.study(name), folder / "study.json", **options)
     compared = bench.run(comparison, folder / "comparison.json", **options)
     probes = test_data.take(todo.probes)
     length = todo.walk * distance_to_other_classes(probes, training_data)

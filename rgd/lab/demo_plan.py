@@ -7,6 +7,7 @@ from typing import Any
 
 from rgd.attacks import L2, PGD
 from rgd.data import Dataset
+from rgd.errors import DataError
 from rgd.lab.comparison import Comparison, Entry
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.recipe import Recipe
@@ -80,12 +81,15 @@ class Plan:
         )
 
 
-def plan(data: Dataset, effort: float = 1.0, seed: int = 0, samples: int = 400) -> Plan:
+def plan(data: Dataset, effort: float = 1.0, seed: int = 0, samples: int = 400, test_images: int = FEWEST) -> Plan:
     """A plan that fits the size of the images; `effort` multiplies the training steps.
 
     Raises:
         ValueError: if the effort is not positive, the samples are too few, or the images are not square.
+        DataError: if there are too few test images to score them.
     """
+    if test_images < FEWEST:
+        raise DataError(f"{data.name} has {test_images} test images, and to score them takes {FEWEST}: add some")
     if not effort > 0:
         raise ValueError(f"the effort multiplies the training steps and must be positive, not {effort}")
     K = len(data.classes)
