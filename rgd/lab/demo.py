@@ -74,12 +74,11 @@ def run(
     probes = test_data.take(todo.probes)
     length = todo.walk * distance_to_other_classes(probes, training_data)
     walks, walk_images = walk(networks, judge, probes, length, seed)
-    judged = measure.extract(test_data, judge, labels=test_data.labels)
     results = {
         **about(training_data, test_data, models, comparison),
         "plan": {"effort": effort, "seed": seed, "samples": todo.samples, "steps": todo.steps, "probes": len(probes),
                  "walk": round(length, 1), "attack": todo.attack_in_words()},
-        "judge_accuracy": measure.estimate("accuracy", judged),
+        "judge_accuracy": measure.estimate("accuracy", measure.extract(test_data, judge, labels=test_data.labels)),
         "walk": walks,
         **told(studied, compared),
         "seconds": {**_training_seconds(models), "study": studied["seconds"], "compare": compared["seconds"]},
