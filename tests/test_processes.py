@@ -50,8 +50,8 @@ class Counted:
         self.attack = attack
         self.calls: list[int] = []
 
-    def __repr__(self) -> str:
-        return repr(self.attack)
+    def identity(self) -> Any:
+        return self.attack
 
     def __call__(self, classifier: Any, xt: Tensor, t: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         self.calls.append(0)
