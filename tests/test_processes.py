@@ -24,7 +24,7 @@ from rgd.attacks import L2, PGD, Linf
 from rgd.checkpoints import Model
 from rgd.data import Dataset
 from rgd.denoiser import NetworkDenoiser
-from rgd.lab import comparison
+from rgd.lab import bench, cells
 from rgd.lab.comparison import Comparison, Entry
 from rgd.lab.judge import JudgeConfig
 from rgd.networks import EncoderConfig, UNetConfig, build
@@ -50,8 +50,8 @@ class Counted:
         self.attack = attack
         self.calls: list[int] = []
 
-    def __repr__(self) -> str:
-        return repr(self.attack)
+    def identity(self) -> Any:
+        return self.attack
 
     def __call__(self, classifier: Any, xt: Tensor, t: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         self.calls.append(0)
@@ -147,7 +147,7 @@ def main(out: Path) -> None:
             tensors[f"{name} calls"] = torch.tensor(objective.attack.calls)  # type: ignore[attr-defined]
     trained("linf", 1, out / "fits" / "shared", stop=3)
     tensors |= {f"resumed.{key}": value for key, value in trained("linf", 1, out / "fits" / "shared").items()}
-    comparison.run(COMPARED, out / "cells", out / "compared.json", runs=out / "runs")
+    bench.run(COMPARED, out / "compared.json", store=out / "cells", runs=out / "runs")
     rows = torch.arange(7) + 10
     tensors["gathered"] = group.gather(rows[7 * group.rank // 2 : 7 * (group.rank + 1) // 2], 7)
     checkpoints.write(out / f"{group.rank}.safetensors", tensors, {"count": group.count})
@@ -351,10 +351,10 @@ if __name__ == "__main__":
 @pytest.mark.slow
 def test_two_processes_compare_as_one_does(launched: tuple[Path, str], tmp_path: Path) -> None:
     together = json.loads((launched[0] / "compared.json").read_text())
-    alone = comparison.run(COMPARED, tmp_path, tmp_path / "out.json", runs=launched[0] / "runs", progress=False)
+    alone = bench.run(COMPARED, tmp_path / "out.json", store=tmp_path, runs=launched[0] / "runs", progress=False)
     for key in ("sweep", "headline", "differences"):
         for mine, theirs in zip(alone[key], together[key], strict=True):
-            for name in comparison.SWEEP:
+            for name in cells.SWEEP:
                 assert mine[name]["value"] == pytest.approx(theirs[name]["value"], rel=1e-3, abs=1e-6)
     assert [cell["scale"] for cell in alone["headline"]] == [cell["scale"] for cell in together["headline"]]
     assert launched[1].count("ways to guide") == 1  # one process tells what is to come
