@@ -21,7 +21,7 @@ from rgd.lab import matching
 from rgd.lab.bench import Bench, run
 from rgd.lab.matching import Matching
 from rgd.lab.registry import find
-from rgd.lab.store import Entry
+from rgd.lab.store import Kept
 from rgd.measure import gradients, mean
 from rgd.mixtures import Mixture, mixture
 from rgd.networks import EncoderConfig, UNetConfig, build
@@ -154,7 +154,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Which classifiers are measured from now on, and where."""
     seen, measure = [], matching.measured
 
-    def measured(plan: Matching, bench: Bench, name: str, test: Any, level: int) -> Entry:
+    def measured(plan: Matching, bench: Bench, name: str, test: Any, level: int) -> Kept:
         seen.append((name, level))
         return measure(plan, bench, name, test, level)
 

@@ -12,15 +12,15 @@ import torch
 from rgd import checkpoints
 from rgd.attacks import L2, PGD
 from rgd.errors import CheckpointError, IdentityError
-from rgd.lab.store import Entry, Store, Unknown
+from rgd.lab.store import Kept, Store, Unknown
 
 
 def counting(values: Any = None, **tensors: torch.Tensor) -> tuple[list[int], Any]:
     calls: list[int] = []
 
-    def compute() -> Entry:
+    def compute() -> Kept:
         calls.append(1)
-        return Entry(values, tensors)
+        return Kept(values, tensors)
 
     return calls, compute
 
@@ -64,7 +64,7 @@ def test_what_cannot_tell_what_it_is_is_refused_before_it_is_computed(tmp_path: 
 
 def test_a_damaged_entry_is_an_error_and_not_an_answer(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.put(Entry(1, {"x": torch.zeros(100)}), "rows", seed=1)
+    store.put(Kept(1, {"x": torch.zeros(100)}), "rows", seed=1)
     path = tmp_path / f"{store.name('rows', seed=1)}.safetensors"
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(CheckpointError, match="damaged"):
@@ -72,7 +72,7 @@ def test_a_damaged_entry_is_an_error_and_not_an_answer(tmp_path: Path) -> None:
 
 
 def test_a_computation_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    def fails() -> Entry:
+    def fails() -> Kept:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -82,7 +82,7 @@ def test_a_computation_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_cells_of_a_file_of_results_are_taken_over_with_where_they_came_from(tmp_path: Path) -> None:
     store = Store(tmp_path / "here")
-    cell = store.once(lambda: Entry({"fd": 2.5}), "scores", seed=1).cell(name="a", scale=2.0)
+    cell = store.once(lambda: Kept({"fd": 2.5}), "scores", seed=1).cell(name="a", scale=2.0)
     results = json.loads(json.dumps({"rows": [{"deep": [cell]}], "plan": {"kept": 1}}))
     elsewhere = Store(tmp_path / "elsewhere")
     elsewhere.absorb(results, {"date": "2026-01-01", "commit": "c"})

@@ -25,7 +25,7 @@ from rgd.lab import study
 from rgd.lab.bench import Bench, run
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.registry import find
-from rgd.lab.store import Entry
+from rgd.lab.store import Kept
 from rgd.lab.study import Study
 from rgd.measure import gradients
 from rgd.networks import EncoderConfig, UNetConfig, build
@@ -101,7 +101,7 @@ def test_only_what_is_new_is_measured(runs: Path, tmp_path: Path, monkeypatch: p
     plan = replace(STUDY, classifiers=(("t/a", None),), levels=(0,), images=10)
     run(plan, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     measured = []
-    monkeypatch.setattr(study, "measured", lambda plan, bench, name, *rest: measured.append(name) or Entry({}))
+    monkeypatch.setattr(study, "measured", lambda plan, bench, name, *rest: measured.append(name) or Kept({}))
     run(
         replace(plan, classifiers=(("t/a", None), ("t/b", None))),
         tmp_path / "o",
@@ -128,7 +128,7 @@ def test_goes_on_from_the_file_of_results_alone(runs: Path, tmp_path: Path, monk
     replace(b, provenance={"seed": 7}).save(here / "t" / "b" / "model.safetensors")  # trained again
     measured, measure = [], study.measured
 
-    def counted(plan: Study, bench: Bench, name: str, *rest: Any) -> Entry:
+    def counted(plan: Study, bench: Bench, name: str, *rest: Any) -> Kept:
         measured.append(name)
         return measure(plan, bench, name, *rest)
 
@@ -224,7 +224,7 @@ def test_what_was_measured_with_another_model_is_measured_again(
         parameter += 0.1
     replace(model, provenance={"seed": 7}).save(here / "t" / name / "model.safetensors")
     measured: list[str] = []
-    monkeypatch.setattr(study, "measured", lambda plan, bench, name, *rest: measured.append(name) or Entry({}))
+    monkeypatch.setattr(study, "measured", lambda plan, bench, name, *rest: measured.append(name) or Kept({}))
     run(plan, tmp_path / out, store=tmp_path, runs=here, progress=False)
     assert measured == ["t/a"]
 
@@ -237,6 +237,6 @@ def test_what_was_measured_on_other_images_is_measured_again(
     run(plan, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     others = load(plan.data)  # as many as are looked at, and not the same
     measured: list[str] = []
-    monkeypatch.setattr(study, "measured", lambda plan, bench, name, *rest: measured.append(name) or Entry({}))
+    monkeypatch.setattr(study, "measured", lambda plan, bench, name, *rest: measured.append(name) or Kept({}))
     run(plan, tmp_path / out, store=tmp_path, runs=runs, progress=False, load=lambda name, split: others)
     assert measured == ["t/a"]

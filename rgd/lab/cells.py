@@ -17,8 +17,7 @@ from rgd.denoiser import Denoiser
 from rgd.errors import CheckpointError
 from rgd.lab.bench import Bench
 from rgd.lab.forecast import forecast
-from rgd.lab.store import Entry as Kept
-from rgd.lab.store import Unknown
+from rgd.lab.store import Kept, Unknown
 from rgd.measure import Features, plots
 from rgd.processes import processes
 from rgd.samplers import dpm_solver, sample

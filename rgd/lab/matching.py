@@ -22,7 +22,7 @@ from rgd.data import Dataset
 from rgd.errors import DataError
 from rgd.guidance import grad_log_prob
 from rgd.lab.bench import Bench
-from rgd.lab.store import Entry
+from rgd.lab.store import Kept
 from rgd.measure.gradients import match
 from rgd.processes import processes
 from rgd.randomness import noise
@@ -63,11 +63,11 @@ class Matching:
         common = {"denoisers": [(n, bench.key(n)) for n in self.denoisers], "images": test, "levels": self.levels}
 
         def matched(name: str) -> dict[str, Any]:
-            def compute() -> Entry:
+            def compute() -> Kept:
                 ours, theirs = (self.seen(bench, n, test) for n in (name, self.reference))
                 alpha_bar = schedule_of(self, bench).alpha_bar
                 log_snr = [float(torch.logit(alpha_bar[level])) for level in self.levels]
-                return Entry(summary(self, ours, theirs, log_snr))
+                return Kept(summary(self, ours, theirs, log_snr))
 
             pair = {"classifier": bench.key(name), "reference": bench.key(self.reference)}
             return bench.store.once(compute, "matched", **pair, **common).cell()
@@ -102,7 +102,7 @@ def schedule_of(plan: Matching, bench: Bench) -> Schedule:
     return first
 
 
-def measured(plan: Matching, bench: Bench, name: str, test: Dataset, level: int) -> Entry:
+def measured(plan: Matching, bench: Bench, name: str, test: Dataset, level: int) -> Kept:
     """One classifier at one level, image by image: "cross_entropy", "energy", and "inner/NUMBER" by each denoiser."""
     device, schedule, classifier = processes().device, schedule_of(plan, bench), bench.model(name).network
     rows: dict[str, list[Tensor]] = {}
@@ -120,7 +120,7 @@ def measured(plan: Matching, bench: Bench, name: str, test: Dataset, level: int)
                 parts[f"inner/{number}"] = inner
         for part, value in parts.items():
             rows.setdefault(part, []).append(value)
-    return Entry(tensors={part: torch.cat(values).cpu() for part, values in rows.items()})
+    return Kept(tensors={part: torch.cat(values).cpu() for part, values in rows.items()})
 
 
 def _scale(inner: Tensor, energy: Tensor) -> Callable[[Tensor], float]:

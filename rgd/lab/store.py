@@ -22,7 +22,7 @@ from rgd.processes import processes
 
 
 @dataclass(frozen=True)
-class Entry:
+class Kept:
     """What is kept: JSON values, tensors, the name under which a store keeps it, and where and when it was computed."""
 
     values: Any = None
@@ -69,7 +69,7 @@ class Store:
         """Of the entries wanted, as (kind, parts), those that are not there: what a run has still to compute."""
         return [(kind, parts) for kind, parts in wanted if not self.has(kind, **parts)]
 
-    def get(self, kind: str, **parts: Any) -> Entry:
+    def get(self, kind: str, **parts: Any) -> Kept:
         """An entry that is there.
 
         Raises:
@@ -78,9 +78,9 @@ class Store:
         name = self.name(kind, **parts)
         tensors, about = checkpoints.read(self._path(name))
         self.used.append(about["origin"])
-        return Entry(about["values"], tensors, name, about["origin"])
+        return Kept(about["values"], tensors, name, about["origin"])
 
-    def put(self, entry: Entry, kind: str, **parts: Any) -> None:
+    def put(self, entry: Kept, kind: str, **parts: Any) -> None:
         """Keep an entry; its origin, if it has none, is here and now.
 
         Raises:
@@ -88,7 +88,7 @@ class Store:
         """
         self._write(self.name(kind, **parts), entry, identity(parts))
 
-    def once(self, compute: Callable[[], Entry | None], kind: str, **parts: Any) -> Entry:
+    def once(self, compute: Callable[[], Kept | None], kind: str, **parts: Any) -> Kept:
         """The entry, computed if it is not there. All processes take part in computing; the first one's is kept.
 
         Raises:
@@ -117,7 +117,7 @@ class Store:
                 self.absorb(list(results.values()), origin)
             elif not self._path(name).exists():
                 values = {k: v for k, v in results.items() if k != "kept_as"}
-                self._write(name, Entry(values, origin=origin), "as the file of results says")
+                self._write(name, Kept(values, origin=origin), "as the file of results says")
 
     @contextmanager
     def as_it_is(self) -> Iterator[None]:
@@ -131,6 +131,6 @@ class Store:
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
 
-    def _write(self, name: str, entry: Entry, of: Any) -> None:
+    def _write(self, name: str, entry: Kept, of: Any) -> None:
         about = {"of": of, "values": entry.values, "origin": dict(entry.origin) or provenance()}
         checkpoints.write(self._path(name), entry.tensors, about)

@@ -21,7 +21,7 @@ from rgd.attacks import PGD
 from rgd.data import Dataset
 from rgd.guidance import grad_log_prob
 from rgd.lab.bench import Bench
-from rgd.lab.store import Entry
+from rgd.lab.store import Kept
 from rgd.measure import gradients
 from rgd.objectives import PAPER_ATTACK
 from rgd.processes import processes
@@ -81,7 +81,7 @@ class Study:
             yield {"data": self.data, "data_digest": test.digest, "classifiers": classifiers}
 
 
-def measured(study: Study, bench: Bench, name: str, twin: str | None, test: Dataset, level: int) -> Entry:
+def measured(study: Study, bench: Bench, name: str, twin: str | None, test: Dataset, level: int) -> Kept:
     """One classifier at one level."""
     model = bench.model(name)
     assert model.schedule is not None
@@ -125,4 +125,4 @@ def measured(study: Study, bench: Bench, name: str, twin: str | None, test: Data
             row[part] = measure.proportion(int(whole[part].sum()), len(y))
     if other is not None:
         row["cosine_of_twins"] = measure.mean(whole["cosine_of_twins"])
-    return Entry({name: value.to_json() if hasattr(value, "to_json") else value for name, value in row.items()})
+    return Kept({name: value.to_json() if hasattr(value, "to_json") else value for name, value in row.items()})

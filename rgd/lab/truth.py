@@ -28,7 +28,7 @@ from rgd.attacks import L2, PGD, NoiseRadius
 from rgd.data import Dataset
 from rgd.guidance import grad_log_prob, guide, unconditional
 from rgd.lab.bench import Bench
-from rgd.lab.store import Entry
+from rgd.lab.store import Kept
 from rgd.lab.worlds import MLP, WORLDS, World, digits, plane, sphere
 from rgd.measure import Estimate, gradients
 from rgd.objectives import NoisyCrossEntropy, Objective, RobustCrossEntropy
@@ -90,7 +90,7 @@ class Truth:
         todo = [cell for cell in self.cells() if not bench.store.has("truth", **self.parts(cell))]
         with tqdm(total=len(todo), desc="classifiers", unit="classifier", disable=not bench.progress) as bar:
             for cell, found in _together(self, todo, workers):
-                bench.store.put(Entry(found), "truth", **self.parts(cell))
+                bench.store.put(Kept(found), "truth", **self.parts(cell))
                 bar.update()
         kept = [(cell, bench.store.get("truth", **self.parts(cell))) for cell in self.cells()]
         yield {"classifiers": [entry.cell(**cell) for cell, entry in kept]}
