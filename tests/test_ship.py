@@ -22,7 +22,8 @@ import yaml
 import rgd
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
 
@@ -232,10 +233,12 @@ def files_of(folder: str) -> set[str]:
 
 
 @pytest.mark.check
-def test_the_wheel_holds_the_module_and_the_source_the_recipes_too(dist: tuple[Path, Path]) -> None:
+def test_the_wheel_holds_the_module_and_the_recipes_and_so_does_the_source(dist: tuple[Path, Path]) -> None:
     source, wheel = dist
+    ((recipes, place),) = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"].items()
+    moved = {place + name.removeprefix(recipes) for name in files_of(recipes)}
     inside = set(zipfile.ZipFile(wheel).namelist())
-    assert {name for name in inside if ".dist-info/" not in name} == files_of("rgd")
+    assert {name for name in inside if ".dist-info/" not in name} == files_of("rgd") | moved
     assert {"rgd/lab/zoo.json", "rgd/lab/mnist-few.npz", "rgd/lab/templates/report.html.j2"} <= inside
     with tarfile.open(source) as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}
@@ -263,6 +266,7 @@ def test_the_wheel_works_far_from_the_clone(dist: tuple[Path, Path], tmp_path: P
     assert Path(run(python, "-c", "import rgd; print(rgd.__file__)").strip()).is_relative_to(own)
     run(python.with_name("rgd"), "demo", "--effort", 0.01, "--samples", 20)
     assert (tmp_path / "runs" / "demo-digits" / "report.html").exists()
+    run(python.with_name("rgd"), "train", "digits/judge", "--steps", 2)
     address = run(python, "-c", "import rgd; print(rgd.__version__, rgd.zoo.address())").split()
     version, repository = PROJECT["version"], PROJECT["urls"]["Repository"]
     assert address == [version, f"{repository}/raw/v{version}/weights"]
