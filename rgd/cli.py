@@ -209,6 +209,7 @@ def evaluate(
     if what is None:
         print("\n".join(experiments.names()))
         return
+    what = str(what)
     if ".py" in what or not (Path(what).suffix or Path(what).exists()):  # what has a suffix or is there is no name
         folder = Path(what.rpartition(".py:")[2]).stem + ("_quick" if quick else "")
         out = room_for(out or runs / folder / "results.json")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import torch
 
 from rgd import checkpoints, cli, schedule
 from rgd.data import Dataset
+from rgd.identity import identity
 from rgd.lab import datasets
 from rgd.lab.judge import JudgeConfig
 from rgd.networks import EncoderConfig, UNetConfig, build
@@ -104,9 +104,9 @@ def rgd(
         ("evaluate samples.safetensors", "name a --judge"),
         ("evaluate samples.safetensors --inception --metrics accuracy", "name a --judge, which accuracy needs"),
         ("evaluate samples.safetensors --judge judge --out file/x.json", "--out: there can be no folder file"),
-        ("train no.py", "there is no recipe no.py"),
-        ("train recipe.py --training.steps 0", "steps must be at least 1, not 0"),
-        ("train recipe.py --batch-size 0", "batch_size must be at least 1, not 0"),
+        ("train no.py", "there is no recipe file no.py"),
+        ("train recipe.py --training.steps 0", "steps must be a whole number, at least 1, not 0"),
+        ("train recipe.py --batch-size 0", "batch_size must be a whole number, at least 1, not 0"),
         ("train recipe.py --out file", "--out: there can be no folder file"),
         ("demo --effort nan", "--effort takes numbers from 0 to below inf, not nan"),
         ("demo --effort inf", "--effort takes"),
@@ -227,11 +227,9 @@ def test_every_field_of_training_can_be_given(rgd: Callable[..., tuple[int, str]
              "--training.flip", "--training.no-anneal", "--training.clip", 1.0]  # fmt: skip
     status, said = rgd("train", "recipe.py", *given, "--out", "made")
     assert status == 0, said
-    made = json.loads(json.dumps(checkpoints.read_metadata(tmp_path / "made" / "model.safetensors")))["provenance"]
     wanted = Training(3, 4, lr=0.003, warmup=2, seed=7, precision="fp32", ema=0.5, flip=True, anneal=False, clip=1.0)
-    found = made["made_from"]["recipe"]["training"]
-    assert found == {name: value for name, value in asdict(wanted).items() if name in found}
+    made = checkpoints.read_metadata(tmp_path / "made" / "model.safetensors")["provenance"]
+    assert made["made_from"]["training"] == identity(wanted)
     assert rgd("train", "recipe.py", "--steps", 2, "--out", "made2")[0] == 0  # what is not given is the recipe's
-    plain = checkpoints.read_metadata(tmp_path / "made2" / "model.safetensors")["provenance"]["made_from"]["recipe"]
-    wanted = Training(2, 8, lr=0.003, warmup=2)
-    assert plain["training"] == {name: value for name, value in asdict(wanted).items() if name in plain["training"]}
+    plain = checkpoints.read_metadata(tmp_path / "made2" / "model.safetensors")["provenance"]
+    assert plain["made_from"]["training"] == identity(Training(2, 8, lr=0.003, warmup=2))

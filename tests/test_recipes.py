@@ -253,7 +253,7 @@ def test_samples_are_no_experiment(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "found").touch()
     for what in ("missing.safetensors", "found"):
-        assert "Nothing was written" in said(capsys, monkeypatch, "evaluate", what)
+        assert "Nothing was written" in said(capsys, monkeypatch, "evaluate", what, "--judge", "judge.safetensors")
 
 
 @pytest.mark.slow

@@ -100,6 +100,8 @@ class _Backend:
     def _is_in_bad_fork(self) -> bool:
         return False
 
+    def manual_seed(self, seed: int) -> None: ...
+
     def manual_seed_all(self, seed: int) -> None: ...
 
     def get_rng_state(self, device: Any = None) -> torch.Tensor:

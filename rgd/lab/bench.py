@@ -8,6 +8,7 @@ where they and the numbers come from, and what the plan found.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -154,16 +155,26 @@ class Bench:
             "seconds": round(spent + time.perf_counter() - self.began),
         }
         results = json.loads(json.dumps(results, default=Estimate.to_json))
-        if _found(results) == _found(self.earlier):
+        if same_findings(results, self.earlier):
             return self.earlier  # nothing is new: the file says when it was found
         if processes().rank == 0:
             write_atomic(self.out, json.dumps(results, indent=1).encode())
         return results
 
 
-def _found(results: Mapping[str, Any]) -> dict[str, Any]:
-    """What results say, apart from where and when."""
-    return {name: value for name, value in results.items() if name not in ("provenance", "before", "seconds")}
+WHERE_AND_WHEN = ("provenance", "before", "seconds", "migrated")
+
+
+def same_findings(a: Any, b: Any) -> bool:
+    """Whether two results say the same, to rounding, apart from where and when they were found."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        names = (a.keys() | b.keys()).difference(WHERE_AND_WHEN)
+        return all(name in a and name in b and same_findings(a[name], b[name]) for name in names)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same_findings, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(a == b)
 
 
 def same_day(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:

@@ -59,7 +59,7 @@ def run(
     Raises:
         RgdError, ValueError, FileNotFoundError: with what was wrong and what to do.
     """
-    load = cache(partial(datasets.load, size=size))
+    name, load = str(name), cache(partial(datasets.load, size=size))
     training_data, test_data = load(name), load(name, "test")
     todo = plan(training_data, effort, seed, samples, len(test_data))
     folder = Path("runs") / f"demo-{training_data.name}" if folder is None else Path(folder)

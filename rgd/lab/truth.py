@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from multiprocessing import get_context
 from typing import Any
@@ -78,7 +79,7 @@ class Truth:
 
     def parts(self, cell: Mapping[str, Any]) -> dict[str, Any]:
         """All that a classifier's scores depend on."""
-        world = WORLDS[cell["world"]](schedules.linear(1000))
+        world = _world(cell["world"])
         settings = replace(self, worlds=(), radii=(), draws=(), seeds=())
         largest = _largest(self) if isinstance(cell["radius"], str) else None
         return {"cell": cell, "settings": settings, "largest": largest, "mixture": world.mixture, "walk": world.walk}
@@ -94,6 +95,11 @@ class Truth:
                 bar.update()
         kept = [(cell, bench.store.get("truth", **self.parts(cell))) for cell in self.cells()]
         yield {"classifiers": [entry.cell(**cell) for cell, entry in kept]}
+
+
+@cache
+def _world(name: str) -> World:
+    return WORLDS[name](schedules.linear(1000))
 
 
 def _largest(experiment: Truth) -> float:

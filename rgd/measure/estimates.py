@@ -114,7 +114,7 @@ def check_labels(labels: Tensor, n: int, classes: int) -> None:
 
 def combine(parts: Sequence[dict[str, Any]]) -> Estimate:
     """The mean of estimates from independent seeds, as JSON, with the interval that their own intervals give it."""
-    value = sum(part["value"] for part in parts) / len(parts)
-    error = math.sqrt(sum(((part["high"] - part["low"]) / 2) ** 2 for part in parts)) / len(parts)
+    value = math.fsum(part["value"] for part in parts) / len(parts)
+    error = math.sqrt(math.fsum(((part["high"] - part["low"]) / 2) ** 2 for part in parts)) / len(parts)
     n = sum(part["n"] for part in parts)
     return Estimate(value, value - error, value + error, n, f"mean over {len(parts)} seeds; {parts[0]['method']}")
