@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cwd / "runs" / "demo-digits"
 
 
-@pytest.mark.slow
+@pytest.mark.check
 def test_demo_writes_a_report_and_the_numbers_behind_it(folder: Path) -> None:
     results = json.loads((folder / "results.json").read_text())
     assert {cell["guidance"] for cell in results["guidance"]} == {"none", "clean", "vanilla", "robust"}
@@ -55,7 +55,7 @@ def test_demo_writes_a_report_and_the_numbers_behind_it(folder: Path) -> None:
     assert f"{accuracy:.2f} (" in page
 
 
-@pytest.mark.slow
+@pytest.mark.check
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 def test_the_report_has_no_serious_fault_of_accessibility(folder: Path) -> None:
     from axe_playwright_python.sync_playwright import Axe
@@ -73,7 +73,7 @@ def test_the_report_has_no_serious_fault_of_accessibility(folder: Path) -> None:
     assert faults == []
 
 
-@pytest.mark.slow
+@pytest.mark.check
 def test_demo_run_again_does_nothing_twice(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
     results = json.loads((folder / "results.json").read_text())
@@ -84,7 +84,7 @@ def test_demo_run_again_does_nothing_twice(folder: Path) -> None:
         assert again[key] == results[key]
 
 
-@pytest.mark.slow
+@pytest.mark.check
 def test_demo_stopped_by_ctrl_c_goes_on_to_the_same_numbers(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rgd.cli", "demo", "--effort", "0.02", "--samples", "40"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -106,7 +106,7 @@ def test_demo_stopped_by_ctrl_c_goes_on_to_the_same_numbers(folder: Path, tmp_pa
         assert cell["fd_judge"]["value"] == pytest.approx(other["fd_judge"]["value"], rel=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.check
 def test_demo_of_a_folder_of_images(tmp_path: Path) -> None:
     digits, names = datasets.load("digits"), ("$1-$5", "R&B <3")
     for k, name in enumerate(names):
@@ -123,7 +123,7 @@ def test_demo_of_a_folder_of_images(tmp_path: Path) -> None:
     assert results["image_shape"] == [1, 24, 24]
 
 
-@pytest.mark.slow
+@pytest.mark.check
 def test_commands_on_the_demos_models(folder: Path, tmp_path: Path) -> None:
     models = {name: folder / name / "model.safetensors" for name in ("denoiser", "vanilla", "robust", "judge")}
     rgd(

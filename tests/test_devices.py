@@ -8,10 +8,13 @@ import pytest
 from torch.utils import backend_registration
 
 ROOT = Path(__file__).resolve().parent.parent
-pytestmark = pytest.mark.skipif(
-    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
-    reason="this PyTorch has no devices written in Python",
-)
+pytestmark = [
+    pytest.mark.check,
+    pytest.mark.skipif(
+        not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
+        reason="this PyTorch has no devices written in Python",
+    ),
+]
 
 
 def pretend(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -488,7 +488,7 @@ def inception_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.check
 def test_inception_features_are_torch_fidelitys(inception_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RGD_INCEPTION", inception_file)
     images, reference, judge = pictures(8, 0), pictures(6, 1), Judge()

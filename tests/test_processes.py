@@ -209,7 +209,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.slow
+@pytest.mark.check
 @pytest.mark.usefixtures("_alone")
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_two_processes_train_as_one_with_twice_the_micro_batches(name: str, ranks: list[dict[str, Tensor]]) -> None:
@@ -221,7 +221,7 @@ def test_two_processes_train_as_one_with_twice_the_micro_batches(name: str, rank
     assert any(not torch.allclose(untrained[key], alone[f"{name}.{key}"]) for key in untrained)
 
 
-@pytest.mark.slow
+@pytest.mark.check
 def test_attacks_of_different_length_do_not_wait_for_each_other(ranks: list[dict[str, Tensor]]) -> None:
     """An attack that woke the gradient exchange would hang as soon as one process stops early."""
     for name in ("l2", "linf"):
@@ -229,7 +229,7 @@ def test_attacks_of_different_length_do_not_wait_for_each_other(ranks: list[dict
     assert not torch.equal(ranks[0]["l2 calls"], ranks[1]["l2 calls"]), "equally long by chance: this shows nothing"
 
 
-@pytest.mark.slow
+@pytest.mark.check
 def test_two_processes_resume_together(ranks: list[dict[str, Tensor]]) -> None:
     for tensors in ranks:
         for key, value in tensors.items():
@@ -237,7 +237,7 @@ def test_two_processes_resume_together(ranks: list[dict[str, Tensor]]) -> None:
                 assert torch.equal(tensors[f"resumed.{key}"], value)
 
 
-@pytest.mark.slow
+@pytest.mark.check
 @pytest.mark.usefixtures("_alone")
 def test_two_processes_sample_what_one_does(ranks: list[dict[str, Tensor]]) -> None:
     """For a number of images that does not divide, too, and for fewer images than processes."""
@@ -249,13 +249,13 @@ def test_two_processes_sample_what_one_does(ranks: list[dict[str, Tensor]]) -> N
     torch.testing.assert_close(alone["2.256"], alone["5.256"][:2], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.check
 def test_parts_of_unequal_length_are_gathered(ranks: list[dict[str, Tensor]]) -> None:
     for tensors in ranks:
         assert tensors["gathered"].tolist() == [10, 11, 12, 13, 14, 15, 16]
 
 
-@pytest.mark.slow
+@pytest.mark.check
 def test_only_the_first_process_writes(launched: tuple[Path, str], ranks: list[dict[str, Tensor]]) -> None:
     out, said = launched
     fits = out / "fits"
@@ -294,6 +294,7 @@ def test_what_is_split_is_gathered(total: int, count: int, rank: int) -> None:
 SAYS = "from rgd.processes import processes; print('I am one of', processes().count)"
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(("options", "starts"), [
     (["--cpu", "--num_processes", "2"], False), (["--num_processes", "2"], False),
     (["--cpu", "--num_processes", "1"], True),
@@ -348,7 +349,7 @@ if __name__ == "__main__":
     main(Path(sys.argv[1]))
 
 
-@pytest.mark.slow
+@pytest.mark.check
 def test_two_processes_compare_as_one_does(launched: tuple[Path, str], tmp_path: Path) -> None:
     together = json.loads((launched[0] / "compared.json").read_text())
     alone = bench.run(COMPARED, tmp_path / "out.json", store=tmp_path, runs=launched[0] / "runs", progress=False)

@@ -256,7 +256,7 @@ def test_samples_are_no_experiment(
         assert "Nothing was written" in said(capsys, monkeypatch, "evaluate", what, "--judge", "judge.safetensors")
 
 
-@pytest.mark.slow
+@pytest.mark.check
 def test_a_wheel_has_the_tables(tmp_path: Path) -> None:
     """What goes where is read from pyproject.toml."""
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]

@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.check, pytest.mark.timeout(600)]
 pytest.importorskip("jupyter_book", reason="the site is built by the extra 'book'")
 sync_api = pytest.importorskip("playwright.sync_api", reason="a browser is driven by the extra 'test'")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -154,7 +154,7 @@ KILLED = """
 """
 
 
-@pytest.mark.slow
+@pytest.mark.check
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs kill -9")
 def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bits(tmp_path: Path) -> None:
     script = tmp_path / "killed.py"
