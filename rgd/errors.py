@@ -17,6 +17,10 @@ class CheckpointError(RgdError, ValueError):
     """A weights or training-state file that is missing, damaged, or of another model."""
 
 
+class MissingModel(CheckpointError):
+    """A model of this name is neither published nor made here."""
+
+
 class SaveError(RgdError, OSError):
     """A file could not be written; what was there before is untouched."""
 

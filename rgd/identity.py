@@ -7,13 +7,13 @@ one that is computed twice.
 
 from __future__ import annotations
 
-import ast
 import dis
 import functools
 import hashlib
-import inspect
 import json
-import textwrap
+import math
+import sys
+import sysconfig
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -49,17 +49,17 @@ def identity(thing: Any) -> Any:
     """What a thing is, as a JSON value: the same for equal things in any process, another for any other thing.
 
     Numbers, words, lists, mappings and tensors are what they hold; a dataclass is its class and the fields by which it
-    is compared; a network its configuration and its weights; a function of a module its code and what the code names.
+    is compared; a network its configuration and its weights; a function of the user's its code and what the code names.
     Anything else says what it is by a method `identity()`, which returns something of these kinds.
 
     Raises:
-        IdentityError: for what has nothing to tell it apart: a plain object, a closure, a lambda, a network without
+        IdentityError: for what has nothing to tell it apart: a plain object, a closure, a network without
             configuration. The message says how to make it tell.
     """
     if thing is None or isinstance(thing, bool | str | int):
         return thing
     if isinstance(thing, float):  # JSON knows no infinity, and 2.0 equals 2
-        return int(thing) if thing.is_integer() else repr(float(thing)) if thing - thing != 0 else float(thing)
+        return int(thing) if thing.is_integer() else float(thing) if math.isfinite(thing) else {"float": repr(thing)}
     if isinstance(thing, list | tuple):
         return [identity(part) for part in thing]
     if isinstance(thing, Mapping):
@@ -68,23 +68,29 @@ def identity(thing: Any) -> Any:
     if isinstance(thing, Tensor):
         return {"tensor": digest({"": thing})}
     if callable(getattr(thing, "identity", None)) and not isinstance(thing, type):
-        return {"is": _name(type(thing)), "identity": identity(thing.identity())}
+        return {**_class(type(thing)), "identity": identity(thing.identity())}
     if is_dataclass(thing) and not isinstance(thing, type):
-        return {"is": _name(type(thing))} | {
-            f.name: identity(getattr(thing, f.name)) for f in fields(thing) if f.compare
-        }
+        if "__dataclass_fields__" not in vars(type(thing)):
+            raise _refused(thing, "is of a class that inherits from a dataclass and is none")
+        return _class(type(thing)) | {f.name: identity(getattr(thing, f.name)) for f in fields(thing) if f.compare}
     if isinstance(thing, nn.Module):
-        return {"is": _name(type(thing)), "config": identity(_config(thing)), "weights": weights_digest(thing)}
+        return {**_class(type(thing)), "config": identity(_config(thing)), "weights": weights_digest(thing)}
     return _other(thing)
 
 
 def _other(thing: Any) -> Any:
-    if isinstance(thing, type | types.BuiltinFunctionType | torch.dtype | torch.device):
-        return {"is": _name(thing) if hasattr(thing, "__qualname__") else str(thing)}
+    if isinstance(thing, type):
+        return _class(thing)
+    if isinstance(thing, torch.dtype | torch.device):
+        return {"is": str(thing)}
     if isinstance(thing, functools.partial):
         return {"partial": [identity(part) for part in (thing.func, thing.args, thing.keywords)]}
     if isinstance(thing, types.MethodType):
         return {"method": thing.__name__, "of": identity(thing.__self__)}
+    if isinstance(thing, types.BuiltinFunctionType) or (
+        isinstance(thing, types.FunctionType) and _known(thing.__module__)
+    ):
+        return {"is": _name(thing)}
     if isinstance(thing, types.FunctionType):
         return _function(thing)
     if hasattr(thing, "item") and getattr(thing, "shape", None) == ():  # a number of NumPy's
@@ -94,8 +100,42 @@ def _other(thing: Any) -> Any:
 
 def _name(thing: Any) -> str:
     """A class's or function's name; of ours without the module, which may change and does not matter."""
-    ours = thing.__module__.split(".")[0] == "rgd"
+    ours = (thing.__module__ or "").split(".")[0] == "rgd"
     return f"rgd:{thing.__qualname__}" if ours else f"{thing.__module__}:{thing.__qualname__}"
+
+
+@functools.cache
+def _known(module: str | None) -> bool:
+    """Whether a module is ours, Python's, or installed: what is in it has a name that says enough."""
+    root = (module or "builtins").split(".")[0]
+    if root == "rgd" or root in sys.stdlib_module_names - {"__main__"}:
+        return True
+    found = sys.modules.get(root)
+    places = [sysconfig.get_path(name) for name in ("purelib", "platlib")]
+    return any(str(getattr(found, "__file__", None)).startswith(place) for place in places)
+
+
+_asked: list[Any] = []  # classes and functions whose identity is being made: one may name another that names it
+
+
+def _class(cls: type) -> dict[str, Any]:
+    """A class: its name, and, if it is in a file of the user's, the code of its methods and what stands in its body."""
+    found: dict[str, Any] = {"is": _name(cls)}
+    if cls in _asked:
+        return found
+    _asked.append(cls)
+    try:
+        for base in (base for base in cls.__mro__ if not _known(base.__module__)):
+            for name, value in sorted(vars(base).items()):
+                function = getattr(value, "__func__", getattr(value, "fget", value))
+                if isinstance(function, types.FunctionType):  # not what dataclass writes, which follows from fields
+                    if name != "__repr__" and function.__code__.co_filename != "<string>":
+                        found[f"{base.__qualname__}.{name}"] = _function(function)
+                elif not name.startswith("__") and isinstance(value, int | float | str | tuple | list | dict):
+                    found[f"{base.__qualname__}.{name}"] = identity(value)
+    finally:
+        _asked.pop()
+    return found
 
 
 def _config(network: nn.Module) -> Any:
@@ -106,36 +146,51 @@ def _config(network: nn.Module) -> Any:
 
 
 def _function(function: types.FunctionType) -> Any:
-    """A function by its code, without comments and docstring, its defaults, and whatever else of its module it uses."""
+    """A function of the user's: its code as Python has read it, its defaults, and whatever else of its module it uses.
+
+    The code is compiled code, so that a file that is edited while a run goes on makes no difference to the run; another
+    version of Python may compile it otherwise, and what was kept is then computed again.
+    """
     code = function.__code__
-    if code.co_freevars or code.co_name == "<lambda>":
-        raise _refused(function, "is a lambda" if code.co_name == "<lambda>" else "is a closure")
+    if set(code.co_freevars) - {"__class__"}:
+        raise _refused(function, "is a closure")
+    if function in _asked:
+        return {"again": function.__qualname__}
+    _asked.append(function)
     try:
-        tree: Any = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-    except (OSError, TypeError, SyntaxError) as error:
-        raise _refused(function, "has no source that could be read") from error
-    if ast.get_docstring(tree) is not None:
-        tree.body = tree.body[1:]
-    used = {name: function.__globals__[name] for name in sorted(_names(code)) if name in function.__globals__}
-    return {
-        "function": ast.unparse(tree),
-        "defaults": identity([function.__defaults__, function.__kwdefaults__]),
-        "uses": {
-            name: value.__name__ if isinstance(value, types.ModuleType) else identity(value)
-            for name, value in used.items()
-            if value is not function  # one that calls itself
-        },
-    }
+        steps, names = _steps(code)
+        used = {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
+        for name, value in used.items():
+            if isinstance(value, types.ModuleType) and not _known(value.__name__):
+                raise _refused(function, f"uses the module {name} as a whole, from which it could take anything")
+        return {
+            "code": hashlib.sha256(json.dumps(steps).encode()).hexdigest()[:24],
+            "defaults": identity([function.__defaults__, function.__kwdefaults__, function.__dict__]),
+            "uses": {n: v.__name__ if isinstance(v, types.ModuleType) else identity(v) for n, v in used.items()},
+        }
+    finally:
+        _asked.pop()
 
 
-def _names(code: types.CodeType) -> set[str]:
-    """The names that a function's code, and that of functions inside it, looks up in its module."""
-    inner = (_names(part) for part in code.co_consts if isinstance(part, types.CodeType))
-    return {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}.union(*inner)
+def _steps(code: types.CodeType) -> tuple[list[Any], set[str]]:
+    """What a function's code does, step by step, without line numbers and docstring, and the names it looks up."""
+    steps: list[Any] = []
+    names: set[str] = set()
+    for step in dis.get_instructions(code):
+        value: Any = step.argval
+        if isinstance(value, types.CodeType):
+            value, inner = _steps(value)
+            names |= inner
+        if step.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")):
+            names.add(value)
+        if step.opname == "IMPORT_NAME" and not _known(value):
+            raise _refused(code, f"imports {value} inside: import what it takes from there above it")
+        steps.append([step.opname, value if isinstance(value, str | int | float | list | None) else repr(value)])
+    return steps, names
 
 
 def _refused(thing: Any, what: str) -> IdentityError:
-    name = getattr(thing, "__qualname__", type(thing).__qualname__)
+    name = getattr(thing, "__qualname__", None) or getattr(thing, "co_name", None) or type(thing).__qualname__
     return IdentityError(
         f"{name} {what}: nothing tells it apart from others of its kind, so that what is made with it could not be "
         "found again without the risk of a wrong one. Make it a dataclass whose fields say what it is, or give it a "

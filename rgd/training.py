@@ -112,8 +112,9 @@ class TrainStep:
 def identity_of(
     network: nn.Module, objective: Objective | Stateful, data: Dataset, schedule: Schedule, training: Training
 ) -> dict[str, Any]:
-    """What a run is: a resumed run must be the same."""
-    parts = {"objective": objective, "data": data, "schedule": schedule, "training": training}
+    """What a run is, and which weights it trains: a resumed run must be the same."""
+    trained = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+    parts = {"objective": objective, "data": data, "schedule": schedule, "training": training, "trained": trained}
     return {"network": architecture(network), **{name: identity(part) for name, part in parts.items()}}
 
 

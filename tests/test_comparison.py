@@ -630,3 +630,14 @@ def test_the_row_of_real_images_is_of_held_out_ones(done: tuple[Path, dict[str, 
     for name in cells.HEADLINE:
         expected = metrics.estimate(name, seen, reference).value
         assert done[1]["real"][name]["value"] == pytest.approx(expected, rel=1e-5), name
+
+
+def test_differences_have_the_names_of_today(runs: Path, tmp_path: Path) -> None:
+    """Also where they are taken back from a file of other names."""
+    plan = replace(PLAN, entries=PLAN.entries[1:3], pairs=(("a", "b"),), headline_seeds=())
+    first = run(plan, tmp_path / "out.json", store=tmp_path / "1", runs=runs, progress=False)
+    exchanged = tuple(replace(entry, name="ba"["ab".index(entry.name)]) for entry in plan.entries)
+    plan = replace(plan, entries=exchanged, pairs=(("b", "a"),))
+    found = run(plan, tmp_path / "out.json", store=tmp_path / "2", runs=runs, progress=False)
+    assert [(row["a"], row["b"]) for row in found["differences"]] == [("b", "a")] * 2
+    assert [row["fd"] for row in found["differences"]] == [row["fd"] for row in first["differences"]]

@@ -188,7 +188,7 @@ def test_plain_values_are_the_same_if_and_only_if_they_are_equal(value: Any) -> 
 
 def test_numbers_are_what_they_are_worth() -> None:
     assert key(L2(1)) == key(L2(1.0)) == key(L2(np.float64(1)))  # type: ignore[arg-type]
-    assert len({key(x) for x in (0.1, 0.1 + 1e-17, 0.1 + 1e-16, math.inf, -math.inf, "inf", True, 2)}) == 7
+    assert len({key(x) for x in (0.1, 0.1 + 1e-17, 0.1 + 1e-16, math.inf, -math.inf, "inf", True, 2)}) == 8
 
 
 THING = """
@@ -238,6 +238,55 @@ def test_a_function_is_its_code_and_what_it_uses(tmp_path: Path, monkeypatch: py
     assert of("def radius(t, by=0.5):\n    return by * t\n") != of("def radius(t, by=0.6):\n    return by * t\n")
 
 
+MINE = """
+import torch, helpers
+from dataclasses import dataclass
+WEIGHT = 2.0
+@dataclass(frozen=True)
+class Mine:
+    share: float = 0.5
+    kind = "soft"
+    def __call__(self, x):
+        return self.share * WEIGHT * x
+    def again(self, x):
+        return Mine(self.share)(x)
+def radius(t):
+    return helpers.f(t)
+def inside(t):
+    from helpers import f
+    return f(t)
+"""
+
+
+def test_a_class_of_the_users_is_its_code_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever edits a method has another thing, though its fields are the same."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "helpers.py").write_text("def f(t):\n    return t\n")
+
+    def made(source: str) -> Any:
+        path = tmp_path / f"mine{len(list(tmp_path.iterdir()))}.py"
+        path.write_text(source)
+        return runpy.run_path(str(path))
+
+    first = made(MINE)
+    assert key(first["Mine"]()) == key(made("# another\n" + MINE)["Mine"]())
+    changed = [
+        ("* x", "* x * x"),
+        ("WEIGHT = 2.0", "WEIGHT = 3.0"),
+        ('"soft"', '"hard"'),
+        ("Mine(self.share)", "Mine(1)"),
+    ]
+    keys = {key(made(MINE.replace(*change))["Mine"]()) for change in changed}
+    assert len(keys | {key(first["Mine"]()), key(first["Mine"](0.6))}) == 6
+    with pytest.raises(IdentityError, match="uses the module helpers as a whole"):
+        key(first["radius"])
+    with pytest.raises(IdentityError, match="imports helpers inside"):
+        key(first["inside"])
+    for file in tmp_path.glob("mine*.py"):
+        file.unlink()  # what Python has read is what counts
+    assert key(first["Mine"]()) not in keys
+
+
 class Plain:
     """An attack of somebody's, which says nothing of itself."""
 
@@ -261,7 +310,7 @@ def test_what_cannot_be_told_apart_is_refused_and_the_message_says_how_to_make_i
     def closure(t: torch.Tensor) -> torch.Tensor:
         return inside * t
 
-    for thing in (Plain(1.0), closure, lambda t: t, nn.Linear(2, 2), object(), torch.Generator()):
+    for thing in (Plain(1.0), closure, lambda t: inside * t, nn.Linear(2, 2), object(), torch.Generator()):
         with pytest.raises(IdentityError, match=r"dataclass.*identity\(\)"):
             identity({"deep": [PGD(L2(1.0)), thing]})
     assert key(Says(1.0)) == key(Says(1.0)) != key(Says(2.0))

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +240,28 @@ def test_an_experiment_writes_its_results_into_a_folder_of_its_name(
     assert "What was done is kept" in said(capsys, monkeypatch, "evaluate", what, "--quick")
     place = Path("runs") / f"{folder}_quick"
     assert ran == [((what, True), place / "results.json")]
+
+
+@dataclass(frozen=True)
+class OfV:
+    """An objective of one's own, which says what the network predicts."""
+
+    predicts: str = "v"
+
+    def __call__(self, *batch: Any) -> Any:
+        return Denoising("v")(*batch)
+
+
+def test_a_saved_denoiser_says_what_it_predicts_and_the_variance_last_asked_for(tmp_path: Path) -> None:
+    network = UNetConfig(
+        image_size=8, in_channels=1, out_channels=1, model_channels=8, num_res_blocks=1, channel_mult=(1,),
+        attention_resolutions=(),
+    )  # fmt: skip
+    recipe = recipes.Recipe("mine/v", "digits", network, OfV(), Training(2, batch_size=4))
+    for variance in ("large", "small"):
+        recipes.train(replace(recipe, variance=variance), tmp_path, progress=False)  # type: ignore[arg-type]
+        kept = checkpoints.load(tmp_path / "model.safetensors").denoising
+        assert (kept["predicts"], kept["variance"]) == ("v", variance)
 
 
 def test_samples_are_no_experiment(

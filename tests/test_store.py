@@ -57,8 +57,8 @@ def test_a_store_that_may_not_compute_says_what_is_missing(tmp_path: Path) -> No
 
 def test_what_cannot_tell_what_it_is_is_refused_before_it_is_computed(tmp_path: Path) -> None:
     calls, compute = counting(1)
-    with pytest.raises(IdentityError, match="lambda"):
-        Store(tmp_path).once(compute, "rows", attack=PGD(L2(lambda t: t)))
+    with pytest.raises(IdentityError, match="closure"):
+        Store(tmp_path).once(compute, "rows", attack=PGD(L2(lambda t: tmp_path)))  # type: ignore[arg-type, return-value]
     assert calls == []
 
 

@@ -229,6 +229,21 @@ def test_what_was_measured_with_another_model_is_measured_again(
     assert measured == ["t/a"]
 
 
+def test_a_model_that_cannot_be_read_is_an_error_and_not_gone(runs: Path, tmp_path: Path) -> None:
+    plan, here = replace(STUDY, classifiers=(("t/a", None),), levels=(0,), images=10), tmp_path / "runs"
+    shutil.copytree(runs, here)
+    run(plan, tmp_path / "out.json", runs=here, progress=False)
+    damaged = here / "t" / "a" / "model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    with pytest.raises(CheckpointError, match="damaged"):
+        run(plan, tmp_path / "out.json", runs=here, progress=False)
+
+
+def test_a_classifier_is_told_of_once() -> None:
+    with pytest.raises(ValueError, match="named twice"):
+        replace(STUDY, classifiers=(("t/b", "t/a"), ("t/b", None)))
+
+
 @pytest.mark.parametrize("out", ["out.json", "another.json"])  # what the file says, and what the folder keeps
 def test_what_was_measured_on_other_images_is_measured_again(
     out: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

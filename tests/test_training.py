@@ -752,3 +752,14 @@ def test_every_micro_batch_step_and_seed_draws_its_own(kind: str, digits: Datase
             fit(Half(), look, digits, NOISE, Training(steps=3, batch_size=8, accumulate=2, weight_decay=0.0, seed=seed))
         )
     assert len(set(drawn)) == 12
+
+
+def test_a_run_that_trains_other_weights_is_another(tmp_path: Path) -> None:
+    settings, digits = Training(3, batch_size=4), data.load("digits").take(40)
+    *_, step = fit(build(CONFIG, 1), objectives.NoisyCrossEntropy(), digits, NOISE, settings, tmp_path)
+    again = [s.repeated for s in fit(step.network, objectives.NoisyCrossEntropy(), digits, NOISE, settings, tmp_path)]
+    assert again == [True]  # the run's own network, where it has come to
+    frozen = build(CONFIG, 1)
+    next(frozen.parameters()).requires_grad_(False)
+    with pytest.raises(CheckpointError, match="trained was"):
+        next(fit(frozen, objectives.NoisyCrossEntropy(), digits, NOISE, settings, tmp_path))

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from rgd.checkpoints import Model, write_atomic
 from rgd.data import Dataset, same_classes
-from rgd.errors import CheckpointError
+from rgd.errors import MissingModel
 from rgd.identity import identity, key, weights_digest
 from rgd.lab import datasets, registry
 from rgd.lab.origin import provenance
@@ -78,10 +78,10 @@ class Bench:
         return registry.find(name, self.runs)
 
     def has(self, name: str) -> bool:
-        """Whether a model can be had."""
+        """Whether there is such a model; one that cannot be read is an error, and not gone."""
         try:
             self.model(name)
-        except CheckpointError:
+        except MissingModel:
             return False
         return True
 

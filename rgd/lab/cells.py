@@ -220,7 +220,7 @@ class Work:
             scales = [scale for scale in self.entries[a].scales if scale in self.entries[b].scales]
             ways = [((self.entries[a], scale), (self.entries[b], scale)) for scale in scales]
             cells = [self.difference(*way, plan.seed, plan.samples) for way in ways]
-            return [{"a": a, "b": b, "scale": scale, **cell} for scale, cell in zip(scales, cells)]
+            return [{**cell, "a": a, "b": b, "scale": scale} for scale, cell in zip(scales, cells)]
         first, second = self.best(a), self.best(b)
         for seed in plan.headline_seeds:  # scores and differences at once: what a stopped run has done stands
             for way in (first, second):

@@ -26,7 +26,7 @@ from rgd.lab.judge import JudgeConfig
 from rgd.lab.origin import provenance
 from rgd.lab.tables import look_up, table
 from rgd.networks import UNetConfig, build
-from rgd.objectives import Denoising, Objective
+from rgd.objectives import Objective
 from rgd.processes import processes
 from rgd.schedule import Schedule
 from rgd.training import Training, TrainStep, fit
@@ -128,7 +128,11 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
         model = load(finished, group.device)
         if model.provenance.get("made_from") == made_from:
             # The variance is how one samples, and no part of training.
-            return replace(model, denoising=model.denoising and {**model.denoising, "variance": recipe.variance})
+            now = replace(model, denoising=model.denoising and {**model.denoising, "variance": recipe.variance})
+            if now.denoising != model.denoising and group.rank == 0:
+                now.save(finished)
+            group.wait()
+            return now
     network, schedule, training = build(recipe.network, recipe.training.seed), recipe.make_schedule(), recipe.training
     history = History(max(1, training.steps // 100))
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,8 +162,7 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
     denoiser = isinstance(recipe.network, UNetConfig)
     denoising: dict[str, Any] = {}
     if denoiser:
-        predicts = recipe.objective.predicts if isinstance(recipe.objective, Denoising) else "eps"
-        denoising = {"predicts": predicts, "variance": recipe.variance}
+        denoising = {"predicts": getattr(recipe.objective, "predicts", "eps"), "variance": recipe.variance}
     judge = isinstance(recipe.network, JudgeConfig)
     result = last.network.eval().requires_grad_(False)
     model = Model(result, None if judge else schedule, denoising, data.classes, made)

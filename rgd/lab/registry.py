@@ -22,7 +22,7 @@ from rgd import DISTRIBUTION, __version__
 from rgd.checkpoints import Model
 from rgd.checkpoints import load as load_file
 from rgd.denoiser import NetworkDenoiser
-from rgd.errors import CheckpointError
+from rgd.errors import CheckpointError, MissingModel
 from rgd.lab.judge import Judge
 from rgd.networks import EncoderUNet
 from rgd.processes import processes
@@ -113,7 +113,8 @@ def find(name: str, runs: Path | str = "runs") -> Model:
     on who has the unrounded ones.
 
     Raises:
-        CheckpointError: if it is neither.
+        MissingModel: if it is neither.
+        CheckpointError: if the file is damaged.
     """
     made = Path(runs) / name / "model.safetensors"
     own = load_file(made, processes().device) if made.exists() else None
@@ -122,5 +123,5 @@ def find(name: str, runs: Path | str = "runs") -> Model:
         if own is None or own.provenance == published.provenance:
             return published
     if own is None:
-        raise CheckpointError(f"{name} is not published, and there is no {made}: make it with rgd train {name}")
+        raise MissingModel(f"{name} is not published, and there is no {made}: make it with rgd train {name}")
     return own

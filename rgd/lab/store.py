@@ -20,6 +20,10 @@ from rgd.identity import identity, key
 from rgd.lab.origin import provenance
 from rgd.processes import processes
 
+# By kind, what our own code makes of the parts: 1, to be raised when it changes its meaning, so that what an earlier
+# version kept is not taken for what this one would compute.
+VERSIONS: dict[str, int] = {}
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -59,7 +63,7 @@ class Store:
         Raises:
             IdentityError: for a part that cannot say what it is.
         """
-        return f"{kind}/{key(parts)}"
+        return f"{kind}/{key([VERSIONS.get(kind, 1), parts])}"
 
     def has(self, kind: str, **parts: Any) -> bool:
         """Whether there is such an entry."""

@@ -55,6 +55,11 @@ class Study:
     move: float | None = 6.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        names = [name for name, _ in self.classifiers]
+        if len(set(names)) < len(names):
+            raise ValueError(f"a study tells of each classifier once, and these are named twice: {names}")
+
     def models(self) -> tuple[str, ...]:
         """The names of the models that it needs."""
         names = {self.judge, self.denoiser, *(name for pair in self.classifiers for name in pair)}

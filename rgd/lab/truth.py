@@ -28,6 +28,7 @@ from rgd import schedule as schedules
 from rgd.attacks import L2, PGD, NoiseRadius
 from rgd.data import Dataset
 from rgd.guidance import grad_log_prob, guide, unconditional
+from rgd.identity import architecture
 from rgd.lab.bench import Bench
 from rgd.lab.store import Kept
 from rgd.lab.worlds import MLP, WORLDS, World, digits, plane, sphere
@@ -82,7 +83,8 @@ class Truth:
         world = _world(cell["world"])
         settings = replace(self, worlds=(), radii=(), draws=(), seeds=())
         largest = _largest(self) if isinstance(cell["radius"], str) else None
-        return {"cell": cell, "settings": settings, "largest": largest, "mixture": world.mixture, "walk": world.walk}
+        return {"cell": cell, "settings": settings, "largest": largest, "mixture": world.mixture, "walk": world.walk,
+                "network": architecture(world.network(cell["seed"]))}  # fmt: skip
 
     def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
         """What is known by now. On CPUs the cores share the classifiers, one thread each: networks this small leave
