@@ -13,10 +13,10 @@ import hashlib
 import json
 import math
 import sys
-import sysconfig
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -110,9 +110,9 @@ def _known(module: str | None) -> bool:
     root = (module or "builtins").split(".")[0]
     if root == "rgd" or root in sys.stdlib_module_names - {"__main__"}:
         return True
-    found = sys.modules.get(root)
-    places = [sysconfig.get_path(name) for name in ("purelib", "platlib")]
-    return any(str(getattr(found, "__file__", None)).startswith(place) for place in places)
+    # Not asked of sysconfig: an environment may also see the system's packages, the user's, or another environment's.
+    place = Path(getattr(sys.modules.get(root), "__file__", None) or "").parts
+    return not {"site-packages", "dist-packages"}.isdisjoint(place)
 
 
 _asked: list[Any] = []  # classes and functions whose identity is being made: one may name another that names it

@@ -287,6 +287,19 @@ def test_a_class_of_the_users_is_its_code_too(tmp_path: Path, monkeypatch: pytes
     assert key(first["Mine"]()) not in keys
 
 
+def test_what_is_installed_anywhere_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colab, Debian and `pip install --user` keep packages where this environment would not look for its own."""
+    keys = []
+    for place in ("dist-packages", "site-packages", "mine"):
+        package = tmp_path / place / f"pack_{place[:4]}"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("import math\n\n\ndef f(t):\n    return math.sin(t)\n")
+        monkeypatch.syspath_prepend(str(package.parent))
+        keys.append(identity(importlib.import_module(package.name).f))
+    assert keys[:2] == [{"is": "pack_dist:f"}, {"is": "pack_site:f"}]
+    assert "code" in keys[2]
+
+
 class Plain:
     """An attack of somebody's, which says nothing of itself."""
 
