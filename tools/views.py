@@ -19,7 +19,7 @@ from tabulate import DataRow, TableFormat, tabulate
 
 from rgd.attacks import PGD
 from rgd.lab import recipe as recipes
-from rgd.lab.cells import best_scales
+from rgd.lab.cells import best_cells
 from rgd.lab.report import estimate_text
 
 ROW = DataRow("|", "|", "|")
@@ -33,9 +33,9 @@ def _table(headers: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
 
 def guidance(results: dict[str, Any]) -> str:
     """Each guidance at its best scale, the unguided model, and the held-out images."""
-    best, rows = best_scales(results["sweep"]), []
-    for cell in (cell for cell in results["sweep"] if cell["scale"] == best[cell["name"]]):
-        rows.append((cell["name"], f"{cell['scale']:g}", cell) if cell["scale"] else ("unguided", "", cell))
+    rows = []
+    for name, cell in best_cells(results["sweep"]).items():
+        rows.append((name, f"{cell['scale']:g}", cell) if cell["scale"] else ("unguided", "", cell))
     rows.append(("held-out images", "", results["real"]))
     columns = {"accuracy": 2, "fd": 1, "precision": 2, "recall": 2}
     table = [[name, scale, *(estimate_text(cell[m], columns[m]) for m in columns)] for name, scale, cell in rows]

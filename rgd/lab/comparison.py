@@ -31,6 +31,7 @@ from rgd.lab.bench import Bench
 from rgd.lab.cells import Work
 
 Kind = Literal["none", "classifier", "through x0", "at x0", "classifier-free", "autoguidance"]
+IN_X0 = {"through x0": grad_log_prob_of_x0, "at x0": grad_log_prob_at_x0}  # for classifiers of clean images
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,9 @@ class Entry:
             raise ValueError(f"{self.name}: guidance of the kind {self.kind!r} needs a model that guides")
         if self.kind == "autoguidance":
             return autoguidance(denoise, other, scale, self.interval)
-        gradient: Gradient
-        if self.kind == "classifier":
-            gradient = grad_log_prob(other)
-        elif self.kind == "through x0":
-            gradient = grad_log_prob_of_x0(other, denoise)
-        else:
-            gradient = grad_log_prob_at_x0(other, denoise)
+        gradient: Gradient = grad_log_prob(other)
+        if self.kind in IN_X0:
+            gradient = IN_X0[self.kind](other, denoise)
         if self.most is not None:
             gradient = cap(gradient, denoise.schedule, self.most)
         if self.kind == "through x0":
@@ -128,21 +125,14 @@ class Comparison:
     def models(self) -> tuple[str, ...]:
         """The names of the models that it needs."""
         names = {self.judge, *(name for entry in self.entries for name in (entry.denoiser, entry.guide))}
-        return tuple(sorted(name for name in names if name is not None))
+        return tuple(sorted(filter(None, names)))
 
     def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
         """What is known by now, whenever there is more of it."""
         return Work(self, bench).run()
 
-
-def small(comparison: Comparison) -> Comparison:
-    """The same in minutes: every way to guide at two of its scales, with few samples, on two seeds."""
-    return replace(
-        comparison,
-        entries=tuple(replace(entry, scales=entry.scales[1:4:2] or entry.scales) for entry in comparison.entries),
-        samples=100,
-        headline_samples=200,
-        headline_seeds=(1, 2),
-        steps="quadratic10",
-        reference=2000,
-    )
+    def small(self) -> Comparison:
+        """The same in minutes: every way to guide at two of its scales, with few samples, on two seeds."""
+        entries = tuple(replace(entry, scales=entry.scales[1:4:2] or entry.scales) for entry in self.entries)
+        few: dict[str, Any] = {"samples": 100, "headline_samples": 200, "headline_seeds": (1, 2), "reference": 2000}
+        return replace(self, entries=entries, steps="quadratic10", **few)

@@ -19,7 +19,7 @@ from rgd.checkpoints import Model, write_atomic
 from rgd.data import Dataset, same_classes
 from rgd.errors import DataError
 from rgd.guidance import grad_log_prob
-from rgd.lab.cells import best_scales
+from rgd.lab.cells import best_cells
 from rgd.measure import Estimate, gradients, plots
 from rgd.processes import processes
 from rgd.randomness import noise
@@ -46,8 +46,8 @@ def write(
     """
     plots.use_style()
     unguided, *guided = results["sweep"]
-    best = best_scales(guided)
-    drawn = {name: draw(name, scale) for name, scale in ((unguided["name"], unguided["scale"]), *best.items())}
+    best = best_cells(guided)
+    drawn = {cell["name"]: draw(cell["name"], cell["scale"]) for cell in (unguided, *best.values())}
     figures = {
         "samples": samples_figure(drawn, len(results["classes"])),
         "gradients": gradient_table,
@@ -64,7 +64,7 @@ def write(
     page = environment.get_template("report.html.j2").render(
         results=results,
         unguided=unguided,
-        best={cell["name"]: cell for cell in guided if cell["scale"] == best[cell["name"]]},
+        best=best,
         figures={name: _png(figure) for name, figure in figures.items()},
     )
     write_atomic(folder / "report.html", page.encode())
