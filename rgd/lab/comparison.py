@@ -14,24 +14,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from rgd import guidance
 from rgd.denoiser import Denoiser
-from rgd.guidance import (
-    Gradient,
-    autoguidance,
-    cap,
-    classifier_free,
-    grad_log_prob,
-    grad_log_prob_at_x0,
-    grad_log_prob_of_x0,
-    guide,
-    smooth,
-    unconditional,
-)
 from rgd.lab.bench import Bench
 from rgd.lab.cells import Work
 
 Kind = Literal["none", "classifier", "through x0", "at x0", "classifier-free", "autoguidance"]
-IN_X0 = {"through x0": grad_log_prob_of_x0, "at x0": grad_log_prob_at_x0}  # for classifiers of clean images
+# For classifiers of clean images.
+IN_X0 = {"through x0": guidance.grad_log_prob_of_x0, "at x0": guidance.grad_log_prob_at_x0}
 
 
 @dataclass(frozen=True)
@@ -64,23 +54,23 @@ class Entry:
         """The guided denoiser; `model` gives what a name stands for."""
         denoise, other = model(self.denoiser), None if self.guide is None else model(self.guide)
         if self.blind:
-            denoise = unconditional(denoise)
+            denoise = guidance.unconditional(denoise)
         if self.kind == "none":
             return denoise
         if self.kind == "classifier-free":
-            return classifier_free(denoise, scale, self.interval)
+            return guidance.classifier_free(denoise, scale, self.interval)
         if other is None:
             raise ValueError(f"{self.name}: guidance of the kind {self.kind!r} needs a model that guides")
         if self.kind == "autoguidance":
-            return autoguidance(denoise, other, scale, self.interval)
-        gradient: Gradient = grad_log_prob(other)
+            return guidance.autoguidance(denoise, other, scale, self.interval)
+        gradient: guidance.Gradient = guidance.grad_log_prob(other)
         if self.kind in IN_X0:
             gradient = IN_X0[self.kind](other, denoise)
         if self.most is not None:
-            gradient = cap(gradient, denoise.schedule, self.most)
+            gradient = guidance.cap(gradient, denoise.schedule, self.most)
         if self.kind == "through x0":
-            gradient = smooth(gradient)
-        return guide(denoise, gradient, scale, self.interval)
+            gradient = guidance.smooth(gradient)
+        return guidance.guide(denoise, gradient, scale, self.interval)
 
 
 @dataclass(frozen=True)

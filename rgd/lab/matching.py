@@ -170,5 +170,7 @@ def _explained(inner: Tensor, energy: Tensor, inner_r: Tensor, energy_r: Tensor)
         "inner": measure.mean(inner),
         "explained": measure.mean(2 * inner - energy),
         "explained_more": measure.mean(2 * (inner - inner_r) - (energy - energy_r)),
-        **{part.__name__: measure.jackknife(part, len(inner)) for part in (scale, rescaled, rescaled_more)},
+        "scale": measure.jackknife(scale, len(inner)),
+        "rescaled": measure.jackknife(rescaled, len(inner)),
+        "rescaled_more": measure.jackknife(rescaled_more, len(inner)),
     }

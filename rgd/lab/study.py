@@ -128,5 +128,6 @@ def measured(study: Study, bench: Bench, name: str, twin: str | None, test: Data
         "norm": measure.mean(gradient.flatten(1).norm(dim=1)),
         "spectrum": gradients.spectrum(gradient).tolist(),
     }
-    of = {True: measure.share, False: measure.mean}
-    return Kept(row | {part: of[values.dtype == torch.bool](values) for part, values in found.items()})
+    for part, values in found.items():
+        row[part] = measure.share(values) if values.dtype == torch.bool else measure.mean(values)
+    return Kept(row)
