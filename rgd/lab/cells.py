@@ -16,7 +16,6 @@ from rgd import measure
 from rgd.denoiser import Denoiser
 from rgd.errors import CheckpointError
 from rgd.lab.bench import Bench
-from rgd.lab.forecast import forecast
 from rgd.lab.store import Kept, Unknown
 from rgd.measure import Estimate, Features, plots
 from rgd.processes import processes
@@ -238,8 +237,6 @@ class Work:
         base = {"data": self.plan.data, "data_digest": self.data.digest, "real": self.real(self.names)}
         tasks: list[Callable[[], Any]] = [partial(self.pair, *pair) for pair in self.plan.pairs]
         tasks += [partial(self.headline, name) for name in self.entries]
-        if self.bench.progress and processes().rank == 0:
-            print(forecast(self, SWEEP))
         results: dict[str, Any] = {}
         for task in (lambda: None, *tasks):
             task()

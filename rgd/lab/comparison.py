@@ -18,6 +18,8 @@ from rgd import guidance
 from rgd.denoiser import Denoiser
 from rgd.lab.bench import Bench
 from rgd.lab.cells import Work
+from rgd.lab.forecast import forecast
+from rgd.processes import processes
 
 Kind = Literal["none", "classifier", "through x0", "at x0", "classifier-free", "autoguidance"]
 # For classifiers of clean images.
@@ -119,7 +121,10 @@ class Comparison:
 
     def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
         """What is known by now, whenever there is more of it."""
-        return Work(self, bench).run()
+        work = Work(self, bench)
+        if bench.progress and processes().rank == 0:
+            print(forecast(work))
+        return work.run()
 
     def small(self) -> Comparison:
         """The same in minutes: every way to guide at two of its scales, with few samples, on two seeds."""

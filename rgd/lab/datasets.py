@@ -184,11 +184,11 @@ def _fetch_cifar10(folder: str) -> None:
     """Put CIFAR-10's archive where torchvision looks for it, from the first host that serves the right file."""
     from torchvision.datasets import CIFAR10
 
-    failures = []
+    failures = ""
     for url in CIFAR10_HOSTS:
         try:
             pooch.retrieve(url, f"md5:{CIFAR10.tgz_md5}", CIFAR10.filename, folder, progressbar=True)
             return
         except (OSError, ValueError) as error:
-            failures.append(f"\n{url}: {error}")
-    raise ConnectionError("no host serves the right file" + "".join(failures))
+            failures += f"\n{url}: {error}"
+    raise ConnectionError(f"no host serves the right file{failures}")

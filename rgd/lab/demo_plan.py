@@ -91,16 +91,9 @@ def plan(data: Dataset, effort: float = 1.0, seed: int = 0, samples: int = 400, 
 def _networks(data: Dataset, small: bool) -> tuple[UNetConfig, EncoderConfig, JudgeConfig]:
     """A denoiser, a time-dependent classifier and a judge for images of this size."""
     channels, size, _ = data.shape
-    common: dict[str, Any] = {
-        "image_size": size,
-        "in_channels": channels,
-        "num_res_blocks": 1,
-        "channel_mult": (1, 2) if small else (1, 2, 2),
-        "attention_resolutions": (2,),
-        "use_scale_shift_norm": True,
-        "num_head_channels": 32,
-        "patch": 1 if small else 2,
-    }
+    common: dict[str, Any] = {"image_size": size, "in_channels": channels, "num_res_blocks": 1}
+    common |= {"attention_resolutions": (2,), "use_scale_shift_norm": True, "num_head_channels": 32}
+    common |= {"channel_mult": (1, 2), "patch": 1} if small else {"channel_mult": (1, 2, 2), "patch": 2}
     unet = UNetConfig(**common, out_channels=channels, model_channels=32 if small else 64)
     encoder = EncoderConfig(**common, out_channels=len(data.classes), model_channels=32, pool="attention")
     return unet, encoder, JudgeConfig(image_size=size, in_channels=channels, out_channels=len(data.classes))

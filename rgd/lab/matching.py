@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rgd import measure
+from rgd.checkpoints import Model
 from rgd.data import Dataset
 from rgd.errors import DataError
 from rgd.guidance import grad_log_prob
 from rgd.lab.bench import Bench
 from rgd.lab.store import Kept
-from rgd.measure import Estimate
-from rgd.measure.gradients import match
+from rgd.measure import Estimate, gradients
 from rgd.processes import processes
 from rgd.randomness import noise
 from rgd.schedule import Schedule
@@ -77,7 +77,8 @@ class Matching:
 
         def matched(name: str) -> dict[str, Any]:
             def compute() -> Kept:
-                ours, theirs, alpha_bar = seen(name), seen(self.reference), schedule_of(self, bench).alpha_bar
+                ours, theirs = seen(name), seen(self.reference)
+                alpha_bar = one_schedule({n: bench.model(n) for n in self.models()}).alpha_bar
                 log_snr = [float(torch.logit(alpha_bar[level])) for level in self.levels]
                 return Kept(summary(self, ours, theirs, log_snr))
 
@@ -90,23 +91,24 @@ class Matching:
             yield {"data": self.data, "data_digest": test.digest, "log_snr": log_snr, "classifiers": classifiers}
 
 
-def schedule_of(plan: Matching, bench: Bench) -> Schedule:
-    """The one schedule of all its models.
+def one_schedule(models: Mapping[str, Model]) -> Schedule:
+    """The schedule of models that are compared.
 
     Raises:
         DataError: if they have not all the same.
     """
-    schedules = [bench.model(name).schedule for name in plan.models()]
-    first = schedules[0]
+    first, *_ = (model.schedule for model in models.values())
     assert first is not None
-    if any(s is None or not torch.equal(s.alpha_bar, first.alpha_bar) for s in schedules):
-        raise DataError(f"gradients are matched at one noise: {', '.join(plan.models())} differ in their schedules")
+    for name, model in models.items():
+        if model.schedule is None or not torch.equal(model.schedule.alpha_bar, first.alpha_bar):
+            raise DataError(f"{name} knows images noised by another schedule than {next(iter(models))}: gradients are "
+                            "compared at one noise, and models must not differ in their schedules")  # fmt: skip
     return first
 
 
 def measured(plan: Matching, bench: Bench, name: str, test: Dataset, level: int) -> Kept:
     """One classifier at one level, image by image: "cross_entropy", "energy", and "inner/NUMBER" by each denoiser."""
-    schedule, classifier = schedule_of(plan, bench), bench.model(name).network
+    schedule, classifier = one_schedule({n: bench.model(n) for n in plan.models()}), bench.model(name).network
     denoisers = [bench.model(denoiser).use() for denoiser in plan.denoisers]
     data = test.to(processes().device)
     x0, y = data.x0(), data.labels
@@ -119,7 +121,7 @@ def measured(plan: Matching, bench: Bench, name: str, test: Dataset, level: int)
         with torch.no_grad():
             found = {"cross_entropy": F.cross_entropy(classifier(xt[i], t[i]), y[i], reduction="none")}
             for k, denoise in enumerate(denoisers):
-                found[f"inner/{k}"], found["energy"] = match(g, denoise(xt[i], t[i]), eps[i], sigma[i])
+                found[f"inner/{k}"], found["energy"] = gradients.match(g, denoise(xt[i], t[i]), eps[i], sigma[i])
         return found
 
     parts = [look(i) for i in torch.arange(len(y), device=y.device).split(250)]
@@ -143,10 +145,7 @@ def summary(
     seen, reference = ([{k: v.double() for k, v in at.items()} for at in rows] for rows in (seen, reference))
     rows, pairs = [], []
     for level, ours, theirs in zip(plan.levels, seen, reference):
-        by = {
-            denoiser: _explained(ours[f"inner/{k}"], ours["energy"], theirs[f"inner/{k}"], theirs["energy"])
-            for k, denoiser in enumerate(plan.denoisers)
-        }
+        by = {denoiser: _explained(ours, theirs, f"inner/{k}") for k, denoiser in enumerate(plan.denoisers)}
         means = {name: measure.mean(ours[name]) for name in ("cross_entropy", "energy")}
         rows.append({"t": level, **means, "by": by})
     for (low, high), levels, snr in zip(pairwise(seen), pairwise(plan.levels), pairwise(log_snr)):
@@ -156,7 +155,9 @@ def summary(
     return {"levels": rows, "between": pairs, "log_snr": log_snr}
 
 
-def _explained(inner: Tensor, energy: Tensor, inner_r: Tensor, energy_r: Tensor) -> dict[str, Estimate]:
+def _explained(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], by: str) -> dict[str, Estimate]:
+    (inner, energy), (inner_r, energy_r) = ((seen[by], seen["energy"]) for seen in (ours, theirs))
+
     def scale(i: Tensor) -> float:
         return float(inner[i].mean() / energy[i].mean())
 

@@ -28,7 +28,6 @@ from rgd.lab.tables import look_up, table
 from rgd.networks import UNetConfig, build
 from rgd.objectives import Objective
 from rgd.processes import processes
-from rgd.schedule import Schedule
 from rgd.training import Training, TrainStep, fit
 
 
@@ -62,7 +61,7 @@ class Recipe:
         parts = {"objective": self.objective, "training": self.training, "schedule": self.make_schedule()}
         return {"network": identity(self.network), "data": data.digest} | {k: identity(v) for k, v in parts.items()}
 
-    def make_schedule(self) -> Schedule:
+    def make_schedule(self) -> schedules.Schedule:
         """The noise schedule."""
         return schedules.named(self.schedule, self.T)
 
@@ -130,23 +129,13 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
                     bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k != "step"})
                     with open(log, "a") as file:
                         file.write(json.dumps(row) + "\n")
-    made = {
-        "made_from": made_from,
-        "recipe": recipe.name,
-        "data": data.source,
-        "seed": training.seed,
-        "images_seen": last.images,
-        "hours": round(last.seconds / 3600, 4),
-        **provenance(),
-    }
-    denoising = {"predicts": getattr(recipe.objective, "predicts", "eps"), "variance": recipe.variance}
-    model = Model(
-        last.network.eval().requires_grad_(False),
-        None if isinstance(recipe.network, JudgeConfig) else schedule,
-        denoising if isinstance(recipe.network, UNetConfig) else {},
-        data.classes,
-        made,
-    )
+    made_of = {"made_from": made_from, "recipe": recipe.name, "data": data.source, "seed": training.seed}
+    made_in = {"images_seen": last.images, "hours": round(last.seconds / 3600, 4), **provenance()}
+    denoising: dict[str, Any] = {}
+    if isinstance(recipe.network, UNetConfig):
+        denoising = {"predicts": getattr(recipe.objective, "predicts", "eps"), "variance": recipe.variance}
+    noised = None if isinstance(recipe.network, JudgeConfig) else schedule
+    model = Model(last.network.eval().requires_grad_(False), noised, denoising, data.classes, {**made_of, **made_in})
     if group.rank == 0:
         model.save(finished)
     group.wait()

@@ -20,6 +20,7 @@ from rgd.data import Dataset, same_classes
 from rgd.errors import DataError
 from rgd.guidance import grad_log_prob
 from rgd.lab.cells import best_cells
+from rgd.lab.matching import one_schedule
 from rgd.measure import Estimate, gradients, plots
 from rgd.processes import processes
 from rgd.randomness import noise
@@ -62,10 +63,7 @@ def write(
     )
     environment.filters["estimate"] = estimate_text
     page = environment.get_template("report.html.j2").render(
-        results=results,
-        unguided=unguided,
-        best=best,
-        figures={name: _png(figure) for name, figure in figures.items()},
+        results=results, unguided=unguided, best=best, figures={name: _png(figure) for name, figure in figures.items()}
     )
     write_atomic(folder / "report.html", page.encode())
     return folder / "report.html"
@@ -115,9 +113,8 @@ def walk_figure(walk: Mapping[str, Tensor], classes: Sequence[str]) -> Figure:
 def scales_figure(unguided: Mapping[str, Any], guided: Sequence[Mapping[str, Any]]) -> Figure:
     """The four scores against the guidance scale."""
     fig, axes = plots.figure(2, 2, 8.0, 5.6)
-    by_kind = {cell["name"]: [unguided] for cell in guided}
-    for cell in guided:
-        by_kind[cell["name"]].append(cell)
+    kinds = dict.fromkeys(cell["name"] for cell in guided)
+    by_kind = {kind: [unguided, *(cell for cell in guided if cell["name"] == kind)] for kind in kinds}
     names = {"accuracy": "judge accuracy", "fd": "Frechet distance (judge)"}
     for ax, name in zip(axes.flat, (*names, "precision", "recall")):
         series = {kind: [Estimate(**cell[name]) for cell in cells] for kind, cells in by_kind.items()}
@@ -142,8 +139,7 @@ def noise_figure(studied: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     for kind, rows in studied.items():
         style = {"color": plots.COLOURS[kind], "marker": plots.MARKERS[kind], "markersize": 4}
         axes[0, 2].plot(rows[1]["spectrum"], label=kind, **style)
-    axes[0, 2].set_xlabel("spatial frequency (cycles per image)")
-    axes[0, 2].set_ylabel("share of the energy")
+    axes[0, 2].set(xlabel="spatial frequency (cycles per image)", ylabel="share of the energy")
     axes[0, 2].legend()
     return fig
 
@@ -172,14 +168,12 @@ def compare_gradients(
         DataError: unless all know the classes of `test` and take its images, noised by one schedule.
     """
     first, *_ = models.values()
-    schedule: Any = first.schedule
+    schedule = one_schedule(models)
     for name, model in models.items():
         same_classes(model.classes, test.classes, name, test.name)
-        config, alpha_bar = model.network.config, getattr(model.schedule, "alpha_bar", torch.empty(0))
+        config = model.network.config
         if (takes := (config.in_channels, config.image_size, config.image_size)) != test.shape:
             raise DataError(f"{name} takes images of {takes}, and those of {test.name} are {test.shape}")
-        if not torch.equal(alpha_bar, schedule.alpha_bar):
-            raise DataError(f"{name} knows images noised by another schedule than the first one: compare it alone")
     if not (levels and all(0 <= level < schedule.T for level in levels)):
         raise DataError(f"levels run from 0 to {schedule.T - 1}, and are {tuple(levels)}: give one or more of those")
     if target is not None and not 0 <= target < len(test.classes):

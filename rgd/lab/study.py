@@ -75,18 +75,17 @@ class Study:
         test = bench.images(self.data, "test").take(self.images)
         settings = replace(self, data="", judge="", denoiser="", classifiers=(), levels=(), images=0)
 
-        def rows(name: str, twin: str | None) -> Iterator[dict[str, Any]]:
-            used = {"classifier": name, "twin": twin, "judge": self.judge, "denoiser": self.denoiser}
-            parts = {part: n and bench.key(n) for part, n in used.items()}
+        def rows(pair: tuple[str, str | None]) -> list[dict[str, Any]]:
+            used = zip(("classifier", "twin", "judge", "denoiser"), (*pair, self.judge, self.denoiser))
+            parts = {part: name and bench.key(name) for part, name in used}
+            found = []
             for level in self.levels:
-                compute = partial(measured, self, bench, name, twin, test, level)
+                compute = partial(measured, self, bench, *pair, test, level)
                 kept = bench.store.once(compute, "study", **parts, images=test, settings=settings, t=level)
-                yield kept.cell()
+                found.append(kept.cell())
+            return found
 
-        def needs(pair: tuple[str, str | None]) -> Iterator[str]:
-            return filter(None, (*pair, self.judge, self.denoiser))
-
-        for found in bench.each(self.classifiers, lambda pair: list(rows(*pair)), needs):
+        for found in bench.each(self.classifiers, rows, lambda pair: filter(None, (*pair, self.judge, self.denoiser))):
             classifiers = {name: found[name, twin] for name, twin in self.classifiers if (name, twin) in found}
             yield {"data": self.data, "data_digest": test.digest, "classifiers": classifiers}
 

@@ -36,7 +36,6 @@ from rgd.objectives import NoisyCrossEntropy, Objective, RobustCrossEntropy
 from rgd.processes import best_device
 from rgd.randomness import generator, noise
 from rgd.samplers import ddim
-from rgd.schedule import Schedule
 from rgd.training import Training, fit
 
 __all__ = ["MLP", "WORLDS", "Truth", "World", "digits", "energy_distance", "plane", "score", "sphere"]
@@ -113,7 +112,7 @@ def _largest(experiment: Truth) -> float:
     return max(radius for radius in experiment.radii if not isinstance(radius, str))
 
 
-def objective(radius: float | str, schedule: Schedule, largest: float) -> Objective:
+def objective(radius: float | str, schedule: schedules.Schedule, largest: float) -> Objective:
     """Cross-entropy on noised points, attacked within a radius or not, or within one that changes with the noise."""
     if radius == 0:
         return NoisyCrossEntropy()
