@@ -73,10 +73,9 @@ def load(name: Location, split: str = "train", *, root: Location | None = None, 
         dataset = _download(str(name), cache)[split]
     elif bare and not folder.is_dir():
         close = difflib.get_close_matches(str(name).lower(), KNOWN, n=1)
-        raise ValueError(
-            f"unknown dataset {name!r}{f', did you mean {close[0]!r}?' if close else ':'} Choose one of "
-            f"{', '.join(KNOWN)}, give the path of a folder of class folders, or save images as {file}"
-        )
+        hint = f", did you mean {close[0]!r}?" if close else ":"
+        ways = f"give the path of a folder of class folders, or save images as {file}"
+        raise ValueError(f"unknown dataset {name!r}{hint} Choose one of {', '.join(KNOWN)}, {ways}")
     else:
         return folders.load(folder.resolve(), split, size)
     if size is not None and dataset.shape[1:] != (size, size):
