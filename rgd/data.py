@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import zip_longest
 
 import torch
@@ -31,6 +31,7 @@ class Dataset:
     classes: tuple[str, ...]
     name: str
     source: str | None = None
+    _digests: dict[tuple[int, int], str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         x, y, k = self.images, self.labels, len(self.classes)
@@ -51,13 +52,16 @@ class Dataset:
         _, channels, height, width = self.images.shape
         return channels, height, width
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """SHA-256, in hex, of the class names, pixels and labels, in their order."""
-        digest = hashlib.sha256(repr((self.shape, self.classes)).encode())
-        for tensor in (self.images, self.labels):
-            digest.update(tensor.cpu().contiguous().numpy().data)
-        return digest.hexdigest()
+        version = self.images._version, self.labels._version  # which PyTorch counts: a label may be put right in place
+        if version not in self._digests:
+            found = hashlib.sha256(repr((self.shape, self.classes)).encode())
+            for tensor in (self.images, self.labels):
+                found.update(tensor.cpu().contiguous().numpy().data)
+            self._digests[version] = found.hexdigest()
+        return self._digests[version]
 
     def identity(self) -> str:
         """Its digest: where it came from, and what it is called, make no difference."""

@@ -74,7 +74,8 @@ def identity(thing: Any) -> Any:
             raise _refused(thing, "is of a class that inherits from a dataclass and is none")
         return _class(type(thing)) | {f.name: identity(getattr(thing, f.name)) for f in fields(thing) if f.compare}
     if isinstance(thing, nn.Module):
-        return {**_class(type(thing)), "config": identity(_config(thing)), "weights": weights_digest(thing)}
+        parts = {"config": identity(_config(thing)), "weights": weights_digest(thing)}
+        return {**_class(type(thing)), **parts, **_hooks(thing)}
     return _other(thing)
 
 
@@ -143,6 +144,13 @@ def _config(network: nn.Module) -> Any:
     if config is None:
         raise _refused(network, "is a network without a configuration")
     return config
+
+
+def _hooks(network: nn.Module) -> dict[str, Any]:
+    """What was hung into a network and may change what it computes, if there is anything."""
+    kinds = ("_forward_pre_hooks", "_forward_hooks")
+    found = [[n, k, identity(h)] for n, m in network.named_modules() for k in kinds for h in getattr(m, k).values()]
+    return {"hooks": found} if found else {}
 
 
 def _function(function: types.FunctionType) -> Any:

@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from rgd import checkpoints
 from rgd.errors import CheckpointError, TrainingDiverged
-from rgd.identity import differences
+from rgd.identity import differences, digest, weights_digest
 from rgd.modes import modes_of
 from rgd.objectives import Loss, unwrap
 from rgd.precision import Precision, autocast
@@ -56,6 +56,7 @@ class TrainingState:
         self.loss, self.statistics = torch.tensor(torch.nan), dict[str, Tensor]()
         self.folder: Path | None = None
         self.identity: dict[str, Any] = {}
+        self.start = ""
 
     def _average(self, averaged: Any, current: Any, count: Tensor | int) -> None:
         n = int(count)
@@ -104,6 +105,7 @@ class TrainingState:
         if self.group.rank == 0:
             metadata = {
                 "identity": self.identity,
+                "start": self.start,
                 "step": self.step,
                 "seconds": self.seconds,
                 "loss": float(self.loss),
@@ -121,9 +123,10 @@ class TrainingState:
         """Go on from the newest readable state in a folder, if there is one, and keep later ones there.
 
         Raises:
-            CheckpointError: if it is of a run with another identity, or none of those there can be read.
+            CheckpointError: if it is of a run with another identity or other weights at its start, or none of those
+                there can be read.
         """
-        self.folder, self.identity = folder, identity
+        self.folder, self.identity, self.start = folder, identity, weights_digest(self.network)
         damage: list[str] = []
         for path in (folder / STATE, folder / PREVIOUS):
             if not path.exists():
@@ -139,19 +142,25 @@ class TrainingState:
                     f"{folder} holds a run with other settings: {changes}. Restore them to resume, or train into "
                     "another folder (or delete this one)"
                 )
+            # A run that goes on has the weights with which it began; or, in a notebook, those to which it has come.
+            come_to = {digest(_part(tensors, start))[:16] for start in ("network/", "ema/module.")}
+            begun = metadata.get("start", self.start)
+            if self.start not in {begun, *come_to}:
+                raise CheckpointError(
+                    f"{folder} holds a run that began with other weights than this network has: give it the network "
+                    "with which it began to resume, or train into another folder (or delete this one)"
+                )
+            self.start = begun
             self._restore(tensors, metadata, path)
             return
         if damage:
             raise CheckpointError(f"no training state in {folder} can be read: {'; '.join(damage)}")
 
     def _restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], source: Path) -> None:
-        def part(start: str) -> dict[str, Tensor]:
-            return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
-
-        checkpoints.load_weights(self.network, part("network/"), source)
+        checkpoints.load_weights(self.network, _part(tensors, "network/"), source)
         if self.ema is not None:
-            checkpoints.load_weights(self.ema, part("ema/"), source)
-        for name, tensor in part("optimizer/").items():
+            checkpoints.load_weights(self.ema, _part(tensors, "ema/"), source)
+        for name, tensor in _part(tensors, "optimizer/").items():
             i, key = name.split("/")
             parameter = self.parameters[int(i)]
             # A fused step walks memory: averages must lie as their parameters do.
@@ -172,6 +181,11 @@ class TrainingState:
             f"{what} (lr {self.optimizer.param_groups[0]['lr']:.2e}); {kept}. Lower the learning rate, clip the "
             "gradient (clip=1.0), or use a wider precision (bf16 or fp32)"
         )
+
+
+def _part(tensors: dict[str, Tensor], start: str) -> dict[str, Tensor]:
+    """Those whose names start so, under the rest of their names."""
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def _mean(values: list[Tensor]) -> Tensor:

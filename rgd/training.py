@@ -143,7 +143,7 @@ def fit(
 
     Raises:
         TrainingDiverged: when the loss is NaN or infinite, naming the step, the loss and the last good state.
-        CheckpointError: when the folder holds a run with other settings, or no readable state.
+        CheckpointError: when the folder holds a run with other settings or another beginning, or no readable state.
         IdentityError: when there is a folder, and the objective cannot say what it is.
         DataError: when images or labels are not those the network was built for.
         ValueError: when the batch cannot be split over processes and micro-batches.

@@ -21,7 +21,7 @@ from rgd.denoiser import begin
 from rgd.errors import CheckpointError, DataError
 from rgd.lab import cells
 from rgd.lab import registry as zoo
-from rgd.lab.bench import Bench, run
+from rgd.lab.bench import Bench, run, same_findings
 from rgd.lab.cells import best_cells
 from rgd.lab.comparison import Comparison, Entry
 from rgd.lab.judge import JudgeConfig
@@ -183,7 +183,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(
     cells = 6 + 4 * 2
     assert calls == cells + 1  # each once, and the interrupted one twice
     for mine, theirs in zip(found["sweep"], done[1]["sweep"]):
-        assert {**mine, "images_per_second": 0} == {**theirs, "images_per_second": 0}
+        assert same_findings({**mine, "images_per_second": 0}, {**theirs, "images_per_second": 0})
 
 
 def test_scores_outlive_their_samples(
@@ -504,6 +504,12 @@ def test_published_models_are_found(monkeypatch: pytest.MonkeyPatch, runs: Path,
     assert find("t/a", tmp_path) is published
     published.save(made)
     assert find("t/a", tmp_path) is published
+    published.save(made, torch.float16)
+    assert find("t/a", tmp_path) is published
+    changed = find("t/a", runs)
+    next(changed.network.parameters())[0] += 0.01
+    replace(published, network=changed.network).save(made)
+    assert find("t/a", tmp_path) is not published
     replace(ours, provenance={"seed": 2}).save(made)
     assert find("t/a", tmp_path).provenance == {"seed": 2}
 

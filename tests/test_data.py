@@ -100,6 +100,11 @@ def test_digest_is_of_the_contents():
         data.Dataset(reshaped, dataset.labels, dataset.classes, "").digest,
     }
     assert len(digests) == 5
+    before = dataset.digest
+    dataset.labels[0] = 1 - dataset.labels[0]
+    assert dataset.digest not in digests
+    dataset.labels[0] = 1 - dataset.labels[0]
+    assert dataset.digest == before
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,22 @@ def test_one_weight_or_one_alpha_bar_is_enough() -> None:
     assert before[1] != key(Schedule(middle))
 
 
+def doubled(module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+    return 2 * output
+
+
+def test_what_is_hung_into_a_network_is_part_of_it() -> None:
+    network = build(ENCODER)
+    before = key(network)
+    hook = network.register_forward_hook(doubled)
+    assert key(network) != before
+    hook.remove()
+    assert key(network) == before
+    hook = network.out.register_forward_hook(lambda module, inputs, output: before)
+    with pytest.raises(IdentityError, match="closure"):
+        key(network)
+
+
 def test_data_are_their_pixels_labels_and_classes_and_not_their_name() -> None:
     data = rgd.data.load("digits").take(20)
     assert key(replace(data, name="another")) == key(data)

@@ -12,7 +12,7 @@ import torch
 from rgd import checkpoints
 from rgd.attacks import L2, PGD
 from rgd.errors import CheckpointError, IdentityError
-from rgd.lab.store import Kept, Store, Unknown
+from rgd.lab.store import Kept, Store, Unknown, sealed
 
 
 def counting(values: Any = None, **tensors: torch.Tensor) -> tuple[list[int], Any]:
@@ -83,10 +83,21 @@ def test_a_computation_that_fails_leaves_nothing(tmp_path: Path) -> None:
 def test_cells_of_a_file_of_results_are_taken_over_with_where_they_came_from(tmp_path: Path) -> None:
     store = Store(tmp_path / "here")
     cell = store.once(lambda: Kept({"fd": 2.5}), "scores", seed=1).cell(name="a", scale=2.0)
-    results = json.loads(json.dumps({"rows": [{"deep": [cell]}], "plan": {"kept": 1}}))
+    results = sealed(json.loads(json.dumps({"rows": [{"deep": [cell]}], "plan": {"kept": 1}})))
     elsewhere = Store(tmp_path / "elsewhere")
     elsewhere.absorb(results, {"date": "2026-01-01", "commit": "c"})
     calls, compute = counting(1)
     found = elsewhere.once(compute, "scores", seed=1)
     assert (found.cell(name="b", scale=2.0), calls) == ({**cell, "name": "b"}, [])
     assert elsewhere.used == [{"date": "2026-01-01", "commit": "c"}]
+
+
+def test_a_cell_that_was_changed_by_hand_is_not_believed(tmp_path: Path) -> None:
+    cell = Store(tmp_path / "here").once(lambda: Kept({"fd": {"value": 2.5, "n": 3}}), "scores", seed=1).cell()
+    elsewhere = Store(tmp_path / "elsewhere")
+    changed = sealed({"rows": [cell]})
+    changed["rows"][0]["fd"]["value"] = 1.5
+    with pytest.raises(CheckpointError, match="changed by hand"):
+        elsewhere.absorb(changed, {})
+    elsewhere.absorb({"rows": [cell]}, {})  # without a seal it says nothing, and is computed again
+    assert not elsewhere.has("scores", seed=1)

@@ -200,7 +200,7 @@ def test_stopped_by_the_caller_the_last_step_is_kept(
         pass
     del steps
     assert saved_step(tmp_path) == at
-    resumed = fit(build(CONFIG, seed=9), ROBUST, digits, NOISE, SETTINGS, tmp_path)
+    resumed = fit(build(CONFIG), ROBUST, digits, NOISE, SETTINGS, tmp_path)
     assert next(resumed).step == at + 1
     resumed.close()
     assert run(digits, tmp_path) == undisturbed
@@ -300,7 +300,7 @@ def test_without_a_folder_nothing_is_written(digits: Dataset, tmp_path: Path, mo
 def test_a_finished_run_yields_its_last_step_again(digits: Dataset, undisturbed: Result, tmp_path: Path) -> None:
     run(digits, tmp_path)
     told = last(fit(build(CONFIG), ROBUST, digits, NOISE, SETTINGS))
-    network = build(CONFIG, seed=9)
+    network = build(CONFIG)
     (step,) = fit(network, ROBUST, digits, NOISE, SETTINGS, tmp_path)
     assert (step.step, step.images, step.lr) == (12, 96, told.lr)
     assert step.loss == told.loss
@@ -759,6 +759,8 @@ def test_a_run_that_trains_other_weights_is_another(tmp_path: Path) -> None:
     *_, step = fit(build(CONFIG, 1), objectives.NoisyCrossEntropy(), digits, NOISE, settings, tmp_path)
     again = [s.repeated for s in fit(step.network, objectives.NoisyCrossEntropy(), digits, NOISE, settings, tmp_path)]
     assert again == [True]  # the run's own network, where it has come to
+    with pytest.raises(CheckpointError, match="began with other weights"):
+        next(fit(build(CONFIG, 2), objectives.NoisyCrossEntropy(), digits, NOISE, settings, tmp_path))
     frozen = build(CONFIG, 1)
     next(frozen.parameters()).requires_grad_(False)
     with pytest.raises(CheckpointError, match="trained was"):

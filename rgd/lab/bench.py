@@ -20,11 +20,11 @@ from tqdm import tqdm
 
 from rgd.checkpoints import Model, write_atomic
 from rgd.data import Dataset, same_classes
-from rgd.errors import MissingModel
+from rgd.errors import CheckpointError, MissingModel
 from rgd.identity import identity, key, weights_digest
 from rgd.lab import datasets, registry
 from rgd.lab.origin import provenance
-from rgd.lab.store import Store, Unknown
+from rgd.lab.store import Store, Unknown, sealed
 from rgd.measure import Estimate
 from rgd.processes import processes
 
@@ -74,7 +74,10 @@ class Bench:
         self.began = time.perf_counter()
         self.model, self.key = cache(self._model), cache(self._key)
         if processes().rank == 0 and self.earlier:
-            self.store.absorb(self.earlier, self.earlier["provenance"])
+            try:
+                self.store.absorb(self.earlier, self.earlier["provenance"])
+            except CheckpointError as error:
+                raise CheckpointError(f"{self.out}: {error}") from error
         processes().wait()
 
     def _model(self, name: str) -> Model:
@@ -157,7 +160,7 @@ class Bench:
             "before": before,
             "seconds": round(spent + time.perf_counter() - self.began),
         }
-        results = json.loads(json.dumps(results, default=Estimate.to_json))
+        results = sealed(json.loads(json.dumps(results, default=Estimate.to_json)))
         if same_findings(results, self.earlier):
             return self.earlier  # nothing is new: the file says when it was found
         if processes().rank == 0:
@@ -165,7 +168,7 @@ class Bench:
         return results
 
 
-WHERE_AND_WHEN = ("provenance", "before", "seconds", "migrated")
+WHERE_AND_WHEN = ("provenance", "before", "seconds", "migrated", "seal")
 
 
 def same_findings(a: Any, b: Any) -> bool:

@@ -106,11 +106,18 @@ def load(name: str, device: torch.device | str | None = None) -> NetworkDenoiser
     return model(name, device).use()
 
 
+def _rounded(own: Model, published: Model) -> bool:
+    """Whether the published weights are these, to what half precision may have left of them."""
+    ours, theirs = own.network.state_dict(), published.network.state_dict()
+    near = (torch.allclose(ours[n].float(), v.float(), rtol=1e-3, atol=1e-7) for n, v in theirs.items() if n in ours)
+    return ours.keys() == theirs.keys() and all(near)
+
+
 def find(name: str, runs: Path | str = "runs") -> Model:
     """A model by name: as made by `rgd train` in `runs/NAME`, else as published.
 
     One that was made here and then published is taken as published, with its weights rounded: results must not depend
-    on who has the unrounded ones.
+    on who has the unrounded ones. One whose weights were changed since is another.
 
     Raises:
         MissingModel: if it is neither.
@@ -120,7 +127,7 @@ def find(name: str, runs: Path | str = "runs") -> Model:
     own = load_file(made, processes().device) if made.exists() else None
     if name in names():
         published = model(name)
-        if own is None or own.provenance == published.provenance:
+        if own is None or (own.provenance == published.provenance and _rounded(own, published)):
             return published
     if own is None:
         raise MissingModel(f"{name} is not published, and there is no {made}: make it with rgd train {name}")

@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from rgd import checkpoints
+from rgd.errors import CheckpointError
 from rgd.identity import identity, key
 from rgd.lab.origin import provenance
 from rgd.measure.estimates import Estimate
@@ -40,6 +41,20 @@ class Kept:
     def cell(self, **also: Any) -> dict[str, Any]:
         """The values as a cell of a file of results, from which `absorb` takes them back."""
         return {**self.values, **also, "kept_as": self.name}
+
+
+def sealed(results: Any) -> Any:
+    """The same results, as JSON, each cell with a digest of what is in it: what `absorb` may believe."""
+    if isinstance(results, list):
+        return [sealed(part) for part in results]
+    if not isinstance(results, dict):
+        return results
+    found = {name: sealed(part) for name, part in results.items()}
+    return {**found, "seal": _seal(found)} if "kept_as" in found else found
+
+
+def _seal(cell: Mapping[str, Any]) -> str:
+    return key({name: part for name, part in cell.items() if name != "seal"})
 
 
 class Unknown(LookupError):
@@ -114,7 +129,11 @@ class Store:
         return self.get(kind, **parts)
 
     def absorb(self, results: Any, origin: Mapping[str, Any]) -> None:
-        """Take over every cell of a file of results, so that a run goes on from that file alone."""
+        """Take over every sealed cell of a file of results, so that a run goes on from that file alone.
+
+        Raises:
+            CheckpointError: for a cell that was changed after it was sealed.
+        """
         if isinstance(results, list):
             for part in results:
                 self.absorb(part, origin)
@@ -122,8 +141,10 @@ class Store:
             name = results.get("kept_as")
             if name is None:
                 self.absorb(list(results.values()), origin)
-            elif not self._path(name).exists():
-                values = {k: v for k, v in results.items() if k != "kept_as"}
+            elif "seal" in results and not self._path(name).exists():
+                if results["seal"] != _seal(results):
+                    raise CheckpointError(f"the cell {name} was changed by hand: restore it, or take it out")
+                values = {k: v for k, v in results.items() if k not in ("kept_as", "seal")}
                 self._write(name, Kept(values, origin=origin), "as the file of results says")
 
     @contextmanager
