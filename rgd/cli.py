@@ -67,16 +67,16 @@ def demo(
     out = out and room_for(out / "report.html").parent
     path = demonstration.run(data, out, effort=effort, seed=seed, samples=samples, size=size)
     results = json.loads((path.parent / "results.json").read_text())
-    _print_scores(results["guidance"], "guidance", "fd_judge")
+    _print_scores(results["sweep"])
     for kind, share in results["walk"].items():
         print(f"{kind:>40}  walks that the judge reads {scoring.Estimate(**share['judge'])}")
     print(f"\nThe report is {path}")
 
 
-def _print_scores(cells: list[dict[str, Any]], name: str, distance: str) -> None:
+def _print_scores(cells: list[dict[str, Any]]) -> None:
     for cell in cells:
-        accuracy, fd = (str(scoring.Estimate(**cell[key])) for key in ("accuracy", distance))
-        print(f"{cell[name]:>40} {cell['scale']:5g}   judge accuracy {accuracy:<22}  FD-judge {fd}")
+        accuracy, fd = (str(scoring.Estimate(**cell[key])) for key in ("accuracy", "fd"))
+        print(f"{cell['name']:>40} {cell['scale']:5g}   judge accuracy {accuracy:<22}  FD-judge {fd}")
 
 
 def train(
@@ -215,7 +215,7 @@ def evaluate(
         out = room_for(out or runs / folder / "results.json")
         results = experiments.run(experiments.read(what, quick), out, runs=runs)
         if processes().rank == 0:
-            _print_scores(results.get("headline", []), "name", "fd")
+            _print_scores(results.get("headline", []))
             print(f"\nThe results are {out}")
         return
     numbers(2, halves=halves)

@@ -22,7 +22,7 @@ from rgd.errors import CheckpointError, DataError
 from rgd.lab import cells
 from rgd.lab import registry as zoo
 from rgd.lab.bench import Bench, run, same_findings
-from rgd.lab.cells import best_scales
+from rgd.lab.cells import best_cells
 from rgd.lab.comparison import Comparison, Entry
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.registry import find
@@ -478,7 +478,7 @@ def test_combined_seeds_are_as_sure_as_independent_means() -> None:
 def test_the_best_scale_is_the_nearest() -> None:
     cells = [{"name": n, "scale": s, "fd": {"value": v}} for n, s, v in
              (("a", 1.0, 3.0), ("a", 2.0, 1.0), ("b", 1.0, 0.5), ("a", 4.0, 2.0))]  # fmt: skip
-    assert best_scales(cells) == {"a": 2.0, "b": 1.0}
+    assert {name: cell["scale"] for name, cell in best_cells(cells).items()} == {"a": 2.0, "b": 1.0}
 
 
 def test_plans_that_contradict_themselves() -> None:

@@ -41,9 +41,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.check
 def test_demo_writes_a_report_and_the_numbers_behind_it(folder: Path) -> None:
     results = json.loads((folder / "results.json").read_text())
-    assert {cell["guidance"] for cell in results["guidance"]} == {"none", "clean", "vanilla", "robust"}
-    for cell in results["guidance"]:
-        for name in ("accuracy", "fd_judge", "precision", "recall"):
+    assert {cell["name"] for cell in results["sweep"]} == {"none", "clean", "vanilla", "robust"}
+    for cell in results["sweep"]:
+        for name in ("accuracy", "fd", "precision", "recall"):
             assert cell[name]["low"] <= cell[name]["value"] <= cell[name]["high"]
     assert {"date", "device", "commit"} <= set(results["provenance"])
     page = (folder / "report.html").read_text()
@@ -80,7 +80,7 @@ def test_demo_run_again_does_nothing_twice(folder: Path) -> None:
     rgd("demo", "--effort", 0.02, "--samples", 40, cwd=folder.parent.parent)
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
     again = json.loads((folder / "results.json").read_text())
-    for key in ("guidance", "walk", "gradients", "accuracy_by_t", "robust_minus"):
+    for key in ("sweep", "walk", "classifiers", "differences", "real"):
         assert again[key] == results[key]
 
 
@@ -101,9 +101,9 @@ def test_demo_stopped_by_ctrl_c_goes_on_to_the_same_numbers(folder: Path, tmp_pa
     rgd("demo", "--effort", 0.02, "--samples", 40, cwd=tmp_path)
     expected = json.loads((folder / "results.json").read_text())
     found = json.loads((mine / "results.json").read_text())
-    for cell, other in zip(found["guidance"], expected["guidance"], strict=True):
+    for cell, other in zip(found["sweep"], expected["sweep"], strict=True):
         assert cell["accuracy"] == other["accuracy"]
-        assert cell["fd_judge"]["value"] == pytest.approx(other["fd_judge"]["value"], rel=1e-5)
+        assert cell["fd"]["value"] == pytest.approx(other["fd"]["value"], rel=1e-5)
 
 
 @pytest.mark.check

@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rgd import schedule
-from rgd.denoiser import NetworkDenoiser
-from rgd.guidance import guide, unconditional
 from rgd.measure import gradients
 from rgd.mixtures import mixture
 from rgd.objectives import NoisyCrossEntropy
@@ -120,10 +118,6 @@ def test_a_gradient_of_any_length_is_measured(size: float) -> None:
     same(gradients.spectrum(short.grad_log_prob(x, T, Y)), gradients.spectrum(a))
     walked = gradients.ascend(short, x, T, Y, length=0.7, steps=5) - x
     same(walked.flatten(1).norm(dim=1), torch.full((6,), 0.7, dtype=torch.float64))
-    before, after = gradients.one_step_x0(MIX, short, x, T, Y, length=0.7)
-    direction = (a / a.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)).float()
-    torch.testing.assert_close(before, MIX(x, T).x0)
-    torch.testing.assert_close(after, MIX(x + 0.7 * direction, T).x0, rtol=1e-4, atol=1e-4)
 
 
 def test_a_spectrum_in_double_precision_underflows_nowhere() -> None:
@@ -258,42 +252,10 @@ def test_a_spectrum_is_a_distribution_in_which_each_image_counts_the_same(seed: 
     torch.testing.assert_close(alone, spectrum)
 
 
-# --- what a gradient does to x0 ----------------------------------------------------------------------------------
+# --- where a gradient leads ------------------------------------------------------------------------------------------
 
 TWO = mixture(0.5 * normal(2, 1, 4, 4, seed=4), 0.3, Q)  # one boundary, a plane: the gradient always points across it
 LABELS = Y % 2
-
-
-def log_posterior(x0: Tensor) -> Tensor:
-    clean = torch.zeros(len(x0), dtype=torch.int64)
-    return TWO.logits(x0, clean).log_softmax(dim=1).gather(1, LABELS[:, None])[:, 0]
-
-
-@pytest.mark.parametrize("exact", [True, False])
-def test_a_move_along_the_gradient_shows_in_x0(exact: bool) -> None:
-    classifier = TWO.classifier if exact else TWO.logits
-    before, after = gradients.one_step_x0(TWO, classifier, XT, T, LABELS, length=2.0)
-    assert before.shape == after.shape == XT.shape
-    torch.testing.assert_close(before, TWO(XT, T).x0)
-    assert (log_posterior(after) > log_posterior(before)).all()
-    there, back = gradients.one_step_x0(TWO, classifier, XT, T, LABELS, length=-2.0)
-    assert (log_posterior(back) < log_posterior(there)).all()
-
-
-def test_a_move_has_the_length_it_is_given() -> None:
-    """As seen through a denoiser that gives back what it is shown."""
-
-    class Echo(nn.Module):
-        def forward(self, xt: Tensor, t: Tensor) -> Tensor:
-            assert not torch.is_grad_enabled()
-            return xt
-
-    denoise = NetworkDenoiser(Echo(), Q, "x0", clip=False)
-    before, after = gradients.one_step_x0(denoise, says(1e-3 * XT), XT, T, Y, length=0.7)
-    torch.testing.assert_close(before, XT)
-    torch.testing.assert_close((after - before).flatten(1).norm(dim=1), torch.full((6,), 0.7, dtype=torch.float64))
-    nowhere = gradients.one_step_x0(denoise, says(0 * XT), XT, T, Y, length=0.7)
-    assert torch.equal(nowhere[0], nowhere[1])
 
 
 def test_a_walk_uphill_has_the_length_it_is_given_and_ends_higher() -> None:
@@ -317,21 +279,3 @@ def test_a_walk_uphill_has_the_length_it_is_given_and_ends_higher() -> None:
     assert (log_probability(higher) > log_probability(XT)).all()
     assert torch.equal(XT, start)
     assert not higher.requires_grad
-
-
-def test_guided_x0_is_the_conditional_x0_at_scale_one() -> None:
-    plain, guided = gradients.guided_x0(unconditional(TWO), TWO.classifier, XT, T, LABELS, scale=1.0)
-    assert plain.shape == guided.shape == XT.shape
-    torch.testing.assert_close(plain, TWO(XT, T).x0)
-    torch.testing.assert_close(guided, TWO(XT, T, LABELS).x0, rtol=1e-8, atol=1e-8)
-    assert (log_posterior(guided) > log_posterior(plain)).all()
-
-
-@pytest.mark.parametrize("scale", [0.0, 2.0])
-def test_guided_x0_differs_by_guidance_alone(scale: float) -> None:
-    """Also of a denoiser that takes labels: only the gradient sets the two apart."""
-    plain, guided = gradients.guided_x0(TWO, TWO.classifier, XT, T, LABELS, scale)
-    exact = TWO.grad_log_prob(XT, T, LABELS)
-    alpha_bar = Q.alpha_bar[T].reshape(-1, 1, 1, 1)
-    torch.testing.assert_close(guided - plain, scale * (1 - alpha_bar) / alpha_bar.sqrt() * exact)
-    torch.testing.assert_close(guided, guide(TWO, TWO.grad_log_prob, scale)(XT, T, LABELS).x0)

@@ -148,7 +148,7 @@ def test_every_public_dataclass_that_is_a_setting_is_among_them() -> None:
 # What functions return, and what wraps other things: no settings, and never part of a key by themselves.
 RESULTS = {
     "AttackStep", "Capped", "Config", "Dataset", "Estimate", "Extrapolated", "Features", "GuidanceRecord", "Guided",
-    "History", "Holder", "Kept", "Loss", "Mixture", "MixtureClassifier", "Pictures", "Plan", "Prediction", "Processes",
+    "Holder", "Kept", "Loss", "Mixture", "MixtureClassifier", "Plan", "Prediction", "Processes",
     "Profile", "SampleStep", "Smoothed", "Store", "TrainStep", "Unconditional", "World", "Wrapper",
 }  # fmt: skip
 

@@ -138,6 +138,12 @@ def test_estimate_prints_as_many_digits_as_it_knows_and_becomes_json() -> None:
     assert Estimate(**json.loads(json.dumps(made.to_json()))) == made
 
 
+def test_a_share_is_the_proportion_of_a_mask() -> None:
+    assert metrics.share(torch.tensor([[True, False], [True, True]])) == proportion(3, 4)
+    with pytest.raises(ValueError, match="no proportion"):
+        metrics.share(torch.zeros(0, dtype=torch.bool))
+
+
 def test_the_interval_of_a_mean_is_students() -> None:
     x = normal(7, seed=2, dim=1)[:, 0]
     made, theirs = metrics.mean(torch.cat([x, torch.tensor([math.nan])])), ttest_1samp(x, 0).confidence_interval(0.95)

@@ -202,11 +202,11 @@ def test_a_row_tells_where_the_gradient_leads(runs: Path, tmp_path: Path) -> Non
     with torch.no_grad():
         for name, x in (("read_by_judge", gradients.ascend(a, xt, t, target, 60.0)), ("read_without_walk", xt)):
             right = judge(denoise(x, t).x0).argmax(1) == target
-            assert row[name] == metrics.proportion(int(right.sum()), 300).to_json(), name
+            assert row[name] == metrics.proportion(int(right.sum()), 300), name
     steady, random = [], generator(0, "change", 0)
     for i in torch.arange(300).split(250):
         steady.append(gradients.steadiness(a, xt[i], t[i], y[i], plan.change, random))
-    assert row["steadiness"]["value"] == pytest.approx(float(torch.cat(steady).mean()), rel=1e-4)
+    assert row["steadiness"].value == pytest.approx(float(torch.cat(steady).mean()), rel=1e-4)
     assert sum(attacked) == 300
     assert row["read_by_judge"] != row["read_without_walk"], "or the walk led nowhere, and this shows nothing"
 

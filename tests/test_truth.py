@@ -133,8 +133,8 @@ def test_more_training_comes_nearer_to_the_truth() -> None:
     cell = {"world": "plane", "radius": 0.0, "draws": 5000, "seed": 0}
     trained = [truth.train_and_score(cell, replace(SMALL, steps=n, points=300)) for n in (1, 400)]
     cosines = [found["levels"][1]["cosine_own"] for found in trained]
-    assert cosines[1]["value"] > 0.8
-    assert cosines[1]["low"] > cosines[0]["high"]
+    assert cosines[1].value > 0.8
+    assert cosines[1].low > cosines[0].high
 
 
 def test_steadiness_is_one_for_a_linear_classifier_and_falls_for_a_wild_one() -> None:

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from rgd.lab.cells import best_scales
+from rgd.lab.cells import best_cells
 from rgd.measure import Estimate, plots
 from tools.views import learned, over_levels, radius_name
 
@@ -50,15 +50,21 @@ def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 def compare(results: dict[str, Any]) -> Figure:
     """Every guidance at every scale: distance against accuracy, precision against recall."""
     fig, axes = plots.figure(1, 2, 8.4, 5.2)
-    best = best_scales(results["sweep"])
+    best = best_cells(results["sweep"])
     entries = [entry["name"] for entry in results["plan"]["entries"] if entry["name"] in best]  # or still to be swept
     for ax, (x, y) in zip(axes[0], (("accuracy", "fd"), ("recall", "precision"))):
         for name, style in _styles(entries).items():
             cells = [cell for cell in results["sweep"] if cell["name"] == name]
             places = [c[x]["value"] for c in cells], [c[y]["value"] for c in cells]
             ax.plot(*places, label=plots.plain(name), markersize=4, **style)
-            chosen = next(c for c in cells if c["scale"] == best[name])
-            ax.plot(chosen[x]["value"], chosen[y]["value"], "o", markersize=11, fillstyle="none", color=style["color"])
+            ax.plot(
+                best[name][x]["value"],
+                best[name][y]["value"],
+                "o",
+                markersize=11,
+                fillstyle="none",
+                color=style["color"],
+            )
         real, lowest = results["real"], min(cell[y]["value"] for cell in results["sweep"])
         place = real[x]["value"], max(real[y]["value"], lowest / 2)
         ax.plot(*place, "*", markersize=13, color="black", label="held-out images")

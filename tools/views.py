@@ -19,7 +19,8 @@ from tabulate import DataRow, TableFormat, tabulate
 
 from rgd.attacks import PGD
 from rgd.lab import recipe as recipes
-from rgd.lab.report import best_scales, estimate_text
+from rgd.lab.cells import best_cells
+from rgd.lab.report import estimate_text
 
 ROW = DataRow("|", "|", "|")
 MARKDOWN = TableFormat(None, lambda widths, _: "|---" * len(widths) + "|", None, None, ROW, ROW, 1, None)
@@ -32,13 +33,11 @@ def _table(headers: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
 
 def guidance(results: dict[str, Any]) -> str:
     """Each guidance at its best scale, the unguided model, and the held-out images."""
-    best = best_scales(results)
-    rows = [("unguided", "", results["guidance"][0])]
-    for cell in results["guidance"]:
-        if best.get(cell["guidance"]) == cell["scale"]:
-            rows.append((cell["guidance"], f"{cell['scale']:g}", cell))
+    rows = []
+    for name, cell in best_cells(results["sweep"]).items():
+        rows.append((name, f"{cell['scale']:g}", cell) if cell["scale"] else ("unguided", "", cell))
     rows.append(("held-out images", "", results["real"]))
-    columns = {"accuracy": 2, "fd_judge": 1, "precision": 2, "recall": 2}
+    columns = {"accuracy": 2, "fd": 1, "precision": 2, "recall": 2}
     table = [[name, scale, *(estimate_text(cell[m], columns[m]) for m in columns)] for name, scale, cell in rows]
     return _table(["guidance", "scale", "judge accuracy", "FD-judge", "precision", "recall"], table)
 

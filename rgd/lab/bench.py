@@ -38,6 +38,9 @@ class Plan(Protocol):
     def models(self) -> tuple[str, ...]:
         """The names of the models that it needs."""
 
+    def small(self) -> Plan:
+        """The same in minutes: small, but complete."""
+
     def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
         """What is known by now, again and again; at the end all of it."""
 

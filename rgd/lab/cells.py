@@ -16,9 +16,8 @@ from rgd import measure
 from rgd.denoiser import Denoiser
 from rgd.errors import CheckpointError
 from rgd.lab.bench import Bench
-from rgd.lab.forecast import forecast
 from rgd.lab.store import Kept, Unknown
-from rgd.measure import Features, plots
+from rgd.measure import Estimate, Features, plots
 from rgd.processes import processes
 from rgd.samplers import dpm_solver, sample
 from rgd.training import autocast
@@ -88,16 +87,15 @@ class Work:
     def labels(self, n: int) -> torch.Tensor:
         return torch.arange(n) % len(self.data.classes)
 
-    def look(self, images: Any, labels: torch.Tensor | None = None) -> Kept:
+    def look(self, images: Any) -> Kept:
         """What judge and Inception see in images, to be kept."""
         kept: dict[str, torch.Tensor] = {}
         sources = {}
-        with processes().alone():
-            for eye, network in self.eyes.items():
-                found = measure.extract(images, network, labels=labels)
-                sources[eye] = found.source
-                parts = {part: getattr(found, part) for part in ("features", "logits", "spatial")}
-                kept |= {f"{eye}/{part}": value.float() for part, value in parts.items() if value is not None}
+        for eye, network in self.eyes.items():
+            found = measure.extract(images, network)
+            sources[eye] = found.source
+            parts = {part: getattr(found, part) for part in ("features", "logits", "spatial")}
+            kept |= {f"{eye}/{part}": value.float() for part, value in parts.items() if value is not None}
         return Kept({"source": sources}, kept)
 
     def features(self, kept: Kept, labels: torch.Tensor | None = None) -> dict[str, Features]:
@@ -112,11 +110,8 @@ class Work:
     def references(self) -> dict[str, Features]:
         """What is seen in the training images that samples are compared with."""
         images = self.data.take(self.plan.reference)
-
-        def compute() -> Kept | None:
-            return self.look(images) if processes().rank == 0 else None
-
-        return self.features(self.store.once(compute, "features", images=images, **self.looked()))
+        look = partial(alone, partial(self.look, images))
+        return self.features(self.store.once(look, "features", images=images, **self.looked()))
 
     def first(self, way: tuple[Entry, float], seed: int) -> torch.Tensor:
         """The first two images of each class, as uint8; what they are does not depend on how many follow."""
@@ -135,34 +130,33 @@ class Work:
             began = time.perf_counter()
             images = self.draw(way, seed, n)
             speed = n / (time.perf_counter() - began)
-            if processes().rank > 0:
-                return None
-            first = Kept(tensors={"images": measure.quantise(images[:few])})
-            if n >= few:
-                self.store.put(first, "images", **self.drawn(way, seed, few))
-            found = self.look(images, self.labels(n))
-            return replace(found, values={"images_per_second": speed, **found.values})
+
+            def look() -> Kept:
+                if n >= few:
+                    first = Kept(tensors={"images": measure.quantise(images[:few])})
+                    self.store.put(first, "images", **self.drawn(way, seed, few))
+                found = self.look(images)
+                return replace(found, values={"images_per_second": speed, **found.values})
+
+            return alone(look)
 
         kept = self.store.once(compute, "features", **self.drawn(way, seed, n), **self.looked())
         return self.features(kept, self.labels(n)), kept.values["images_per_second"]
 
-    def measured(self, names: Sequence[str], seen: Mapping[str, Features]) -> dict[str, Any]:
-        """Each metric of what was seen, by the judge's features or by Inception's, as JSON."""
-        found = {}
-        for name in names:
-            eye = "inception" if name in INCEPTION else "judge"
-            with processes().alone():
-                estimate = measure.estimate(INCEPTION.get(name, name), seen[eye], self.references[eye])
-            found[name] = estimate.to_json()
-        return found
+    def measured(self, names: Sequence[str], seen: Mapping[str, Features]) -> dict[str, Estimate]:
+        """Each metric of what was seen, by the judge's features or by Inception's."""
+        eyes = {name: "inception" if name in INCEPTION else "judge" for name in names}
+        return {
+            name: measure.estimate(INCEPTION.get(name, name), seen[eye], self.references[eye])
+            for name, eye in eyes.items()
+        }
 
     def score(self, way: tuple[Entry, float], seed: int, n: int, names: Sequence[str]) -> dict[str, Any]:
         """A cell of the results. Samples are drawn only if there is no score yet: scores outlive them."""
 
         def compute() -> Kept | None:
-            seen, speed = self.seen(way, seed, n)
-            assert self.references  # all processes take part in having them
-            return Kept({"images_per_second": speed, **self.measured(names, seen)}) if processes().rank == 0 else None
+            (seen, speed), _ = self.seen(way, seed, n), self.references  # all processes take part in having both
+            return alone(lambda: Kept({"images_per_second": speed, **self.measured(names, seen)}))
 
         kept = self.store.once(compute, "scores", **self.drawn(way, seed, n), **self.scored(names))
         return kept.cell(name=way[0].name, scale=way[1], seed=seed, samples=n)
@@ -174,9 +168,7 @@ class Work:
 
         def compute() -> Kept | None:
             assert self.references
-            if processes().rank > 0:
-                return None
-            return Kept(self.measured(names, self.features(self.look(test, test.labels), test.labels)))
+            return alone(lambda: Kept(self.measured(names, self.features(self.look(test), test.labels))))
 
         return self.store.once(compute, "scores", images=test, **self.scored(names)).cell()
 
@@ -184,13 +176,9 @@ class Work:
         """a minus b, sample by sample."""
 
         def compute() -> Kept | None:
-            first, second = (self.seen(way, seed, n)[0]["judge"] for way in (a, b))
-            reference = self.references["judge"]
-            if processes().rank > 0:
-                return None
-            with processes().alone():
-                found = {m: measure.paired_difference(m, first, second, reference).to_json() for m in SWEEP}
-            return Kept(found)
+            seen = [self.seen(way, seed, n)[0]["judge"] for way in (a, b)]
+            seen.append(self.references["judge"])
+            return alone(lambda: Kept({name: measure.paired_difference(name, *seen) for name in SWEEP}))
 
         parts = {"a": self.drawn(a, seed, n), "b": self.drawn(b, seed, n), **self.scored(SWEEP)}
         return self.store.once(compute, "differences", **parts).cell()
@@ -204,85 +192,87 @@ class Work:
 
     def best(self, name: str) -> tuple[Entry, float]:
         """An entry at its best scale."""
-        return self.entries[name], best_scales(self.sweep(name))[name]
+        return self.entries[name], best_cells(self.sweep(name))[name]["scale"]
 
-    def headline(self, name: str) -> dict[str, Any]:
-        """An entry at its best scale, on the other seeds."""
-        way, n = self.best(name), self.plan.headline_samples
-        cells = [self.score(way, seed, n, self.names) for seed in self.plan.headline_seeds]
-        means = {metric: measure.combine([cell[metric] for cell in cells]).to_json() for metric in self.names}
-        return {"name": name, "scale": way[1], **means, "seeds": cells}
+    def headline(self, name: str) -> list[dict[str, Any]]:
+        """An entry at its best scale, on the other seeds: one row, or, without any such seeds, none."""
+        way = self.best(name)
+        cells = [self.score(way, s, self.plan.headline_samples, self.names) for s in self.plan.headline_seeds]
+        return [{"name": name, "scale": way[1], **combined(cells, self.names), "seeds": cells}] if cells else []
 
     def pair(self, a: str, b: str) -> list[dict[str, Any]]:
         """a minus b: each at its best scale on the other seeds; or, without any, scale by scale in the sweep."""
-        plan, parts = self.plan, []
+        plan, first, second = self.plan, self.entries[a], self.entries[b]
         if not plan.headline_seeds:
-            scales = [scale for scale in self.entries[a].scales if scale in self.entries[b].scales]
-            ways = [((self.entries[a], scale), (self.entries[b], scale)) for scale in scales]
-            cells = [self.difference(*way, plan.seed, plan.samples) for way in ways]
-            return [{**cell, "a": a, "b": b, "scale": scale} for scale, cell in zip(scales, cells)]
-        first, second = self.best(a), self.best(b)
+            return [
+                {**self.difference((first, s), (second, s), plan.seed, plan.samples), "a": a, "b": b, "scale": s}
+                for s in (scale for scale in first.scales if scale in second.scales)
+            ]
+        ways, parts = (self.best(a), self.best(b)), []
         for seed in plan.headline_seeds:  # scores and differences at once: what a stopped run has done stands
-            for way in (first, second):
+            for way in ways:
                 self.score(way, seed, plan.headline_samples, self.names)
-            parts.append(self.difference(first, second, seed, plan.headline_samples))
-        means = {name: measure.combine([part[name] for part in parts]).to_json() for name in SWEEP}
-        return [{"a": a, "b": b, **means, "seeds": parts}]
+            parts.append(self.difference(*ways, seed, plan.headline_samples))
+        return [{"a": a, "b": b, **combined(parts, SWEEP), "seeds": parts}]
 
     def known(self) -> dict[str, Any]:
         """All that the store knows of the results."""
-        sweep, headline, differences, left = [], [], [], []
+        found: dict[str, list[Any]] = {"sweep": [], "headline": [], "differences": [], "left": []}
         with self.store.as_it_is():
             for name, entry in self.entries.items():
                 for scale in entry.scales:  # of a sweep that is not finished, what there is
                     with suppress(Unknown):
-                        sweep.append(self.score((entry, scale), self.plan.seed, self.plan.samples, SWEEP))
+                        found["sweep"].append(self.score((entry, scale), self.plan.seed, self.plan.samples, SWEEP))
                 try:
-                    if self.plan.headline_seeds:
-                        headline.append(self.headline(name))
-                    else:
-                        self.sweep(name)
+                    found["headline"] += self.headline(name)
                 except Unknown:
-                    left.append(name)
+                    found["left"].append(name)
             for pair in self.plan.pairs:
                 with suppress(Unknown):
-                    differences += self.pair(*pair)
-        return {"sweep": sweep, "headline": headline, "differences": differences, "left": left}
+                    found["differences"] += self.pair(*pair)
+        return found
 
     def run(self) -> Iterator[dict[str, Any]]:
         """The results, whenever there is more of them. First what earlier runs have done: no file gets poorer."""
         base = {"data": self.plan.data, "data_digest": self.data.digest, "real": self.real(self.names)}
-        last = self.headline if self.plan.headline_seeds else self.sweep
         tasks: list[Callable[[], Any]] = [partial(self.pair, *pair) for pair in self.plan.pairs]
-        tasks += [partial(last, name) for name in self.entries]
-        if self.bench.progress and processes().rank == 0:
-            print(forecast(self, SWEEP))
+        tasks += [partial(self.headline, name) for name in self.entries]
         results: dict[str, Any] = {}
         for task in (lambda: None, *tasks):
             task()
             if (more := self.known()) != results:
                 results = more
-                self.picture(results)
+                self.picture(results["headline"])
                 yield {**base, **results}
 
-    def picture(self, results: Mapping[str, Any]) -> None:
+    def picture(self, headline: Sequence[Mapping[str, Any]]) -> None:
         """Samples from the same noise, a row for each way to guide, beside the file of results."""
         rows = {}
-        for row in results["headline"]:
+        for row in headline:
             entry = self.entries[row["name"]]
-            images = self.first((entry, row["scale"]), self.plan.headline_seeds[0])
             title = f"{entry.name}, {row['scale']:g}" if entry.kind != "none" else entry.name
+            images = self.first((entry, row["scale"]), self.plan.headline_seeds[0])
             rows[plots.plain(title)] = images[:10] / 127.5 - 1
         if rows and processes().rank == 0:
-            columns = [plots.plain(name) for name in self.data.classes[:10]]
-            figure = plots.picture_table(rows, columns, size=0.6)
+            figure = plots.picture_table(rows, [plots.plain(name) for name in self.data.classes[:10]], size=0.6)
             figure.savefig(self.bench.out.with_suffix(".png"), dpi=150)
 
 
-def best_scales(sweep: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """For each entry the scale of least FD-judge."""
-    best: dict[str, Mapping[str, Any]] = {}
-    for cell in sweep:
-        if cell["name"] not in best or cell["fd"]["value"] < best[cell["name"]]["fd"]["value"]:
-            best[cell["name"]] = cell
-    return {name: cell["scale"] for name, cell in best.items()}
+def alone(compute: Callable[[], Kept]) -> Kept | None:
+    """What the first process computes, with all cores; the others wait for it in the store."""
+    if processes().rank > 0:
+        return None
+    with processes().alone():
+        return compute()
+
+
+def combined(cells: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+    """Each metric of cells that differ in their seed alone, as one number."""
+    return {name: measure.combine([cell[name] for cell in cells]).to_json() for name in names}
+
+
+def best_cells(sweep: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """For each entry the cell of least FD-judge."""
+    names = dict.fromkeys(cell["name"] for cell in sweep)
+    cells = {name: [cell for cell in sweep if cell["name"] == name] for name in names}
+    return {name: min(cells[name], key=lambda cell: cell["fd"]["value"]) for name in names}

@@ -14,23 +14,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from rgd import guidance
 from rgd.denoiser import Denoiser
-from rgd.guidance import (
-    Gradient,
-    autoguidance,
-    cap,
-    classifier_free,
-    grad_log_prob,
-    grad_log_prob_at_x0,
-    grad_log_prob_of_x0,
-    guide,
-    smooth,
-    unconditional,
-)
 from rgd.lab.bench import Bench
 from rgd.lab.cells import Work
+from rgd.lab.forecast import forecast
+from rgd.processes import processes
 
 Kind = Literal["none", "classifier", "through x0", "at x0", "classifier-free", "autoguidance"]
+# For classifiers of clean images.
+IN_X0 = {"through x0": guidance.grad_log_prob_of_x0, "at x0": guidance.grad_log_prob_at_x0}
 
 
 @dataclass(frozen=True)
@@ -63,27 +56,23 @@ class Entry:
         """The guided denoiser; `model` gives what a name stands for."""
         denoise, other = model(self.denoiser), None if self.guide is None else model(self.guide)
         if self.blind:
-            denoise = unconditional(denoise)
+            denoise = guidance.unconditional(denoise)
         if self.kind == "none":
             return denoise
         if self.kind == "classifier-free":
-            return classifier_free(denoise, scale, self.interval)
+            return guidance.classifier_free(denoise, scale, self.interval)
         if other is None:
             raise ValueError(f"{self.name}: guidance of the kind {self.kind!r} needs a model that guides")
         if self.kind == "autoguidance":
-            return autoguidance(denoise, other, scale, self.interval)
-        gradient: Gradient
-        if self.kind == "classifier":
-            gradient = grad_log_prob(other)
-        elif self.kind == "through x0":
-            gradient = grad_log_prob_of_x0(other, denoise)
-        else:
-            gradient = grad_log_prob_at_x0(other, denoise)
+            return guidance.autoguidance(denoise, other, scale, self.interval)
+        gradient: guidance.Gradient = guidance.grad_log_prob(other)
+        if self.kind in IN_X0:
+            gradient = IN_X0[self.kind](other, denoise)
         if self.most is not None:
-            gradient = cap(gradient, denoise.schedule, self.most)
+            gradient = guidance.cap(gradient, denoise.schedule, self.most)
         if self.kind == "through x0":
-            gradient = smooth(gradient)
-        return guide(denoise, gradient, scale, self.interval)
+            gradient = guidance.smooth(gradient)
+        return guidance.guide(denoise, gradient, scale, self.interval)
 
 
 @dataclass(frozen=True)
@@ -128,21 +117,17 @@ class Comparison:
     def models(self) -> tuple[str, ...]:
         """The names of the models that it needs."""
         names = {self.judge, *(name for entry in self.entries for name in (entry.denoiser, entry.guide))}
-        return tuple(sorted(name for name in names if name is not None))
+        return tuple(sorted(filter(None, names)))
 
     def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
         """What is known by now, whenever there is more of it."""
-        return Work(self, bench).run()
+        work = Work(self, bench)
+        if bench.progress and processes().rank == 0:
+            print(forecast(work))
+        return work.run()
 
-
-def small(comparison: Comparison) -> Comparison:
-    """The same in minutes: every way to guide at two of its scales, with few samples, on two seeds."""
-    return replace(
-        comparison,
-        entries=tuple(replace(entry, scales=entry.scales[1:4:2] or entry.scales) for entry in comparison.entries),
-        samples=100,
-        headline_samples=200,
-        headline_seeds=(1, 2),
-        steps="quadratic10",
-        reference=2000,
-    )
+    def small(self) -> Comparison:
+        """The same in minutes: every way to guide at two of its scales, with few samples, on two seeds."""
+        entries = tuple(replace(entry, scales=entry.scales[1:4:2] or entry.scales) for entry in self.entries)
+        few: dict[str, Any] = {"samples": 100, "headline_samples": 200, "headline_seeds": (1, 2), "reference": 2000}
+        return replace(self, entries=entries, steps="quadratic10", **few)

@@ -73,10 +73,9 @@ def load(name: Location, split: str = "train", *, root: Location | None = None, 
         dataset = _download(str(name), cache)[split]
     elif bare and not folder.is_dir():
         close = difflib.get_close_matches(str(name).lower(), KNOWN, n=1)
-        raise ValueError(
-            f"unknown dataset {name!r}{f', did you mean {close[0]!r}?' if close else ':'} Choose one of "
-            f"{', '.join(KNOWN)}, give the path of a folder of class folders, or save images as {file}"
-        )
+        hint = f", did you mean {close[0]!r}?" if close else ":"
+        ways = f"give the path of a folder of class folders, or save images as {file}"
+        raise ValueError(f"unknown dataset {name!r}{hint} Choose one of {', '.join(KNOWN)}, {ways}")
     else:
         return folders.load(folder.resolve(), split, size)
     if size is not None and dataset.shape[1:] != (size, size):
@@ -184,11 +183,11 @@ def _fetch_cifar10(folder: str) -> None:
     """Put CIFAR-10's archive where torchvision looks for it, from the first host that serves the right file."""
     from torchvision.datasets import CIFAR10
 
-    failures = []
+    failures = ""
     for url in CIFAR10_HOSTS:
         try:
             pooch.retrieve(url, f"md5:{CIFAR10.tgz_md5}", CIFAR10.filename, folder, progressbar=True)
             return
         except (OSError, ValueError) as error:
-            failures.append(f"\n{url}: {error}")
-    raise ConnectionError("no host serves the right file" + "".join(failures))
+            failures += f"\n{url}: {error}"
+    raise ConnectionError(f"no host serves the right file{failures}")

@@ -18,7 +18,6 @@ from rgd.training import Training
 
 CLASSIFIERS = ("clean", "vanilla", "robust")
 FEWEST = 8  # images that can be scored: recall looks at that many
-LEVELS = (0, 25, 50, 100, 200, 300, 400, 600)
 
 
 @dataclass(frozen=True)
@@ -27,58 +26,15 @@ class Plan:
 
     Attributes:
         recipes: of the "judge", the "denoiser", and the "clean", "vanilla" and "robust" classifiers.
-        attack: what the robust classifier is trained against, and all are tested with.
-        scales: of guidance, for each classifier.
-        samples: images drawn for each guidance and scale.
-        steps: of the sampler, DPM-Solver++(2M).
-        probes: test images on which gradients and accuracy are measured.
+        comparison: the classifiers as guides; without seeds of its own for headlines, scale by scale.
+        study: the classifiers' gradients, held against the robust one's. (The demo walks by itself.)
         walk: length of the walk uphill, as a share of the median distance to the nearest image of another class.
-        levels: times t at which accuracy and gradients are measured.
     """
 
     recipes: dict[str, Recipe]
-    attack: PGD
-    scales: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
-    samples: int = 400
-    steps: int = 20
-    probes: int = 200
+    comparison: Comparison
+    study: Study
     walk: float = 0.8
-    levels: tuple[int, ...] = LEVELS
-    seed: int = 0
-
-    def attack_in_words(self) -> str:
-        """Such as "PGD-7 (L2, radius 0.5)"."""
-        return f"PGD-{self.attack.steps} (L2, radius {self.attack.threat.radius:g})"
-
-    def comparison(self, name: str) -> Comparison:
-        """The classifiers as guides; without seeds of its own for headlines, scale by scale."""
-        guides = (Entry(kind, "denoiser", "classifier", kind, self.scales) for kind in CLASSIFIERS)
-        return Comparison(
-            data=name,
-            judge="judge",
-            entries=(Entry("none", "denoiser"), *guides),
-            pairs=(("robust", "clean"), ("robust", "vanilla")),
-            samples=self.samples,
-            seed=self.seed,
-            headline_seeds=(),
-            steps=self.steps,
-        )
-
-    def study(self, name: str) -> Study:
-        """The classifiers' gradients, held against the robust one's. (It walks by itself, see `walk`.)"""
-        pairs = (("clean", "robust"), ("vanilla", "robust"), ("robust", None))
-        return Study(
-            name,
-            "judge",
-            "denoiser",
-            pairs,
-            self.levels,
-            self.probes,
-            self.attack,
-            change=1.0,
-            move=None,
-            seed=self.seed,
-        )
 
 
 def plan(data: Dataset, effort: float = 1.0, seed: int = 0, samples: int = 400, test_images: int = FEWEST) -> Plan:
@@ -99,8 +55,9 @@ def plan(data: Dataset, effort: float = 1.0, seed: int = 0, samples: int = 400, 
     if data.shape[1] != data.shape[2]:
         side = f"{data.shape[1]} x {data.shape[2]}"
         raise ValueError(f"{data.name} has images of {side}; the demo's networks take square ones")
-    small, batch = _small(data), 64 if _small(data) else 128
-    unet, encoder, judge = _networks(data)
+    small = data.shape[1] <= 16
+    batch = 64 if small else 128
+    unet, encoder, judge = _networks(data, small)
 
     def steps(on_small: int, on_large: int) -> int:
         return max(10, round(effort * (on_small if small else on_large)))
@@ -119,32 +76,24 @@ def plan(data: Dataset, effort: float = 1.0, seed: int = 0, samples: int = 400, 
         "vanilla": (encoder, NoisyCrossEntropy(), guide_training),
         "robust": (encoder, RobustCrossEntropy(attack), guide_training),
     }
-    return Plan(
-        {name: Recipe(f"{data.name}/{name}", data.name, *parts) for name, parts in recipes.items()},
-        attack,
-        samples=samples,
-        probes=min(200, samples),
-        seed=seed,
-    )
+    guides = (Entry(kind, "denoiser", "classifier", kind, (1.0, 2.0, 4.0, 8.0)) for kind in CLASSIFIERS)
+    comparison = Comparison(
+        data.name, "judge", (Entry("none", "denoiser"), *guides), (("robust", "clean"), ("robust", "vanilla")),
+        samples, seed, headline_seeds=(), steps=20,
+    )  # fmt: skip
+    pairs = (("clean", "robust"), ("vanilla", "robust"), ("robust", None))
+    probes = min(200, samples)
+    study = Study(data.name, "judge", "denoiser", pairs, images=probes, attack=attack, change=1.0, move=None, seed=seed)
+    named = {name: Recipe(f"{data.name}/{name}", data.name, *parts) for name, parts in recipes.items()}
+    return Plan(named, comparison, study)
 
 
-def _small(data: Dataset) -> bool:
-    return data.shape[1] <= 16
-
-
-def _networks(data: Dataset) -> tuple[UNetConfig, EncoderConfig, JudgeConfig]:
+def _networks(data: Dataset, small: bool) -> tuple[UNetConfig, EncoderConfig, JudgeConfig]:
     """A denoiser, a time-dependent classifier and a judge for images of this size."""
-    small, (channels, size, _) = _small(data), data.shape
-    common: dict[str, Any] = {
-        "image_size": size,
-        "in_channels": channels,
-        "num_res_blocks": 1,
-        "channel_mult": (1, 2) if small else (1, 2, 2),
-        "attention_resolutions": (2,),
-        "use_scale_shift_norm": True,
-        "num_head_channels": 32,
-        "patch": 1 if small else 2,
-    }
+    channels, size, _ = data.shape
+    common: dict[str, Any] = {"image_size": size, "in_channels": channels, "num_res_blocks": 1}
+    common |= {"attention_resolutions": (2,), "use_scale_shift_norm": True, "num_head_channels": 32}
+    common |= {"channel_mult": (1, 2), "patch": 1} if small else {"channel_mult": (1, 2, 2), "patch": 2}
     unet = UNetConfig(**common, out_channels=channels, model_channels=32 if small else 64)
     encoder = EncoderConfig(**common, out_channels=len(data.classes), model_channels=32, pool="attention")
     return unet, encoder, JudgeConfig(image_size=size, in_channels=channels, out_channels=len(data.classes))

@@ -104,10 +104,8 @@ def _set_aside(folder: Path, tree: Tree) -> dict[str, Tree]:
         trees["train"][name] = [path for path in paths if lots[path] > limit]
         trees["test"][name] = [path for path in paths if lots[path] <= limit]
         if not trees["train"][name]:
-            why = f"all it holds ({len(paths)}) is set aside for testing, by a hash of the bytes"
-            raise DataError(
-                f"{folder / name} has no image to train on: {why}. Add others, or make train and test folders"
-            )
+            what = f"{folder / name} has no image to train on: all it holds ({len(paths)}) is set aside for testing"
+            raise DataError(f"{what}, by a hash of the bytes. Add others, or make train and test folders")
     return trees
 
 

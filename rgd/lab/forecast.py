@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 
+from rgd.lab.cells import SWEEP, Work
 from rgd.processes import processes
 from rgd.randomness import noise
 from rgd.training import autocast
 
-if TYPE_CHECKING:
-    from rgd.lab.cells import Work
 
-
-def forecast(work: Work, names: Sequence[str]) -> str:
+def forecast(work: Work) -> str:
     """What remains to be done, and about how long it will take, from a few timed calls of each way to guide."""
     plan, rows, missing, seconds = work.plan, 64, 0, 0.0
     x, y = noise((rows, *work.data.shape)).to(processes().device), work.labels(rows)
     for entry in filter(lambda entry: work.bench.has(entry.denoiser), plan.entries):
         cells = [work.drawn((entry, scale), plan.seed, plan.samples) for scale in entry.scales]
-        left = work.store.missing([("scores", {**cell, **work.scored(names)}) for cell in cells])
+        left = work.store.missing([("scores", {**cell, **work.scored(SWEEP)}) for cell in cells])
         images = len(left) * plan.samples + plan.headline_samples * len(plan.headline_seeds)
         guided = work.build((entry, entry.scales[-1]))
         t = torch.full((rows,), guided.schedule.T // 3, device=x.device)  # where guidance usually acts

@@ -7,8 +7,8 @@ that each one's gradient should have. A `Matching` names them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -18,12 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rgd import measure
+from rgd.checkpoints import Model
 from rgd.data import Dataset
 from rgd.errors import DataError
 from rgd.guidance import grad_log_prob
 from rgd.lab.bench import Bench
 from rgd.lab.store import Kept
-from rgd.measure.gradients import match
+from rgd.measure import Estimate, gradients
 from rgd.processes import processes
 from rgd.randomness import noise
 from rgd.schedule import Schedule
@@ -57,82 +58,74 @@ class Matching:
         """The names of the models that it needs."""
         return tuple(sorted({*self.denoisers, *self.classifiers}))
 
+    def small(self) -> Matching:
+        """The same in minutes: fewer levels and images."""
+        return replace(self, levels=(200, 400, 600), images=250)
+
     def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
         """What is known by now, after each classifier."""
         test = bench.images(self.data, "test").take(self.images)
-        common = {"denoisers": [(n, bench.key(n)) for n in self.denoisers], "images": test, "levels": self.levels}
+        common = {"denoisers": [(n, bench.key(n)) for n in self.denoisers], "images": test}
+
+        def seen(name: str) -> list[Mapping[str, Tensor]]:
+            rows = []
+            for level in self.levels:
+                compute = partial(measured, self, bench, name, test, level)
+                kept = bench.store.once(compute, "matching", classifier=bench.key(name), t=level, **common)
+                rows.append(kept.tensors)
+            return rows
 
         def matched(name: str) -> dict[str, Any]:
             def compute() -> Kept:
-                ours, theirs = (self.seen(bench, n, test) for n in (name, self.reference))
-                alpha_bar = schedule_of(self, bench).alpha_bar
+                ours, theirs = seen(name), seen(self.reference)
+                alpha_bar = one_schedule({n: bench.model(n) for n in self.models()}).alpha_bar
                 log_snr = [float(torch.logit(alpha_bar[level])) for level in self.levels]
                 return Kept(summary(self, ours, theirs, log_snr))
 
             pair = {"classifier": bench.key(name), "reference": bench.key(self.reference)}
-            return bench.store.once(compute, "matched", **pair, **common).cell()
+            return bench.store.once(compute, "matched", **pair, **common, levels=self.levels).cell()
 
         for found in bench.each(self.classifiers, matched, lambda name: (name, self.reference, *self.denoisers)):
             classifiers = {name: found[name] for name in self.classifiers if name in found}
             log_snr = next(iter(classifiers.values()))["log_snr"]
             yield {"data": self.data, "data_digest": test.digest, "log_snr": log_snr, "classifiers": classifiers}
 
-    def seen(self, bench: Bench, name: str, test: Dataset) -> list[Mapping[str, Tensor]]:
-        """One classifier's values, image by image, at each level."""
-        common = {"denoisers": [(n, bench.key(n)) for n in self.denoisers], "images": test}
-        rows = []
-        for level in self.levels:
-            compute = partial(measured, self, bench, name, test, level)
-            kept = bench.store.once(compute, "matching", classifier=bench.key(name), t=level, **common)
-            rows.append(kept.tensors)
-        return rows
 
-
-def schedule_of(plan: Matching, bench: Bench) -> Schedule:
-    """The one schedule of all its models.
+def one_schedule(models: Mapping[str, Model]) -> Schedule:
+    """The schedule of models that are compared.
 
     Raises:
         DataError: if they have not all the same.
     """
-    schedules = [bench.model(name).schedule for name in plan.models()]
-    first = schedules[0]
+    first, *_ = (model.schedule for model in models.values())
     assert first is not None
-    if any(s is None or not torch.equal(s.alpha_bar, first.alpha_bar) for s in schedules):
-        raise DataError(f"gradients are matched at one noise: {', '.join(plan.models())} differ in their schedules")
+    for name, model in models.items():
+        if model.schedule is None or not torch.equal(model.schedule.alpha_bar, first.alpha_bar):
+            raise DataError(f"{name} knows images noised by another schedule than {next(iter(models))}: gradients are "
+                            "compared at one noise, and models must not differ in their schedules")  # fmt: skip
     return first
 
 
 def measured(plan: Matching, bench: Bench, name: str, test: Dataset, level: int) -> Kept:
     """One classifier at one level, image by image: "cross_entropy", "energy", and "inner/NUMBER" by each denoiser."""
-    device, schedule, classifier = processes().device, schedule_of(plan, bench), bench.model(name).network
-    rows: dict[str, list[Tensor]] = {}
-    x0, y, eps = test.x0(), test.labels, noise((len(test), *test.shape), seed=0)
-    for i in torch.arange(len(y)).split(250):
-        label, e = y[i].to(device), eps[i].to(device)
-        t = torch.full_like(label, level)
-        xt = schedule.q_sample(x0[i].to(device), t, e)
-        g = grad_log_prob(classifier)(xt, t, label)
+    schedule, classifier = one_schedule({n: bench.model(n) for n in plan.models()}), bench.model(name).network
+    denoisers = [bench.model(denoiser).use() for denoiser in plan.denoisers]
+    data = test.to(processes().device)
+    x0, y = data.x0(), data.labels
+    t, eps = torch.full_like(y, level), noise(x0.shape, seed=0).to(x0.device)
+    xt = schedule.q_sample(x0, t, eps)
+    sigma = schedule.at("sigma", t, xt)
+
+    def look(i: Tensor) -> dict[str, Tensor]:
+        g = grad_log_prob(classifier)(xt[i], t[i], y[i])
         with torch.no_grad():
-            parts = {"cross_entropy": F.cross_entropy(classifier(xt, t), label, reduction="none")}
-            for number, denoiser in enumerate(plan.denoisers):
-                guess = bench.model(denoiser).use()(xt, t)
-                inner, parts["energy"] = match(g, guess, eps=e, sigma=schedule.at("sigma", t, xt))
-                parts[f"inner/{number}"] = inner
-        for part, value in parts.items():
-            rows.setdefault(part, []).append(value)
-    return Kept(tensors={part: torch.cat(values).cpu() for part, values in rows.items()})
+            found = {"cross_entropy": F.cross_entropy(classifier(xt[i], t[i]), y[i], reduction="none")}
+            for k, denoise in enumerate(denoisers):
+                found[f"inner/{k}"], found["energy"] = gradients.match(g, denoise(xt[i], t[i]), eps[i], sigma[i])
+        return found
 
-
-def _scale(inner: Tensor, energy: Tensor) -> Callable[[Tensor], float]:
-    return lambda i: float(inner[i].mean() / energy[i].mean())
-
-
-def _rescaled(inner: Tensor, energy: Tensor) -> Callable[[Tensor], float]:
-    return lambda i: float(inner[i].mean() ** 2 / energy[i].mean())
-
-
-def _difference(a: Callable[[Tensor], float], b: Callable[[Tensor], float]) -> Callable[[Tensor], float]:
-    return lambda i: a(i) - b(i)
+    parts = [look(i) for i in torch.arange(len(y), device=y.device).split(250)]
+    return Kept(tensors={part: torch.cat([seen[part] for seen in parts]) for part in parts[0]})
 
 
 def summary(
@@ -141,7 +134,7 @@ def summary(
     reference: Sequence[Mapping[str, Tensor]],
     log_snr: Sequence[float],
 ) -> dict[str, Any]:
-    """What the images say of one classifier on average, with intervals, as JSON.
+    """What the images say of one classifier on average, with intervals.
 
     Of `levels` a row for each. `explained` is 2 inner - energy: by how much its gradient is nearer to the true one than
     no gradient is, in squared length; `rescaled` the same at the scale that is best, inner^2 / energy; both end in
@@ -152,27 +145,33 @@ def summary(
     seen, reference = ([{k: v.double() for k, v in at.items()} for at in rows] for rows in (seen, reference))
     rows, pairs = [], []
     for level, ours, theirs in zip(plan.levels, seen, reference):
-        by = {
-            denoiser: _explained(ours[f"inner/{k}"], ours["energy"], theirs[f"inner/{k}"], theirs["energy"])
-            for k, denoiser in enumerate(plan.denoisers)
-        }
-        means = {name: measure.mean(ours[name]).to_json() for name in ("cross_entropy", "energy")}
+        by = {denoiser: _explained(ours, theirs, f"inner/{k}") for k, denoiser in enumerate(plan.denoisers)}
+        means = {name: measure.mean(ours[name]) for name in ("cross_entropy", "energy")}
         rows.append({"t": level, **means, "by": by})
     for (low, high), levels, snr in zip(pairwise(seen), pairwise(plan.levels), pairwise(log_snr)):
         learned = 2 * (high["cross_entropy"] - low["cross_entropy"]) / (snr[0] - snr[1])
-        found = {"information": learned, "energy": (low["energy"] + high["energy"]) / 2}
-        pairs.append({"between": levels, **{name: measure.mean(v).to_json() for name, v in found.items()}})
+        energy = measure.mean((low["energy"] + high["energy"]) / 2)
+        pairs.append({"between": levels, "information": measure.mean(learned), "energy": energy})
     return {"levels": rows, "between": pairs, "log_snr": log_snr}
 
 
-def _explained(inner: Tensor, energy: Tensor, inner_r: Tensor, energy_r: Tensor) -> dict[str, Any]:
-    here, there = _rescaled(inner, energy), _rescaled(inner_r, energy_r)
-    found = {
+def _explained(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], by: str) -> dict[str, Estimate]:
+    (inner, energy), (inner_r, energy_r) = ((seen[by], seen["energy"]) for seen in (ours, theirs))
+
+    def scale(i: Tensor) -> float:
+        return float(inner[i].mean() / energy[i].mean())
+
+    def rescaled(i: Tensor) -> float:
+        return float(inner[i].mean() ** 2 / energy[i].mean())
+
+    def rescaled_more(i: Tensor) -> float:
+        return rescaled(i) - float(inner_r[i].mean() ** 2 / energy_r[i].mean())
+
+    return {
         "inner": measure.mean(inner),
         "explained": measure.mean(2 * inner - energy),
         "explained_more": measure.mean(2 * (inner - inner_r) - (energy - energy_r)),
-        "scale": measure.jackknife(_scale(inner, energy), len(inner)),
-        "rescaled": measure.jackknife(here, len(inner)),
-        "rescaled_more": measure.jackknife(_difference(here, there), len(inner)),
+        "scale": measure.jackknife(scale, len(inner)),
+        "rescaled": measure.jackknife(rescaled, len(inner)),
+        "rescaled_more": measure.jackknife(rescaled_more, len(inner)),
     }
-    return {name: estimate.to_json() for name, estimate in found.items()}

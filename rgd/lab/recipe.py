@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from tqdm import tqdm
 
 from rgd import schedule as schedules
@@ -28,7 +28,6 @@ from rgd.lab.tables import look_up, table
 from rgd.networks import UNetConfig, build
 from rgd.objectives import Objective
 from rgd.processes import processes
-from rgd.schedule import Schedule
 from rgd.training import Training, TrainStep, fit
 
 
@@ -62,7 +61,7 @@ class Recipe:
         parts = {"objective": self.objective, "training": self.training, "schedule": self.make_schedule()}
         return {"network": identity(self.network), "data": data.digest} | {k: identity(v) for k, v in parts.items()}
 
-    def make_schedule(self) -> Schedule:
+    def make_schedule(self) -> schedules.Schedule:
         """The noise schedule."""
         return schedules.named(self.schedule, self.T)
 
@@ -89,28 +88,6 @@ def listing() -> str:
     return "\n".join(f"{name:<{max(map(len, names()))}}  {read(name).about}" for name in names())
 
 
-@dataclass
-class History:
-    """What training logged, averaged over about a hundred stretches of equal length: one list for each statistic."""
-
-    every: int
-    rows: list[dict[str, float]] = field(default_factory=list)
-    _sums: dict[str, torch.Tensor] = field(default_factory=dict)
-    _count: int = 0
-
-    def add(self, step: TrainStep) -> dict[str, float] | None:
-        """Take in a step; a row when a stretch is full."""
-        for name, value in {"loss": step.loss, **step.statistics}.items():
-            self._sums[name] = self._sums.get(name, 0) + value.detach()
-        self._count += 1
-        if self._count < self.every:
-            return None
-        row = {"step": step.step} | {name: float(total / self._count) for name, total in self._sums.items()}
-        self.rows.append(row)
-        self._sums, self._count = {}, 0
-        return row
-
-
 def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progress: bool = True) -> Model:
     """Make a recipe's model in a folder, or resume making it; a model already there is loaded.
 
@@ -134,42 +111,43 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
             group.wait()
             return now
     network, schedule, training = build(recipe.network, recipe.training.seed), recipe.make_schedule(), recipe.training
-    history = History(max(1, training.steps // 100))
     folder.mkdir(parents=True, exist_ok=True)
+    log, every, stretch = folder / "log.jsonl", max(1, training.steps // 100), list[TrainStep]()
     steps = fit(network, recipe.objective, data, schedule, training, folder)
-    last = next(steps)
-    steps = itertools.chain([last], steps)
+    first = next(steps)
     if group.rank == 0:
-        _forget_after(folder / "log.jsonl", last.step if last.repeated else last.step - 1)
+        _forget_after(log, first.step if first.repeated else first.step - 1)
     hidden = not progress or group.rank > 0
-    with tqdm(total=training.steps, initial=last.step - 1, desc=recipe.name, unit="step", disable=hidden) as bar:
-        for last in steps:
+    with tqdm(total=training.steps, initial=first.step - 1, desc=recipe.name, unit="step", disable=hidden) as bar:
+        for last in itertools.chain([first], steps):
             bar.update()
-            row = None if last.repeated else history.add(last)
-            if row is not None and group.rank == 0:
-                bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k != "step"})
-                with open(folder / "log.jsonl", "a") as log:
-                    log.write(json.dumps(row) + "\n")
-    made = {
-        "made_from": made_from,
-        "recipe": recipe.name,
-        "data": data.source,
-        "seed": training.seed,
-        "images_seen": last.images,
-        "hours": round(last.seconds / 3600, 4),
-        **provenance(),
-    }
-    denoiser = isinstance(recipe.network, UNetConfig)
+            stretch.append(last)
+            if len(stretch) == every and not last.repeated:
+                row = _average(stretch)
+                stretch.clear()
+                if group.rank == 0:
+                    bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k != "step"})
+                    with open(log, "a") as file:
+                        file.write(json.dumps(row) + "\n")
+    made_of = {"made_from": made_from, "recipe": recipe.name, "data": data.source, "seed": training.seed}
+    made_in = {"images_seen": last.images, "hours": round(last.seconds / 3600, 4), **provenance()}
     denoising: dict[str, Any] = {}
-    if denoiser:
+    if isinstance(recipe.network, UNetConfig):
         denoising = {"predicts": getattr(recipe.objective, "predicts", "eps"), "variance": recipe.variance}
-    judge = isinstance(recipe.network, JudgeConfig)
-    result = last.network.eval().requires_grad_(False)
-    model = Model(result, None if judge else schedule, denoising, data.classes, made)
+    noised = None if isinstance(recipe.network, JudgeConfig) else schedule
+    model = Model(last.network.eval().requires_grad_(False), noised, denoising, data.classes, {**made_of, **made_in})
     if group.rank == 0:
         model.save(finished)
     group.wait()
     return model
+
+
+def _average(stretch: Sequence[TrainStep]) -> dict[str, float]:
+    """What some steps logged, on average: a row of the log, which has about a hundred."""
+    logged = [{"loss": step.loss, **step.statistics} for step in stretch]
+    names = dict.fromkeys(name for values in logged for name in values)
+    means = {name: sum(float(values.get(name, 0)) for values in logged) / len(logged) for name in names}
+    return {"step": stretch[-1].step, **means}
 
 
 def _forget_after(log: Path, step: int) -> None:

@@ -7,6 +7,7 @@ once, and what depends on something that has changed is computed anew, because i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from rgd import checkpoints
 from rgd.errors import CheckpointError
 from rgd.identity import identity, key
 from rgd.lab.origin import provenance
+from rgd.measure.estimates import Estimate
 from rgd.processes import processes
 
 # By kind, what our own code makes of the parts: 1, to be raised when it changes its meaning, so that what an earlier
@@ -28,7 +30,8 @@ VERSIONS: dict[str, int] = {}
 
 @dataclass(frozen=True)
 class Kept:
-    """What is kept: JSON values, tensors, the name under which a store keeps it, and where and when it was computed."""
+    """What is kept: JSON values and estimates, tensors, the name under which a store keeps it, where and when it was
+    computed."""
 
     values: Any = None
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
@@ -157,5 +160,6 @@ class Store:
         return self.folder / f"{name}.safetensors"
 
     def _write(self, name: str, entry: Kept, of: Any) -> None:
-        about = {"of": of, "values": entry.values, "origin": dict(entry.origin) or provenance()}
+        values = json.loads(json.dumps(entry.values, default=Estimate.to_json))
+        about = {"of": of, "values": values, "origin": dict(entry.origin) or provenance()}
         checkpoints.write(self._path(name), entry.tensors, about)

@@ -63,71 +63,70 @@ class Study:
     def models(self) -> tuple[str, ...]:
         """The names of the models that it needs."""
         names = {self.judge, self.denoiser, *(name for pair in self.classifiers for name in pair)}
-        return tuple(sorted(name for name in names if name is not None))
+        return tuple(sorted(filter(None, names)))
+
+    def small(self) -> Study:
+        """The same in minutes: fewer levels and images, and no twins."""
+        alone = tuple((name, None) for name, _ in self.classifiers)
+        return replace(self, classifiers=alone, levels=(0, 100, 300), images=100)
 
     def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
         """What is known by now, after each classifier: for each a row for each level."""
         test = bench.images(self.data, "test").take(self.images)
         settings = replace(self, data="", judge="", denoiser="", classifiers=(), levels=(), images=0)
 
-        def rows(name: str, twin: str | None) -> Iterator[dict[str, Any]]:
-            used = {"classifier": name, "twin": twin, "judge": self.judge, "denoiser": self.denoiser}
-            parts = {part: n and bench.key(n) for part, n in used.items()}
+        def rows(pair: tuple[str, str | None]) -> list[dict[str, Any]]:
+            used = zip(("classifier", "twin", "judge", "denoiser"), (*pair, self.judge, self.denoiser))
+            parts = {part: name and bench.key(name) for part, name in used}
+            found = []
             for level in self.levels:
-                compute = partial(measured, self, bench, name, twin, test, level)
+                compute = partial(measured, self, bench, *pair, test, level)
                 kept = bench.store.once(compute, "study", **parts, images=test, settings=settings, t=level)
-                yield kept.cell()
+                found.append(kept.cell())
+            return found
 
-        def needs(pair: tuple[str, str | None]) -> Iterator[str]:
-            return filter(None, (*pair, self.judge, self.denoiser))
-
-        for found in bench.each(self.classifiers, lambda pair: list(rows(*pair)), needs):
+        for found in bench.each(self.classifiers, rows, lambda pair: filter(None, (*pair, self.judge, self.denoiser))):
             classifiers = {name: found[name, twin] for name, twin in self.classifiers if (name, twin) in found}
             yield {"data": self.data, "data_digest": test.digest, "classifiers": classifiers}
 
 
 def measured(study: Study, bench: Bench, name: str, twin: str | None, test: Dataset, level: int) -> Kept:
     """One classifier at one level."""
-    model = bench.model(name)
-    assert model.schedule is not None
-    classifier, device = model.network, processes().device
-    other: Any = None if twin is None else bench.model(twin).network
+    classifier, schedule = bench.model(name).network, bench.model(name).schedule
+    assert schedule is not None
+    other: Any = twin and bench.model(twin).network
     judge, denoise = bench.model(study.judge).network, bench.model(study.denoiser).use()
-    x0, y, K = test.x0().to(device), test.labels.to(device), len(test.classes)
-    eps = noise(x0.shape, study.seed).to(device)
-    target = (y + torch.randint(1, K, y.shape, generator=generator(study.seed, "target")).to(device)) % K
-    (row,) = measure.accuracy_by_t(
-        classifier, x0, y, model.schedule, [level], attack=study.attack, seed=study.seed
-    )  # fmt: skip
+    data = test.to(processes().device)
+    x0, y, K = data.x0(), data.labels, len(data.classes)
     t = torch.full_like(y, level)
-    xt = model.schedule.q_sample(x0, t, eps)
+    xt = schedule.q_sample(x0, t, noise(x0.shape, study.seed).to(x0.device))
+    target = (y + torch.randint(1, K, y.shape, generator=generator(study.seed, "target")).to(y.device)) % K
     random = generator(study.seed, "change", level)
-    found: dict[str, list[Tensor]] = {}
-    for i in torch.arange(len(y), device=device).split(250):
+
+    def look(i: Tensor) -> dict[str, Tensor]:
         where = xt[i], t[i], y[i]
         with torch.no_grad():
-            parts = {"logits": classifier(xt[i], t[i])}
-        parts["gradient"] = grad_log_prob(classifier)(*where)
-        parts["steady"] = gradients.steadiness(classifier, *where, study.change, random)
+            found = {"logits": classifier(xt[i], t[i])}
+        found["gradient"] = grad_log_prob(classifier)(*where)
+        found["steadiness"] = gradients.steadiness(classifier, *where, study.change, random)
         if other is not None:
-            parts["cosine_of_twins"] = gradients.cosine(classifier, other, *where)
+            found["cosine_of_twins"] = gradients.cosine(classifier, other, *where)
         if study.move is not None:
             walked = gradients.ascend(classifier, xt[i], t[i], target[i], study.move)
             with torch.no_grad():
                 for part, x in (("read_by_judge", walked), ("read_without_walk", xt[i])):
-                    parts[part] = judge(denoise(x, t[i]).x0).argmax(1) == target[i]
-        for part, value in parts.items():
-            found.setdefault(part, []).append(value)
-    whole = {part: torch.cat(values) for part, values in found.items()}
+                    found[part] = judge(denoise(x, t[i]).x0).argmax(1) == target[i]
+        return found
+
+    parts = [look(i) for i in torch.arange(len(y), device=y.device).split(250)]
+    found = {part: torch.cat([seen[part] for seen in parts]) for part in parts[0]}
+    logits, gradient = found.pop("logits"), found.pop("gradient")
+    (row,) = measure.accuracy_by_t(classifier, x0, y, schedule, [level], attack=study.attack, seed=study.seed)
     row |= {
-        "calibration_error": measure.calibration_error(whole["logits"], y),
-        "norm": measure.mean(whole["gradient"].flatten(1).norm(dim=1)),
-        "steadiness": measure.mean(whole["steady"]),
-        "spectrum": gradients.spectrum(whole["gradient"]).tolist(),
+        "calibration_error": measure.calibration_error(logits, y),
+        "norm": measure.mean(gradient.flatten(1).norm(dim=1)),
+        "spectrum": gradients.spectrum(gradient).tolist(),
     }
-    for part in ("read_by_judge", "read_without_walk"):
-        if part in whole:
-            row[part] = measure.proportion(int(whole[part].sum()), len(y))
-    if other is not None:
-        row["cosine_of_twins"] = measure.mean(whole["cosine_of_twins"])
-    return Kept({name: value.to_json() if hasattr(value, "to_json") else value for name, value in row.items()})
+    for part, values in found.items():
+        row[part] = measure.share(values) if values.dtype == torch.bool else measure.mean(values)
+    return Kept(row)

@@ -9,17 +9,15 @@ fault alone.
 from __future__ import annotations
 
 import copy
-import json
-import os
+from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
-from multiprocessing import get_context
 from typing import Any
 
 import torch
+from joblib import Parallel, delayed
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -32,15 +30,17 @@ from rgd.identity import architecture
 from rgd.lab.bench import Bench
 from rgd.lab.store import Kept
 from rgd.lab.worlds import MLP, WORLDS, World, digits, plane, sphere
-from rgd.measure import Estimate, gradients
+from rgd.measure import gradients
+from rgd.mixtures import Mixture
 from rgd.objectives import NoisyCrossEntropy, Objective, RobustCrossEntropy
 from rgd.processes import best_device
 from rgd.randomness import generator, noise
 from rgd.samplers import ddim
-from rgd.schedule import Schedule
 from rgd.training import Training, fit
 
 __all__ = ["MLP", "WORLDS", "Truth", "World", "digits", "energy_distance", "plane", "score", "sphere"]
+
+CELL = ("world", "draws", "seed", "radius")  # what tells one classifier from another
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,12 @@ class Truth:
 
     def cells(self) -> list[dict[str, Any]]:
         """Every classifier: its world, radius, draws and seed."""
-        names = ("world", "draws", "seed", "radius")
-        return [dict(zip(names, cell)) for cell in product(self.worlds, self.draws, self.seeds, self.radii)]
+        return [dict(zip(CELL, cell)) for cell in product(self.worlds, self.draws, self.seeds, self.radii)]
+
+    def small(self) -> Truth:
+        """The same in minutes: vanilla and one radius, few draws, steps and points, one seed."""
+        few: dict[str, Any] = {"radii": (0.0, 0.1), "draws": (1500,), "seeds": (0,), "steps": 60}
+        return replace(self, **few, levels=(0, 100, 300), points=200, samples=100)
 
     def parts(self, cell: Mapping[str, Any]) -> dict[str, Any]:
         """All that a classifier's scores depend on."""
@@ -89,12 +93,12 @@ class Truth:
     def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
         """What is known by now. On CPUs the cores share the classifiers, one thread each: networks this small leave
         them idle."""
-        workers = (os.cpu_count() or 1) if best_device().type == "cpu" else 1
         todo = [cell for cell in self.cells() if not bench.store.has("truth", **self.parts(cell))]
-        with tqdm(total=len(todo), desc="classifiers", unit="classifier", disable=not bench.progress) as bar:
-            for cell, found in _together(self, todo, workers):
-                bench.store.put(Kept(found), "truth", **self.parts(cell))
-                bar.update()
+        workers = Parallel(-1 if best_device().type == "cpu" else 1, return_as="generator_unordered")
+        found = workers(delayed(train_and_score)(cell, self) for cell in todo)
+        for scores in tqdm(found, "classifiers", len(todo), unit="classifier", disable=not bench.progress):
+            cell = {part: scores.pop(part) for part in CELL}
+            bench.store.put(Kept(scores), "truth", **self.parts(cell))
         kept = [(cell, bench.store.get("truth", **self.parts(cell))) for cell in self.cells()]
         yield {"classifiers": [entry.cell(**cell) for cell, entry in kept]}
 
@@ -108,23 +112,7 @@ def _largest(experiment: Truth) -> float:
     return max(radius for radius in experiment.radii if not isinstance(radius, str))
 
 
-def _together(
-    experiment: Truth, todo: list[dict[str, Any]], workers: int
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each cell with its scores, as they come."""
-    if workers == 1 or len(todo) < 2:
-        yield from ((cell, train_and_score(cell, experiment)) for cell in todo)
-        return
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        tasks = {pool.submit(train_and_score, cell, experiment): cell for cell in todo}
-        try:
-            yield from ((tasks[done], done.result()) for done in as_completed(tasks))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def objective(radius: float | str, schedule: Schedule, largest: float) -> Objective:
+def objective(radius: float | str, schedule: schedules.Schedule, largest: float) -> Objective:
     """Cross-entropy on noised points, attacked within a radius or not, or within one that changes with the noise."""
     if radius == 0:
         return NoisyCrossEntropy()
@@ -150,64 +138,59 @@ def single_precision(classifier: Any) -> Any:
 
 def score(world: World, classifier: Any, experiment: Truth) -> dict[str, Any]:
     """One classifier against the truth: its gradient by level, in float64, and what it guides."""
-    truth, rows = world.mixture, []
+    truth = world.mixture
     K = truth.num_classes
-    for level in experiment.levels:
-        random = generator(0, "points", level)
-        x0, y = truth.sample(experiment.points, random)
-        t = torch.full_like(y, level)
-        xt = truth.schedule.q_sample(x0, t, torch.randn(x0.shape, generator=random, dtype=x0.dtype))
-        other = (y + torch.randint(1, K, y.shape, generator=random)) % K
-        with torch.no_grad():
-            verdict, bayes = classifier(xt, t).argmax(1), truth.logits(xt, t).argmax(1)
-        row: dict[str, Any] = {
-            "t": level,
-            "accuracy": metrics.proportion(int((verdict == y).sum()), len(y)),
-            "bayes_accuracy": metrics.proportion(int((bayes == y).sum()), len(y)),
-        }
-        for name, label in (("own", y), ("other", other)):
-            learned, exact = (grad_log_prob(c)(xt, t, label).flatten(1) for c in (classifier, truth.classifier))
-            lengths = exact.norm(dim=1)
-            error = (learned - exact).norm(dim=1) / lengths
-            row[f"cosine_{name}"] = metrics.mean(torch.cosine_similarity(learned, exact, eps=0))
-            row[f"error_{name}"] = float(error[error.isfinite()].median())
-            row[f"length_{name}"] = float(learned.norm(dim=1).mean() / lengths.mean())
-        rows.append(row)
     x0, y = truth.sample(experiment.points, generator(0, "walks"))
-    target, used = (y + 1) % K, single_precision(classifier)
-    walked = gradients.ascend(used, x0, torch.zeros_like(y), target, world.walk)
-    convinced = truth.logits(walked, torch.zeros_like(y)).argmax(1) == target
+    t, target, used = torch.zeros_like(y), (y + 1) % K, single_precision(classifier)
+    walked = gradients.ascend(used, x0, t, target, world.walk)
     wanted = torch.arange(experiment.samples) % K
     guided = guide(unconditional(truth), grad_log_prob(used), 1.0)
-    start = noise((len(wanted), *truth.means.shape[1:]), seed=0).double()
-    drawn = start
-    for step in ddim(guided, start, wanted, steps=50):
+    drawn = noise((len(wanted), *truth.means.shape[1:]), seed=0).double()
+    for step in ddim(guided, drawn, wanted, steps=50):
         drawn = step.x
     exact, _ = truth.sample(len(wanted), generator(0, "exact"), wanted)
-    right = truth.logits(drawn, torch.zeros_like(wanted)).argmax(1) == wanted
     distances = [energy_distance(drawn[wanted == k].flatten(1), exact[wanted == k].flatten(1)) for k in range(K)]
     return {
-        "levels": rows,
-        "walks_read_by_bayes": metrics.proportion(int(convinced.sum()), len(y)),
-        "guided_right": metrics.proportion(int(right.sum()), len(wanted)),
+        "levels": [_at(level, truth, classifier, experiment.points) for level in experiment.levels],
+        "walks_read_by_bayes": metrics.share(truth.logits(walked, t).argmax(1) == target),
+        "guided_right": metrics.share(truth.logits(drawn, torch.zeros_like(wanted)).argmax(1) == wanted),
         "guided_energy_distance": sum(distances) / K,
     }
 
 
+def _at(level: int, truth: Mixture, classifier: Any, points: int) -> dict[str, Any]:
+    """How often a classifier is right at a level, and how near its gradient is to the exact one there."""
+    random = generator(0, "points", level)
+    x0, y = truth.sample(points, random)
+    t = torch.full_like(y, level)
+    xt = truth.schedule.q_sample(x0, t, torch.randn(x0.shape, generator=random, dtype=x0.dtype))
+    other = (y + torch.randint(1, truth.num_classes, y.shape, generator=random)) % truth.num_classes
+    with torch.no_grad():
+        row: dict[str, Any] = {
+            "t": level,
+            "accuracy": metrics.share(classifier(xt, t).argmax(1) == y),
+            "bayes_accuracy": metrics.share(truth.logits(xt, t).argmax(1) == y),
+        }
+    for name, label in (("own", y), ("other", other)):
+        learned, exact = (grad_log_prob(c)(xt, t, label).flatten(1) for c in (classifier, truth.classifier))
+        lengths = exact.norm(dim=1)
+        error = (learned - exact).norm(dim=1) / lengths
+        row[f"cosine_{name}"] = metrics.mean(torch.cosine_similarity(learned, exact, eps=0))
+        row[f"error_{name}"] = float(error[error.isfinite()].median())
+        row[f"length_{name}"] = float(learned.norm(dim=1).mean() / lengths.mean())
+    return row
+
+
 def train_and_score(cell: Mapping[str, Any], experiment: Truth) -> dict[str, Any]:
-    """Train one classifier in a world and hold it against the truth; the scores as JSON."""
-    name, radius, draws, seed = (cell[part] for part in ("world", "radius", "draws", "seed"))
-    schedule = schedules.linear(1000)
-    world = WORLDS[name](schedule)
+    """Train one classifier in a world and hold it against the truth: which one it is, and its scores."""
+    name, draws, seed, radius = (cell[part] for part in CELL)
+    world = _world(name)
+    schedule = world.mixture.schedule
     x0, y = world.mixture.sample(draws, generator(seed, "draws"))
     data = Dataset(x0.float(), y, tuple(map(str, range(world.mixture.num_classes))), f"{name}-{draws}")
-    network = world.network(seed)
-    largest = world.walk * _largest(experiment)
     within = radius if isinstance(radius, str) else world.walk * radius
+    aim = objective(within, schedule, world.walk * _largest(experiment))
     training = Training(experiment.steps, batch_size=128, lr=2e-3, warmup=20, seed=seed, precision="fp32")
-    seconds = 0.0
-    for step in fit(network, objective(within, schedule, largest), data, schedule, training):
-        seconds = step.seconds
-    learned = network.cpu().double().eval().requires_grad_(False)  # not every GPU has float64
-    found = {**score(world, learned, experiment), "training_seconds": seconds}
-    return json.loads(json.dumps(found, default=Estimate.to_json))
+    last = deque(fit(world.network(seed), aim, data, schedule, training), maxlen=1)[0]
+    learned = last.network.cpu().double().eval().requires_grad_(False)  # not every GPU has float64
+    return {**score(world, learned, experiment), "training_seconds": last.seconds, **cell}

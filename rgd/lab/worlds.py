@@ -66,43 +66,27 @@ def plane(schedule: Schedule) -> World:
     """Three classes of two Gaussians each in the plane, on a circle, so that no straight line parts them."""
     angle = torch.arange(6) * torch.pi / 3
     means = 1.2 * torch.stack([angle.cos(), angle.sin()], dim=1).reshape(6, 1, 1, 2).double()
-
-    def network(seed: int) -> nn.Module:
-        return _seeded(seed, lambda: MLP(2, 3))
-
-    return World(mixture(means, 0.08, schedule, torch.arange(6) % 3), network, 1.2)
+    return World(mixture(means, 0.08, schedule, torch.arange(6) % 3), _seeded(2, 3), 1.2)
 
 
 def sphere(schedule: Schedule, dim: int = 64) -> World:
     """Five classes of two round Gaussians each around random points of a sphere in `dim` dimensions."""
     means = torch.randn(10, dim, generator=generator(0, "sphere"))
     means = (3 * means / means.norm(dim=1, keepdim=True)).reshape(10, 1, 1, dim).double()
-
-    def network(seed: int) -> nn.Module:
-        return _seeded(seed, lambda: MLP(dim, 5, width=256))
-
-    return World(mixture(means, 0.2, schedule, torch.arange(10) % 5), network, 3.0)
+    return World(mixture(means, 0.2, schedule, torch.arange(10) % 5), _seeded(dim, 5, width=256), 3.0)
 
 
 def digits(schedule: Schedule) -> World:
     """scikit-learn's digits as a mixture: two Gaussians for each class, with full covariances (Ledoit and Wolf's)."""
     real = datasets.load("digits")
-    means, covariances, labels, weights = [], [], [], []
+    parts, labels = [], torch.arange(20) // 2
     for k in range(10):
         x = real.x0(real.labels == k).flatten(1).numpy()
         cluster = KMeans(2, n_init=10, random_state=0).fit_predict(x)
-        for part in (x[cluster == c] for c in (0, 1)):
-            means.append(part.mean(axis=0))
-            covariances.append(LedoitWolf().fit(part).covariance_)
-            labels.append(k)
-            weights.append(len(part))
-    world = mixture(
-        torch.from_numpy(np.stack(means)).double().reshape(-1, 1, 8, 8),
-        torch.from_numpy(np.stack(covariances)).double(),
-        schedule,
-        torch.tensor(labels),
-        torch.tensor(weights),
-    )
+        parts += [x[cluster == 0], x[cluster == 1]]
+    means = torch.from_numpy(np.stack([part.mean(axis=0) for part in parts])).double().reshape(-1, 1, 8, 8)
+    covariances = torch.from_numpy(np.stack([LedoitWolf().fit(part).covariance_ for part in parts])).double()
+    world = mixture(means, covariances, schedule, labels, torch.tensor([len(part) for part in parts]))
     config = EncoderConfig(
         image_size=8, in_channels=1, out_channels=10, model_channels=32, channel_mult=(1, 2), num_res_blocks=1,
         attention_resolutions=(2,), num_head_channels=32, use_scale_shift_norm=True, pool="attention", patch=2,
@@ -110,10 +94,15 @@ def digits(schedule: Schedule) -> World:
     return World(world, lambda seed: build(config, seed), 3.0)
 
 
+def _seeded(dim: int, classes: int, width: int = 128) -> Callable[[int], MLP]:
+    """As `build` does it: layers draw their weights from the global state, which is lent another."""
+
+    def network(seed: int) -> MLP:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return MLP(dim, classes, width)
+
+    return network
+
+
 WORLDS: dict[str, Callable[[Schedule], World]] = {f.__name__: f for f in (plane, sphere, digits)}
-
-
-def _seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return make()

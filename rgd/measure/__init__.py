@@ -5,7 +5,7 @@ classifiers), `classifiers` (right how often), `plots` (how it all is drawn). As
 """
 
 from rgd.measure.classifiers import accuracy_by_t
-from rgd.measure.estimates import Estimate, calibration_error, combine, jackknife, mean, proportion
+from rgd.measure.estimates import Estimate, calibration_error, combine, jackknife, mean, proportion, share
 from rgd.measure.features import Features, extract, load_inception, quantise, register_judge
 from rgd.measure.scores import METRICS, estimate, evaluate, paired_difference
 
@@ -26,4 +26,5 @@ __all__ = [
     "proportion",
     "quantise",
     "register_judge",
+    "share",
 ]

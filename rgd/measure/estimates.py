@@ -46,6 +46,11 @@ def proportion(successes: int, n: int) -> Estimate:
     return Estimate(successes / n, float(interval.low), float(interval.high), int(n), "Wilson")
 
 
+def share(right: Tensor) -> Estimate:
+    """The share of True in a mask of any shape: a `proportion`."""
+    return proportion(int(right.sum()), right.numel())
+
+
 def mean(values: Tensor) -> Estimate:
     """The mean of independent values (N,) with Student's interval. Values that are not numbers (the cosine of a
     gradient of zero) do not count; ValueError where fewer than two are left."""

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from rgd.attacks import Classifier, lengths, unit
-from rgd.denoiser import Denoiser, Prediction
-from rgd.guidance import grad_log_prob, guide
+from rgd.denoiser import Prediction
+from rgd.guidance import grad_log_prob
 
 
 def norm(classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
@@ -98,26 +98,6 @@ def spectrum(gradient: Tensor) -> Tensor:
     ring = (frequency[:, None] ** 2 + frequency**2).sqrt().round().long().clamp_max(side // 2)
     total = torch.zeros(side // 2 + 1, dtype=torch.float64)
     return total.index_add(0, ring.flatten(), energy.mean(0).flatten())
-
-
-def one_step_x0(
-    denoise: Denoiser, classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor, length: float
-) -> tuple[Tensor, Tensor]:
-    """The denoiser's x0 at xt, and after xt moved by `length` (L2, in [-1, 1] units) along the classifier's gradient.
-
-    The pictures show what the classifier means by "more like y", seen through the denoiser; both (B, C, H, W).
-    """
-    moved = xt + length * unit(grad_log_prob(classifier)(xt, t, y))
-    with torch.no_grad():
-        return denoise(xt, t).x0, denoise(moved, t).x0
-
-
-def guided_x0(
-    denoise: Denoiser, classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor, scale: float
-) -> tuple[Tensor, Tensor]:
-    """The denoiser's x0 at xt without and with guidance at `scale`: the move that one guided step makes."""
-    with torch.no_grad():
-        return denoise(xt, t, y).x0, guide(denoise, grad_log_prob(classifier), scale)(xt, t, y).x0
 
 
 def ascend(classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor, length: float, steps: int = 20) -> Tensor:
