@@ -465,6 +465,9 @@ def test_inception_looks_too_where_it_is_asked(runs: Path, tmp_path: Path, monke
     assert "judge" in cell["fd"]["method"]
     assert "fid" in found["real"]
     assert "fid" not in found["sweep"][0]
+    inception.register_buffer("other", torch.ones(1))  # other weights in its place are another eye
+    again = run(plan, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
+    assert again["headline"][0]["seeds"][0]["kept_as"] != cell["kept_as"]
 
 
 def test_combined_seeds_are_as_sure_as_independent_means() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import io
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +22,10 @@ CORE = [
 DOORS = {("data", "rgd.lab"), ("recipes", "rgd.lab.recipe"), ("measure/scores", "rgd.lab")}
 FILES = sorted(path for path in ROOT.rglob("*.py"))
 LINES, FUNCTION_LINES = 300, 60
-# How many lines each part may have, and in brackets what is meant, to which they are to shrink.
-MOST = {"core": 3680, "measure": 890, "lab": 3025, "book": 350, "cli": 280}  # (2500, 650, 1900, 350, 250)
+# How many lines of code each part may have. What explains it (docstrings, comments) is not counted, so that nobody
+# saves on that; nor are blank lines.
+MOST = {"core": 2500, "measure": 650, "lab": 1900, "book": 350, "cli": 250, "recipes": 450}
+NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
 def name_of(path: Path) -> str:
@@ -79,11 +83,29 @@ def test_files_are_short_and_functions_too() -> None:
     assert not long
 
 
+def lines_of_code(source: str) -> int:
+    """Lines with anything on them but comments and docstrings."""
+    code: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in NO_CODE:
+            code.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            code.difference_update(range(node.lineno, (node.end_lineno or 0) + 1))
+    return len(code)
+
+
+def test_lines_of_code_are_counted_as_meant() -> None:
+    told, returned = '"""What it is,\nat length."""', '"""a\n\nb"""'
+    source = f'{told}\n\n# why\nA = 1\n"""Of A."""\n\n\ndef f():  # how\n    """It."""\n    return {returned}\n'
+    assert lines_of_code(source) == 5
+
+
 def test_no_part_outgrows_the_house() -> None:
     lines = dict.fromkeys(MOST, 0)
     for path in FILES:
         part = "cli" if name_of(path) == "cli" else part_of("rgd." + name_of(path).replace("/", "."))
-        lines[part] += len(path.read_text().splitlines())
+        lines[part] += lines_of_code(path.read_text())
+    lines["recipes"] = sum(lines_of_code(path.read_text()) for path in (ROOT.parent / "recipes").glob("*.py"))
+    print(lines)
     assert all(lines[part] <= most for part, most in MOST.items()), lines
-    recipes = sum(len(path.read_text().splitlines()) for path in (ROOT.parent / "recipes").glob("*.py"))
-    assert recipes <= 450

@@ -123,6 +123,8 @@ def test_another_variance_needs_no_training(tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"image_size": 8, "in_channels": 1, "out_channels": 1, "model_channels": 8}
     network = UNetConfig(**sizes, num_res_blocks=1, channel_mult=(1,), attention_resolutions=())
     first = recipes.Recipe("digits/ddpm", "digits", network, Denoising(), Training(2, 8))
+    with pytest.raises(ValueError, match="'linear' or 'cosine', not 'lineer'"):
+        replace(first, schedule="lineer")
     made = recipes.train(first, tmp_path, progress=False)
     again = recipes.train(replace(first, variance="small"), tmp_path, progress=False)
     assert (made.denoising["variance"], again.denoising["variance"]) == ("large", "small")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from torch import nn
 from rgd import measure
 from rgd.denoiser import Denoiser
 from rgd.errors import CheckpointError
+from rgd.identity import weights_digest
 from rgd.lab.bench import Bench
 from rgd.lab.store import Kept, Unknown
 from rgd.measure import Estimate, Features, plots
@@ -48,6 +49,11 @@ class Work:
         inception = {"inception": measure.load_inception().to(processes().device)} if self.plan.inception else {}
         return {"judge": judge, **inception}
 
+    @cached_property
+    def inception(self) -> str | Literal[False]:
+        """Which weights Inception has, where it is asked for: $RGD_INCEPTION may name any file."""
+        return self.plan.inception and weights_digest(self.eyes["inception"])
+
     # What a cell depends on: each adds to the one before.
 
     def drawn(self, way: tuple[Entry, float], seed: int, n: int) -> dict[str, Any]:
@@ -62,7 +68,7 @@ class Work:
 
     def looked(self) -> dict[str, Any]:
         """Who looks at them."""
-        return {"judge": self.bench.key(self.plan.judge), "inception": self.plan.inception}
+        return {"judge": self.bench.key(self.plan.judge), "inception": self.inception}
 
     def scored(self, names: Sequence[str]) -> dict[str, Any]:
         """What they are compared with, and how."""

@@ -56,6 +56,9 @@ class Recipe:
     variance: Variance = "large"
     about: str = field(default="", compare=False)
 
+    def __post_init__(self) -> None:
+        schedules.named(self.schedule, self.T)
+
     def makes(self, data: Dataset) -> dict[str, Any]:
         """The identity of the weights that come of it on these images; how one samples is no part of it."""
         parts = {"objective": self.objective, "training": self.training, "schedule": self.make_schedule()}
