@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rgd.attacks import Attack
+from rgd.attacks import Attack, Classifier
 from rgd.measure.estimates import check_labels, proportion
 from rgd.measure.features import device_of
 from rgd.modes import evaluating
@@ -17,7 +17,7 @@ from rgd.schedule import Schedule
 
 
 def accuracy_by_t(
-    classifier: Callable[[Tensor, Tensor], Tensor],
+    classifier: Classifier,
     dataset_x0: Tensor,
     y: Tensor,
     schedule: Schedule,
@@ -27,32 +27,32 @@ def accuracy_by_t(
     seed: int = 0,
     batch_size: int = 256,
 ) -> list[dict[str, Any]]:
-    """A noisy classifier's accuracy by level: rows of `t`, and of Estimates `accuracy` and, with an attack,
-    `accuracy_attacked`.
+    """Rows of a noise level `t` and of Estimates `accuracy` and, with an attack on xt, `accuracy_attacked`.
 
-    `dataset_x0` is float (N, C, H, W) in [-1, 1], `y` int64 (N,); the attack is on xt. An image's eps
-    depends on `seed` and its index only and is the same at all levels, so that curves are smooth.
-    ValueError for levels outside 0..T-1, empty or NaN images, and labels that do not fit.
+    `dataset_x0` is float (N, C, H, W) in [-1, 1], `y` int64 (N,). An image's eps depends on `seed` and its index only
+    and is the same at all levels, so that curves are smooth. ValueError for levels outside 0..T-1, empty or NaN images,
+    and labels that do not fit.
     """
     n, device = len(dataset_x0), device_of(classifier, dataset_x0)
     if n == 0 or not dataset_x0.isfinite().all():
         raise ValueError("dataset_x0 is empty or holds NaN: give at least one image, all finite")
     if y.shape != (n,):
         raise ValueError(f"labels are {tuple(y.shape)}: need one for each of {n} images")
+    attacks: dict[str, Attack] = {"accuracy": lambda classifier, xt, t, y, generator: xt}
+    if attack is not None:
+        attacks["accuracy_attacked"] = attack
     eps, rows = noise(dataset_x0.shape, seed), []
     for level in map(int, ts):
         if not 0 <= level < schedule.T:
             raise ValueError(f"t = {level} is not a level of this schedule: need 0 <= t < {schedule.T}")
-        random = generator(seed, "attack", level, device=device)
-        right = dict.fromkeys(("accuracy",) if attack is None else ("accuracy", "accuracy_attacked"), 0)
-        for x0, e, label in zip(*(part.split(batch_size) for part in (dataset_x0, eps, y))):
-            x0, e, label = x0.to(device), e.to(device), label.to(device)
+        random, right = generator(seed, "attack", level, device=device), dict.fromkeys(attacks, 0)
+        for batch in zip(*(part.split(batch_size) for part in (dataset_x0, eps, y))):
+            x0, e, label = (part.to(device) for part in batch)
             t = torch.full(label.shape, level, device=device)
             xt = schedule.q_sample(x0, t, e)
-            for kind in right:
-                attacked = attack is not None and kind != "accuracy"
+            for kind, attacked in attacks.items():
                 with evaluating(classifier):
-                    x = attack(classifier, xt, t, label, random) if attacked else xt  # type: ignore[misc]
+                    x = attacked(classifier, xt, t, label, random)
                     with torch.no_grad():
                         logits = classifier(x, t)
                 check_labels(label, len(x0), logits.shape[1])

@@ -66,9 +66,7 @@ def mean(values: Tensor) -> Estimate:
 def calibration_error(logits: Tensor, y: Tensor, bins: int = 15, *, halves: int = 30) -> Estimate:
     """The expected calibration error (Guo et al., arXiv:1706.04599) of logits (N, K) for labels (N,): how far
     confidence and accuracy lie apart, averaged over bins of equal width in confidence, weighted by what is in them.
-
-    It is biased up, by about the square root of bins / N: a perfectly calibrated classifier does not reach zero.
-    """
+    Biased up, by about the square root of bins / N: a perfectly calibrated classifier does not reach zero."""
     check_labels(y, len(logits), logits.shape[1])
     confidence, verdict = logits.detach().cpu().double().softmax(dim=1).max(dim=1)
     gap = confidence - (verdict == y.cpu()).double()
@@ -82,21 +80,14 @@ def calibration_error(logits: Tensor, y: Tensor, bins: int = 15, *, halves: int 
 
 
 def jackknife(
-    statistic: Callable[[Tensor], float],
-    n: int,
-    *,
-    halves: int = 30,
-    seed: int = 0,
-    bounds: tuple[float, float] = FREE,
+    statistic: Callable[[Tensor], float], n: int, *, halves: int = 30, seed: int = 0, bounds: tuple[float, float] = FREE
 ) -> Estimate:
     """`statistic(index)`, a number from the samples with these indices, over all n, and its interval.
 
-    The delete-d jackknife (Shao and Wu 1989): recompute the statistic on random subsets of n - d samples; its
-    variance is (n - d)/d times that of the subset values. For d = n/2 the factor is 1, so the standard deviation
-    over half-samples *is* the standard error, and the interval is value +- 1.96 of it, clipped to `bounds`. A half
-    holds no sample twice, so nearest-neighbour radii stay honest, which under the bootstrap they do not. A half's
-    value may be biased (a Frechet distance grows as n shrinks), but only the spread is used; the bias of the full
-    value is not in the interval. `halves` random halves come from `seed`; 30 give the error to 13 %.
+    The delete-d jackknife (Shao and Wu 1989) with d = n/2: the standard deviation over random halves *is* the standard
+    error, and the interval is value +- 1.96 of it, clipped to `bounds`. A half holds no sample twice, so
+    nearest-neighbour radii stay honest, which under the bootstrap they do not. Bias, which for some statistics grows as
+    n shrinks, is not in the interval: only the spread is used. 30 `halves` give the error to 13 %.
     """
     if n < 2 or halves < 2:
         raise ValueError(f"{halves} halves of {n} samples have no spread: give at least 2 of each")

@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from rgd.errors import CheckpointError
 from rgd.measure.estimates import check_labels
 from rgd.modes import evaluating
 
-INCEPTION = "inception-v3-compat"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # ends with the start of its SHA-256
 INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
 
@@ -32,9 +32,9 @@ INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.
 class Features:
     """What a network sees in N images, on the CPU in float64: `features` (N, F) and `logits` (N, K).
 
-    Made by `extract`. `source` names the network, `shape` is an image's (C, H, W), `labels` (N,) the classes asked
-    for, if known; `spatial` (N, S) are features that still know where in the image they were seen, where the network
-    offers them. ValueError for fewer than two images, values that are not finite, and labels that do not fit.
+    `source` names the network, `shape` is an image's (C, H, W), `labels` (N,) the classes asked for, if known;
+    `spatial` (N, S) are features that still know where in the image they were seen, where the network offers them.
+    ValueError for fewer than two images, values that are not finite, and labels that do not fit.
     """
 
     features: Tensor
@@ -57,11 +57,15 @@ class Features:
     def __len__(self) -> int:
         return len(self.features)
 
+    @property
+    def right(self) -> Tensor | None:
+        """Whether each image is taken for the class asked for, bool (N,), if that is known."""
+        return None if self.labels is None else self.logits.argmax(dim=1) == self.labels
+
     def __getitem__(self, index: Tensor) -> Features:
         """Those of the images with these indices."""
-        optional = {name: getattr(self, name) for name in ("labels", "spatial")}
-        chosen: Any = {name: None if value is None else value[index] for name, value in optional.items()}
-        return replace(self, features=self.features[index], logits=self.logits[index], **chosen)
+        chosen: Any = {name: value[index] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **chosen)
 
 
 def extract(
@@ -77,11 +81,9 @@ def extract(
     if not inception and not hasattr(network, "features"):
         raise TypeError(f"{type(network).__name__} is no judge: it needs features(x0) -> (B, F) besides logits")
     rgb = pixels.expand(-1, 3, -1, -1) if inception and pixels.shape[1] == 1 else pixels
-    device, rows = device_of(network, pixels), []
+    see, device = network if inception else partial(_see, network), device_of(network, pixels)
     with torch.inference_mode(), evaluating(network):
-        for batch in (part.to(device) for part in rgb.split(batch_size)):
-            seen = network(batch) if inception else _see(network, batch)
-            rows.append([tensor.cpu().double() for tensor in seen])
+        rows = [[seen.cpu().double() for seen in see(batch.to(device))] for batch in rgb.split(batch_size)]
     features, logits, *spatial = (torch.cat(column) for column in zip(*rows))
     source = f"{'inception' if inception else 'judge'} {_digest(network)}"  # features of two are never compared
     labels = None if labels is None else labels.cpu()
@@ -89,18 +91,14 @@ def extract(
 
 
 def _digest(network: nn.Module) -> str:
-    """Of the weights, short."""
-    digest = hashlib.sha256()
-    for tensor in network.state_dict().values():
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:8]
+    """Of the weights, short; not `rgd.identity.weights_digest`, because published results name judges by this one."""
+    values = (tensor.cpu().reshape(-1).view(torch.uint8).numpy() for tensor in network.state_dict().values())
+    return hashlib.sha256(b"".join(values)).hexdigest()[:8]
 
 
 def quantise(images: Tensor | Dataset) -> Tensor:
-    """Images as uint8 (N, C, H, W), as files hold them: [-1, 1] is rounded to 0..255, beyond is clamped.
-
-    ValueError if there are none, if they are not NCHW, hold NaN or infinities, or are plainly not in [-1, 1].
-    """
+    """Images as uint8 (N, C, H, W), as files hold them: [-1, 1] is rounded to 0..255, beyond is clamped. ValueError if
+    there are none, if they are not NCHW, hold NaN or infinities, or are plainly not in [-1, 1]."""
     pixels = images.images if isinstance(images, Dataset) else images
     if pixels.ndim != 4 or len(pixels) == 0:
         raise ValueError(f"images are {tuple(pixels.shape)}: need (N, C, H, W) with N > 0")
@@ -116,19 +114,18 @@ def quantise(images: Tensor | Dataset) -> Tensor:
 def load_inception(path: str | Path | None = None) -> nn.Module:
     """torch-fidelity's `inception-v3-compat` on the CPU, for 2048 features and unbiased logits.
 
-    Weights come from `path`, else from $RGD_INCEPTION, else they are downloaded into torch.hub's cache and
-    checked against the hash in their name. CheckpointError says where to get the file when that fails.
+    Weights come from `path`, else from $RGD_INCEPTION, else they are downloaded into torch.hub's cache and checked
+    against the hash in their name. CheckpointError says where to get the file when that fails.
     """
-    path = path or os.environ.get("RGD_INCEPTION")
-    file = io.BytesIO()  # torch-fidelity takes only a file, and would unpickle whatever is in the user's
-    layers = ["2048", "logits_unbiased"]
+    path, file = path or os.environ.get("RGD_INCEPTION"), io.BytesIO()
+    name, layers = "inception-v3-compat", ["2048", "logits_unbiased"]
     options: dict[str, Any] = {"map_location": "cpu", "weights_only": True}
     try:
         load = torch.hub.load_state_dict_from_url
         weights = torch.load(path, **options) if path else load(INCEPTION_URL, check_hash=True, **options)
-        torch.save(weights, file)
+        torch.save(weights, file)  # torch-fidelity takes only a file, and would unpickle whatever is in the user's
         file.seek(0)
-        return FeatureExtractorInceptionV3(INCEPTION, layers, feature_extractor_weights_path=file)
+        return FeatureExtractorInceptionV3(name, layers, feature_extractor_weights_path=file)
     except Exception as error:  # no network, no file, a damaged one, another model's: the remedy is the same
         raise CheckpointError(
             f"cannot use Inception's weights {path or INCEPTION_FILE}: {error}. Download {INCEPTION_URL} and pass "
@@ -139,8 +136,7 @@ def load_inception(path: str | Path | None = None) -> nn.Module:
 def register_judge(name: str, judge: nn.Module) -> str:
     """Let `torch_fidelity.calculate_metrics(feature_extractor=..., ...)` use a copy of `judge`; inputs are then uint8
     images. Returns what to pass: `name` and a digest of the weights, because torch-fidelity keeps features on disk by
-    the extractor's name alone, and would take another judge's of that name for this one's.
-    """
+    the extractor's name alone, and would take another judge's of that name for this one's."""
     name = f"{name}-{_digest(judge)}"
     if name in FEATURE_EXTRACTORS_REGISTRY:  # the very same judge
         return name
@@ -151,20 +147,12 @@ def register_judge(name: str, judge: nn.Module) -> str:
             super().__init__(name, features_list)
             self.judge = frozen
 
-        @staticmethod
-        def get_provided_features_list() -> tuple[str, ...]:
-            return "features", "logits"
-
-        @staticmethod
-        def get_default_feature_layer_for_metric(metric: str) -> str:
-            return "logits" if metric == "isc" else "features"
-
-        @staticmethod
-        def can_be_compiled() -> bool:
-            return False
+        get_provided_features_list = staticmethod(lambda: ("features", "logits"))
+        get_default_feature_layer_for_metric = staticmethod(lambda name: "logits" if name == "isc" else "features")
+        can_be_compiled = staticmethod(lambda: False)
 
         def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-            seen = dict(zip(self.get_provided_features_list(), _see(self.judge, images)[:2]))
+            seen = dict(zip(self.get_provided_features_list(), _see(self.judge, images)))
             return tuple(seen[layer].double() for layer in self.features_list)
 
     register_feature_extractor(name, JudgeExtractor)
@@ -179,5 +167,4 @@ def _see(judge: Any, images: Tensor) -> list[Tensor]:
 
 def device_of(network: object, images: Tensor) -> torch.device:
     """Where a network's weights lie, or the images, if it has none."""
-    weights = next(network.parameters(), None) if isinstance(network, nn.Module) else None
-    return images.device if weights is None else weights.device
+    return (next(network.parameters(), images) if isinstance(network, nn.Module) else images).device

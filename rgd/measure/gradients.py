@@ -26,10 +26,8 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def cosine(a: Classifier, b: Classifier, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
-    """The cosine between two classifiers' gradients, (B,), in [-1, 1]; NaN where one of them is zero.
-
-    Between random directions in D dimensions it is about 0, give or take 1 / sqrt(D).
-    """
+    """The cosine between two classifiers' gradients, (B,), in [-1, 1]; NaN where one of them is zero. Between random
+    directions in D dimensions it is about 0, give or take 1 / sqrt(D)."""
     return _cosine(*(grad_log_prob(c)(xt, t, y) for c in (a, b)))
 
 
@@ -43,20 +41,16 @@ def match(g: Tensor, guess: Prediction, eps: Tensor, sigma: Tensor) -> tuple[Ten
     """Hold a gradient g against the true one g*, which nobody knows, on images whose noise is known: (inner, energy).
 
     Two numbers an image, (B,). energy is sigma^2 ||g||^2; the mean of inner over (x0, y, eps) is that of
-    sigma^2 <g, g*>, because sigma g* is what the noise is expected to be given xt, minus what it is expected to be
-    given xt and y. So
+    sigma^2 <g, g*>, because sigma g* is what the noise is expected to be given xt, minus that given xt and y. So
 
         energy - 2 inner    is sigma^2 ||g - g*||^2, up to a number that is the same for every g, and 0 for g = 0;
         inner / energy      is, as a ratio of means over images, the scale that brings g nearest to g*.
 
     Training on the first is denoising likelihood score matching (Chao et al., arXiv:2203.14206).
 
-    Args:
-        g: grad_xt log p(y | xt), for the images' own labels, (B, C, H, W). The images are best held-out ones.
-        guess: what a denoiser that does not know the class says of xt. Its errors enter only as far as they point
-            along the mean of g over the labels that xt may have, which is zero for a calibrated classifier.
-        eps: the noise in xt.
-        sigma: sqrt(1 - alpha_bar_t), shaped to multiply g.
+    g is grad_xt log p(y | xt) for the images' own labels, (B, C, H, W), of images best held out; eps the noise in xt;
+    sigma, sqrt(1 - alpha_bar_t), is shaped to multiply g. `guess` is what a denoiser that does not know the class says
+    of xt: its errors count only along the mean of g over the labels that xt may have, zero for a calibrated classifier.
     """
     g = sigma * g
     return ((guess.eps - eps) * g).flatten(1).sum(1), g.flatten(1).square().sum(1)
@@ -71,19 +65,12 @@ def steadiness(
 
 
 def spectrum(gradient: Tensor) -> Tensor:
-    """The share of a gradient's energy at each spatial frequency, averaged over images: (H // 2 + 1,), sum 1.
+    """The share of a gradient's energy (B, C, H, W) at each spatial frequency, averaged over images: (H // 2 + 1,).
 
     Entry f gathers the two-dimensional frequencies whose length rounds to f, in cycles per image; those beyond
-    H // 2 (the corners) go to the last. Natural images fall off with f; adversarial noise is flat, so that its
-    energy grows with the number of frequencies in a ring.
-
-    A gradient of zero has no spectrum and does not count; of nothing else, all shares are NaN.
-
-    Args:
-        gradient: (B, C, H, W).
-
-    Raises:
-        ValueError: unless H = W.
+    H // 2 (the corners) go to the last. Natural images fall off with f; adversarial noise is flat, so that its energy
+    grows with the number of frequencies in a ring. A gradient of zero has no spectrum and does not count; of nothing
+    else, all shares are NaN. ValueError unless H = W.
     """
     side = gradient.shape[-1]
     if gradient.shape[-2] != side:
@@ -103,7 +90,7 @@ def spectrum(gradient: Tensor) -> Tensor:
 def ascend(classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor, length: float, steps: int = 20) -> Tensor:
     """xt after a walk of total `length` (L2, in [-1, 1] units) uphill on log p(y | xt), in `steps` equal steps.
 
-    Where the walk ends shows what the classifier takes for "more like y": an image of y, or adversarial noise.
+    Where it ends shows what the classifier takes for "more like y": an image of y, or adversarial noise.
     """
     gradient = grad_log_prob(classifier)
     for _ in range(steps):

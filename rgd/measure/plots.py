@@ -63,10 +63,8 @@ def figure(rows: int = 1, columns: int = 1, width: float = 7.0, height: float = 
 
 
 def show_image(ax: Axes, image: Tensor, signed: bool = False) -> None:
-    """One image (C, H, W) in [-1, 1]; `signed` scales to the largest magnitude: blue below zero, red above.
-
-    A signed image of several channels is shown as their mean.
-    """
+    """One image (C, H, W) in [-1, 1]; `signed` shows the mean of its channels, scaled to the largest magnitude: blue
+    below zero, red above."""
     ax.set_axis_off()
     pixels = image.detach().float().cpu()
     if signed:
@@ -121,6 +119,5 @@ def curves(ax: Axes, x: Sequence[float], series: Mapping[str, Sequence[Estimate]
                 linestyle="--" if kind in seen else "-")  # fmt: skip
         ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
         seen.add(kind)
-    ax.set_xlabel(xlabel)
-    ax.set_ylabel(ylabel)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.legend()

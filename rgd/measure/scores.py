@@ -1,14 +1,13 @@
 """How good are samples? Every number comes with a 95 % interval.
 
-Distances between sets of images are distances between *features*: those of a judge trained on clean images (one
-that did not guide the sampling), or Inception's; only a Frechet distance between the latter may be called FID.
-Images are rounded to 8 bits first, as files would be, so that samples and reference are the same kind of thing.
+Distances between sets of images are distances between *features*: those of a judge trained on clean images that did
+not guide the sampling, or Inception's; only a Frechet distance between the latter may be called FID. Accuracy and
+precision are proportions of the samples and get Wilson's interval; all else gets the delete-half jackknife over the
+generated samples. In both the reference set is taken as fixed.
 
-Accuracy and precision are proportions of the samples and get Wilson's interval. All else gets the delete-half
-jackknife over the generated samples (`jackknife`). In both the reference set is taken as fixed.
-
-Sources: Frechet distance arXiv:1706.08500, KID 1801.01401, inception score 1606.03498, precision and recall
-1904.06991. The values are torch-fidelity's (0.4 or later), whose functions compute the first and the third.
+Sources: Frechet distance arXiv:1706.08500, sFID 2103.03841, KID 1801.01401, inception score 1606.03498, precision and
+recall 1904.06991. The values are torch-fidelity's (0.4 or later), whose functions compute all but KID,
+precision and recall.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +24,7 @@ from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 
 from rgd.data import Dataset
-from rgd.measure.estimates import FREE, SHARE, Estimate, jackknife, mean, proportion
+from rgd.measure.estimates import FREE, SHARE, Estimate, jackknife, mean, share
 from rgd.measure.features import Features, extract
 
 Metric = Literal["fd", "sfd", "kid", "isc", "precision", "recall", "accuracy"]
@@ -33,23 +32,17 @@ METRICS: tuple[str, ...] = get_args(Metric)
 NEIGHBOURS, ISC_SPLITS = 3, 10  # the papers' and torch-fidelity's defaults
 FEWEST = {"isc": 4 * ISC_SPLITS, "recall": 2 * (NEIGHBOURS + 1)}  # samples whose halves still give a number; else 4
 
-# A metric is prepared with the reference once; what it returns scores all samples and each half of them. Where, the
-# reference being fixed, each sample counts for itself, it tells which of them do (N,): the metric is their share.
-Score = Callable[[Features], float]
-Hits = Callable[[Features], Tensor]
+Score = Callable[[Tensor], Any]
+"""Of samples' features: a number; or, where each sample counts for itself, bools (N,), whose share the metric is."""
 
 
-def _fd(reference: Features, which: str = "features") -> Score:
-    def statistics(seen: Features) -> Any:
-        return fid_features_to_statistics(getattr(seen, which))
-
-    target = statistics(reference)
-    return lambda samples: fid_statistics_to_metric(statistics(samples), target, False)[KEY_METRIC_FID]
+def _frechet(y: Tensor) -> Score:
+    known = fid_features_to_statistics(y)
+    return lambda x: fid_statistics_to_metric(fid_features_to_statistics(x), known, False)[KEY_METRIC_FID]
 
 
-def _kid(reference: Features) -> Score:
+def _kid(y: Tensor) -> Score:
     """Over all pairs, which is what the mean over random subsets estimates, and here takes less time than they do."""
-    y = reference.features
 
     def total(x: Tensor, y: Tensor) -> float:
         return sum(float((part @ y.T / x.shape[1] + 1).pow_(3).sum()) for part in x.split(1024))
@@ -59,11 +52,7 @@ def _kid(reference: Features) -> Score:
         return (total(x, x) - itself) / (len(x) * (len(x) - 1))
 
     known = within(y)
-    return lambda samples: within(samples.features) + known - 2 * total(samples.features, y) / (len(samples) * len(y))
-
-
-def _isc(_: Features) -> Score:
-    return lambda samples: isc_features_to_metric(samples.logits, ISC_SPLITS)[KEY_METRIC_ISC_MEAN]
+    return lambda x: within(x) + known - 2 * total(x, y) / (len(x) * len(y))
 
 
 # torch-fidelity would search the reference's neighbours anew for every half, for minutes: hence these four.
@@ -76,32 +65,26 @@ def _covered(x: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
     return torch.cat([(torch.cdist(part, centres) <= radii).any(dim=1) for part in x.split(2048)])
 
 
-def _precision(reference: Features) -> Hits:
-    radii = _radii(reference.features)
-    return lambda samples: _covered(samples.features, reference.features, radii)
+def _precision(y: Tensor) -> Score:
+    radii = _radii(y)
+    return lambda x: _covered(x, y, radii)
 
 
-def _recall(reference: Features) -> Score:
-    seen = reference.features
-    return lambda samples: _covered(seen, samples.features, _radii(samples.features)).double().mean().item()
+def _recall(y: Tensor) -> Score:
+    return lambda x: _covered(y, x, _radii(x)).double().mean().item()
 
 
-def _accuracy(_: Features) -> Hits:
-    def hits(samples: Features) -> Tensor:
-        assert samples.labels is not None  # `_check` saw to it
-        return samples.logits.argmax(dim=1).eq(samples.labels)
-
-    return hits
-
-
-SHARES: dict[str, Callable[[Features], Hits]] = {"precision": _precision, "accuracy": _accuracy}
-SCORES: dict[str, tuple[Callable[[Features], Score], tuple[float, float]]] = {  # with the range of each
-    "fd": (_fd, (0.0, math.inf)),
-    "sfd": (partial(_fd, which="spatial"), (0.0, math.inf)),
-    "kid": (_kid, FREE),  # the estimator is unbiased, so it may be negative
-    "isc": (_isc, (1.0, math.inf)),  # and at most the number of classes
-    "recall": (_recall, SHARE),
+# For each metric, which of the features it looks at, and what is prepared with the reference's once: a score.
+TABLE: dict[str, tuple[str, Callable[[Tensor], Score]]] = {
+    "fd": ("features", _frechet),
+    "sfd": ("spatial", _frechet),
+    "kid": ("features", _kid),
+    "isc": ("logits", lambda _: lambda logits: isc_features_to_metric(logits, ISC_SPLITS)[KEY_METRIC_ISC_MEAN]),
+    "precision": ("features", _precision),
+    "recall": ("features", _recall),
+    "accuracy": ("right", lambda _: lambda right: right),
 }
+SHARES = ("precision", "accuracy")
 
 
 def estimate(
@@ -109,20 +92,18 @@ def estimate(
 ) -> Estimate:
     """One of `METRICS`: fd, sfd, kid, isc, precision, recall, or accuracy (against `samples.labels`).
 
-    sfd is the Frechet distance of spatial features (as sFID is FID's, arXiv:2103.03841), which sees what is in the
-    wrong place. isc and accuracy need no reference. `halves` and `seed` as in `jackknife`; time grows with `halves`:
-    on a CPU a half takes fd of Inception's 2048 features many seconds. `method` warns where samples are too few for
-    the value to be trusted. ValueError for an unknown metric, too few samples, and features that do not belong
-    together.
+    sfd is the Frechet distance of spatial features, which sees what is in the wrong place. isc and accuracy need no
+    reference. `halves` and `seed` as in `jackknife`; time grows with `halves`: on a CPU a half takes fd of Inception's
+    2048 features many seconds. `method` warns where samples are too few for the value to be trusted. ValueError for an
+    unknown metric, too few samples, and features that do not belong together.
     """
-    notes, n = _check(metric, samples, reference), len(samples)
+    notes, (sees, prepare) = _check(metric, samples, reference), TABLE[metric]
+    score, x = prepare(getattr(reference or samples, sees)), getattr(samples, sees)
     if metric in SHARES:
-        result = proportion(int(SHARES[metric](reference or samples)(samples).sum()), n)
-    else:
-        prepare, bounds = SCORES[metric]
-        score = prepare(reference or samples)
-        bounds = (1.0, samples.logits.shape[1]) if metric == "isc" else bounds
-        result = jackknife(lambda i: score(samples[i]), n, halves=halves, seed=seed, bounds=bounds)
+        result = share(score(x))
+    else:  # kid is unbiased, so it may be negative; isc is at most the number of classes
+        bounds = {"kid": FREE, "isc": (1.0, x.shape[1]), "recall": SHARE}.get(metric, (0.0, math.inf))
+        result = jackknife(lambda i: score(x[i]), len(x), halves=halves, seed=seed, bounds=bounds)
     return replace(result, method=f"{result.method}; {notes}")
 
 
@@ -136,15 +117,14 @@ def paired_difference(
     """
     if len(a) != len(b) or a.source != b.source:
         raise ValueError(f"{len(a)} samples seen by {a.source} do not pair with {len(b)} seen by {b.source}")
-    notes = _check(metric, a, reference)
-    _check(metric, b, reference)
+    notes, _ = [_check(metric, samples, reference) for samples in (a, b)]
+    sees, prepare = TABLE[metric]
+    score, x, y = prepare(getattr(reference or a, sees)), getattr(a, sees), getattr(b, sees)
     if metric in SHARES:
-        hits = SHARES[metric](reference or a)
-        result = mean(hits(a).double() - hits(b).double())
+        result = mean(score(x).double() - score(y).double())
     else:
-        prepare, bounds = SCORES[metric]
-        score, bounds = prepare(reference or a), (-1.0, 1.0) if bounds == SHARE else FREE
-        result = jackknife(lambda i: score(a[i]) - score(b[i]), len(a), halves=halves, seed=seed, bounds=bounds)
+        bounds = (-1.0, 1.0) if metric == "recall" else FREE
+        result = jackknife(lambda i: score(x[i]) - score(y[i]), len(x), halves=halves, seed=seed, bounds=bounds)
     return replace(result, method=f"paired {result.method}; {notes}")
 
 
@@ -172,9 +152,7 @@ def evaluate(
         from rgd.lab import datasets, registry
 
         if judge is None and f"{reference}/judge" in registry.names():
-            published = registry.load(f"{reference}/judge")
-            assert isinstance(published, nn.Module)
-            judge = published
+            judge = cast(nn.Module, registry.load(f"{reference}/judge"))
         reference = datasets.load(reference)
     network = inception if inception is not None else judge
     if network is None:
@@ -192,15 +170,13 @@ def evaluate(
     if samples.shape[-3:] != tuple(reference.shape[-3:]):  # before a network fails on it less clearly
         raise ValueError(f"samples {tuple(samples.shape[-3:])} and reference {tuple(reference.shape[-3:])} differ")
     see: Any = partial(extract, batch_size=batch_size)
-    seen = see(samples, network, labels=labels if network is judge else None)
+    seen = judged = see(samples, network, labels=labels if network is judge else None)
+    if network is not judge and "accuracy" in names:
+        judged = see(samples, judge, labels=labels)
     known = reference if isinstance(reference, Features) else see(reference, network)
     shown = {"fd": "fid"} if inception is not None else {"fd": "fd_judge", "sfd": "sfd_judge"}
-    results = {}
-    for name in names:
-        judged = name == "accuracy" and judge is not None and network is not judge
-        features = see(samples, judge, labels=labels) if judged else seen
-        results[shown.get(name, name)] = estimate(name, features, known, halves=halves, seed=seed)
-    return results
+    score = partial(estimate, reference=known, halves=halves, seed=seed)
+    return {shown.get(name, name): score(name, judged if name == "accuracy" else seen) for name in names}
 
 
 def _known(metric: str) -> None:
@@ -211,8 +187,7 @@ def _known(metric: str) -> None:
 def _check(metric: str, samples: Features, reference: Features | None) -> str:
     """What must be said beside the number; ValueError where it would mean nothing."""
     _known(metric)
-    n, dim, classes = len(samples), samples.features.shape[1], samples.logits.shape[1]
-    notes = [f"features of {samples.source}"]
+    n, classes, notes = len(samples), samples.logits.shape[1], [f"features of {samples.source}"]
     if n < (fewest := FEWEST.get(metric, 4)):
         raise ValueError(f"{metric} needs at least {fewest} samples, not {n}: draw more, or leave it out")
     if metric == "accuracy" and samples.labels is None:
@@ -229,9 +204,7 @@ def _check(metric: str, samples: Features, reference: Features | None) -> str:
                 f"samples {samples.shape} seen by {samples.source}, reference {reference.shape} seen by "
                 f"{reference.source}: extract both with one network, from images of one shape"
             )
-        n = min(n, len(reference))
-        if metric == "sfd" and samples.spatial is not None:
-            dim = samples.spatial.shape[1]
+        n, dim = min(n, len(reference)), getattr(samples, TABLE[metric][0]).shape[1]
         if metric in ("fd", "sfd") and n <= dim:
             notes.append(f"biased up: the covariance of {n} samples in {dim} dimensions is singular")
     return "; ".join(notes)
