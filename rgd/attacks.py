@@ -106,9 +106,11 @@ class L2(_Ball):
     """||delta||_2 <= radius. The paper's 0.5 is 0.25 in [0, 1] units. ValueError for a radius that is none."""
 
     def direction(self, gradient: Tensor) -> Tensor:
+        """g / ||g||."""
         return unit(gradient)
 
     def project(self, u: Tensor) -> Tensor:
+        """u / max(1, ||u||)."""
         return u / per_image(lengths(u), u).clamp_min(1)
 
     def random(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
@@ -123,9 +125,11 @@ class Linf(_Ball):
     """No entry of delta above the radius: 16/255 here is the usual 8/255 in [0, 1] units. ValueError as for `L2`."""
 
     def direction(self, gradient: Tensor) -> Tensor:
+        """The sign of each component."""
         return gradient.sign()
 
     def project(self, u: Tensor) -> Tensor:
+        """Each component cut to [-1, 1]."""
         return u.clamp(-1, 1)
 
     def random(self, shape: tuple[int, ...], generator: Generator) -> Tensor:

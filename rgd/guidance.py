@@ -83,6 +83,7 @@ class Smoothed:
     decay: float
 
     def begin(self) -> Gradient:
+        """The average over one trajectory, which starts here."""
         gradient, mean = begin(self.gradient), None
 
         def average(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:

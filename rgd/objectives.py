@@ -189,6 +189,7 @@ class FreeCrossEntropy:
         require(0 < self.step < math.inf, "step", self.step, "a positive number of radii")
 
     def begin(self) -> Objective:
+        """One training's own."""
         return _Replays(self)
 
 
