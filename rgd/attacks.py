@@ -13,23 +13,26 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor
 
+from rgd.errors import require
 from rgd.modes import evaluating
 from rgd.schedule import Schedule, per_image
 
 Classifier = Callable[[Tensor, Tensor], Tensor]
 """(xt (B, C, H, W), t (B,)) -> logits (B, K)."""
-Attack = Callable[[Classifier, Tensor, Tensor, Tensor, torch.Generator], Tensor]
+Attack = Callable[[Classifier, Tensor, Tensor, Tensor, Generator], Tensor]
 """(classifier, xt, t, y, generator) -> the attacked xt: a `PGD`, or any function of that form."""
+Radius = float | Callable[[Tensor], Tensor]
+"""In units of pixels in [-1, 1] (half as much in [0, 1]); or a function of t (B,) giving (B,)."""
 
 
 class Threat(Protocol):
-    """A norm ball around xt. The methods speak of the unit ball, which is then scaled by `radius`."""
+    """A norm ball around xt; the methods speak of the unit ball."""
 
     @property
-    def radius(self) -> float | Callable[[Tensor], Tensor]:
-        """In units of pixels in [-1, 1] (half as much in [0, 1]); or a function of t (B,) giving (B,)."""
+    def radius(self) -> Radius:
+        """What the unit ball is scaled by."""
 
     def direction(self, gradient: Tensor) -> Tensor:
         """The unit step of steepest ascent; zero where the gradient is zero."""
@@ -37,7 +40,7 @@ class Threat(Protocol):
     def project(self, u: Tensor) -> Tensor:
         """The nearest point of the unit ball."""
 
-    def random(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    def random(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
         """A random point of the unit ball."""
 
 
@@ -66,9 +69,8 @@ def unit(g: Tensor) -> Tensor:
 def log_prob(logits: Tensor, y: Tensor) -> Tensor:
     """log p(y) of logits (B, K), (B,), at least in float32, with a gradient that a sure classifier does not lose.
 
-    Written with the odds of y against all else, log p(y) = log sigmoid(f_y - logsumexp of the others), its derivative
-    carries the factor p(not y) = sigmoid(-odds). A softmax has 1 - p(y) there, which float32 rounds to 0 from odds of
-    16 on: the others' part of the gradient is left, and y's own is gone.
+    log sigmoid(odds of y against all else) has the derivative sigmoid(-odds), where a softmax has 1 - p(y), which
+    float32 rounds to 0 from odds of 16 on: y's own part of the gradient would be gone.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     others = logits.scatter(1, y[:, None], -math.inf).logsumexp(dim=1)
@@ -77,10 +79,9 @@ def log_prob(logits: Tensor, y: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class NoiseRadius:
-    """A radius that changes with the noise: `clean` where there is none, `noisy` where there is nothing else.
+    """A radius that changes with the noise: clean + (noisy - clean) sqrt(1 - alpha_bar_t), in [-1, 1] units.
 
-    radius(t) = clean + (noisy - clean) sqrt(1 - alpha_bar_t), in [-1, 1] units. The paper's radius is constant: against
-    the noise it is large near t = 0 and tiny elsewhere; against what is left of the image it is the other way round.
+    The paper's is constant: against the noise large near t = 0 and tiny elsewhere, against the image the reverse.
     """
 
     schedule: Schedule
@@ -88,26 +89,21 @@ class NoiseRadius:
     noisy: float
 
     def __call__(self, t: Tensor) -> Tensor:
-        """Radii (B,) for times t (B,)."""
         return self.clean + (self.noisy - self.clean) * self.schedule.at("sigma", t, t.float())
 
 
 @dataclass(frozen=True)
 class _Ball:
-    radius: float | Callable[[Tensor], Tensor]
+    radius: Radius
 
     def __post_init__(self) -> None:
-        if not callable(self.radius) and not 0 <= self.radius < math.inf:
-            raise ValueError(f"a radius is finite, zero or more, in units of pixels in [-1, 1]; not {self.radius}")
+        fits = callable(self.radius) or 0 <= self.radius < math.inf
+        require(fits, "radius", self.radius, "finite, zero or more, in units of pixels in [-1, 1]")
 
 
 @dataclass(frozen=True)
 class L2(_Ball):
-    """||delta||_2 <= radius. The paper's 0.5 in [-1, 1] units is 0.25 in [0, 1] units.
-
-    Raises:
-        ValueError: for a radius that is negative, infinite or NaN.
-    """
+    """||delta||_2 <= radius. The paper's 0.5 is 0.25 in [0, 1] units. ValueError for a radius that is none."""
 
     def direction(self, gradient: Tensor) -> Tensor:
         """g / ||g||."""
@@ -117,7 +113,7 @@ class L2(_Ball):
         """u / max(1, ||u||)."""
         return u / per_image(lengths(u), u).clamp_min(1)
 
-    def random(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    def random(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
         """Uniform in the ball: a uniform direction, and a length whose D-th power is uniform."""
         direction = unit(torch.randn(shape, generator=generator, device=generator.device))
         length = torch.rand(shape[0], generator=generator, device=generator.device)
@@ -126,13 +122,7 @@ class L2(_Ball):
 
 @dataclass(frozen=True)
 class Linf(_Ball):
-    """No entry of delta is larger than the radius, in [-1, 1] units.
-
-    The 8/255 that is usual for images in [0, 1] is 16/255 here.
-
-    Raises:
-        ValueError: for a radius that is negative, infinite or NaN.
-    """
+    """No entry of delta above the radius: 16/255 here is the usual 8/255 in [0, 1] units. ValueError as for `L2`."""
 
     def direction(self, gradient: Tensor) -> Tensor:
         """The sign of each component."""
@@ -142,7 +132,7 @@ class Linf(_Ball):
         """Each component cut to [-1, 1]."""
         return u.clamp(-1, 1)
 
-    def random(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    def random(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
         """Uniform in the cube."""
         return 2 * torch.rand(shape, generator=generator, device=generator.device) - 1
 
@@ -155,12 +145,9 @@ def radii(threat: Threat, xt: Tensor, t: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class AttackStep:
-    """One step of an attack.
+    """The attacked images (B, C, H, W) after a step, and which of them it was allowed to move, bool (B,).
 
-    Attributes:
-        xt: the attacked images after the step, (B, C, H, W).
-        active: bool (B,): the images that the step was allowed to move. At the first step of an attack with early
-            stop and without random start these are the ones classified correctly without any attack.
+    At the first step, with early stop and without random start, these are the ones classified correctly as they are.
     """
 
     xt: Tensor
@@ -176,12 +163,11 @@ class PGD:
         steps: K. Each costs one forward and one backward pass.
         step: step length as a fraction of the radius; None for 2.5 / K (the paper's for CIFAR-10; it uses 1/6 on
             ImageNet).
-        random_start: begin at a random point of the ball; the call then needs a generator.
+        random_start: begin at a random point of the ball; the call then needs a generator, and steps.
         early_stop: a sample stops moving once it is misclassified; one that is wrong from the start never moves.
             This is the paper's choice: without it, what is unrecognisable in the noise would be pushed further.
 
-    Raises:
-        ValueError: for steps < 0, or a step that is not positive and finite.
+    Raises ValueError for steps < 0, or a step that is not positive and finite.
     """
 
     threat: Threat
@@ -193,63 +179,45 @@ class PGD:
     def __post_init__(self) -> None:
         if self.steps < 0:
             raise ValueError(f"an attack takes zero or more steps, not {self.steps}")
-        if self.step is not None and not 0 < self.step < math.inf:
-            raise ValueError(f"the step is a positive fraction of the radius, not {self.step}")
+        require(self.step is None or 0 < self.step < math.inf, "step", self.step, "a positive fraction of the radius")
 
     def iterate(
-        self,
-        classifier: Classifier,
-        xt: Tensor,
-        t: Tensor,
-        y: Tensor,
-        generator: torch.Generator | None = None,
+        self, classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor, generator: Generator | None = None
     ) -> Iterator[AttackStep]:
-        """The attack, step by step; it ends when no image may move any more (on a GPU, where asking would mean
-        waiting, after K steps)."""
+        """The attack, step by step; on the CPU it ends when no image may move any more.
+
+        There only the images that may still move are computed. A GPU computes them all and masks, because asking how
+        many are left would stop it at every step.
+        """
         scale = radii(self.threat, xt, t)
         length = 2.5 / max(self.steps, 1) if self.step is None else self.step
-        u = torch.zeros_like(xt)
-        # On the CPU only the images that may still move are computed. A GPU computes them all and masks, because
-        # asking how many are left would stop it at every step.
-        compact = xt.device.type == "cpu"
-        active = torch.arange(len(xt), device=xt.device)
-        moving = torch.ones(len(xt), dtype=torch.bool, device=xt.device)
+        u, moving = torch.zeros_like(xt), torch.ones(len(xt), dtype=torch.bool, device=xt.device)
         if self.random_start:
             if generator is None:
                 raise ValueError("an attack with a random start needs a generator")
-            u = self.threat.random(tuple(xt.shape), generator).to(xt)
             if self.early_stop:
                 with torch.no_grad(), evaluating(classifier):
                     moving = classifier(xt, t).argmax(1) == y
-                u = u * per_image(moving, u)
-                active = moving.nonzero()[:, 0] if compact else active
+            u = self.threat.random(tuple(xt.shape), generator).to(xt) * per_image(moving, xt)
+        compact = xt.device.type == "cpu"
         for _ in range(self.steps):
-            if compact and len(active) == 0:
+            if compact and not moving.any():
                 return
-            part = (xt + scale * u)[active], t[active], y[active]
-            correct, gradient = _ascent(classifier, *part)
-            if self.early_stop and compact:
-                active, gradient = active[correct], gradient[correct]
-                moving = torch.zeros_like(moving).index_fill(0, active, True)
-            elif self.early_stop:
-                moving = moving & correct
-            moved = self.threat.project(u[active] + length * self.threat.direction(gradient))
-            u = u.index_copy(0, active, moved) if compact else torch.where(per_image(moving, u), moved, u)
+            rows = moving.nonzero()[:, 0] if compact else slice(None)
+            correct, gradient = _ascent(classifier, (xt + scale * u)[rows], t[rows], y[rows])
+            moving = moving.clone()
+            if self.early_stop:
+                moving[rows] &= correct
+            moved = self.threat.project(u[rows] + length * self.threat.direction(gradient))
+            u[rows] = torch.where(per_image(moving[rows], moved), moved, u[rows])
             yield AttackStep(xt + scale * u, moving)
 
     def __call__(
-        self,
-        classifier: Classifier,
-        xt: Tensor,
-        t: Tensor,
-        y: Tensor,
-        generator: torch.Generator | None = None,
+        self, classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor, generator: Generator | None = None
     ) -> Tensor:
-        """The attacked xt, detached, of the same shape. With `early_stop`, what is misclassified does not move.
+        """The attacked xt, detached, of images (B, C, H, W) at times (B,) with true labels (B,).
 
-        Args:
-            classifier: (xt, t) -> logits; a network is asked in evaluation mode, and nothing of it is changed.
-            xt, t, y: the noised images (B, C, H, W), their times (B,) and true labels (B,).
+        A network is asked in evaluation mode, and nothing of it is changed.
         """
         attacked = xt.detach()
         if self.steps == 0 and self.random_start:
@@ -278,7 +246,7 @@ def pgd(
     threat: Threat,
     steps: int = 7,
     step: float | None = None,
-    generator: torch.Generator | None = None,
+    generator: Generator | None = None,
     early_stop: bool = True,
 ) -> Tensor:
     """`PGD` as one call; it starts at random if and only if a generator is given. Returns the attacked xt."""
@@ -287,14 +255,9 @@ def pgd(
 
 
 def fgsm(
-    classifier: Classifier,
-    xt: Tensor,
-    t: Tensor,
-    y: Tensor,
-    threat: Threat,
-    generator: torch.Generator | None = None,
+    classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor, threat: Threat, generator: Generator | None = None
 ) -> Tensor:
     """One step (Goodfellow et al. 2015): of the full radius from xt, or of 1.25 radii from a random start
     (Wong et al. 2020) if a generator is given."""
     step = 1.0 if generator is None else 1.25
-    return pgd(classifier, xt, t, y, threat, steps=1, step=step, generator=generator, early_stop=False)
+    return pgd(classifier, xt, t, y, threat, 1, step, generator, early_stop=False)

@@ -26,15 +26,9 @@ from rgd.identity import digest
 from rgd.networks import NETWORKS, UNet, build, config_class
 from rgd.schedule import Schedule
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing: beside the target first, then renamed over it.
-
-    Raises:
-        SaveError: if it cannot be written; a file that was there before is untouched.
-    """
+    """Write a whole file beside the target and rename it over it, or raise SaveError and leave the target alone."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,18 +42,14 @@ def write_atomic(path: Path, content: bytes) -> None:
             partial.unlink(missing_ok=True)
     except OSError as error:
         reason = f"{error.strerror or error}"
-        if error.errno in _NO_SPACE:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             free = shutil.disk_usage(path.parent).free
             reason += f": {len(content) / 1e6:.1f} MB are needed and {free / 1e6:.1f} MB free; make room and run again"
         raise SaveError(error.errno, f"could not save {path}: {reason}. What was saved before is untouched") from error
 
 
 def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Save tensors and JSON metadata, atomically; the same ones give the same bytes.
-
-    Raises:
-        SaveError: if the file cannot be written.
-    """
+    """Save tensors and JSON metadata; the same ones give the same bytes. Raises SaveError as `write_atomic`."""
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     description = json.dumps(dict(metadata))
     record = {"rgd": description, "sha256": digest(tensors, description)}
@@ -80,29 +70,20 @@ def _opened(path: Path | str) -> Iterator[Any]:
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no file {path}") from error
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(
-            f"{path} is damaged or no safetensors file ({error}): delete it and make it again"
-        ) from error
+        what = f"{path} is damaged or no safetensors file ({error}): delete it and make it again"
+        raise CheckpointError(what) from error
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{path} was not saved by rgd: it has no description of its network") from error
 
 
 def read_metadata(path: Path | str) -> dict[str, Any]:
-    """A file's metadata, without its tensors.
-
-    Raises:
-        CheckpointError: if the file is missing, damaged, or not one of ours.
-    """
+    """A file's metadata, without its tensors. Raises CheckpointError for one missing, damaged, or not ours."""
     with _opened(path) as file:
         return json.loads(file.metadata()["rgd"])
 
 
 def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A file's tensors, on the CPU, and metadata, checked against its digest.
-
-    Raises:
-        CheckpointError: if the file is missing, truncated, altered, or not one of ours.
-    """
+    """A file's tensors, on the CPU, and metadata. Raises CheckpointError for one missing, altered, or not ours."""
     with _opened(path) as file:
         record = file.metadata()
         metadata = json.loads(record["rgd"])
@@ -113,11 +94,7 @@ def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> None:
-    """Load a state dict, or say which of its entries do not fit the network.
-
-    Raises:
-        CheckpointError: naming the source and the first names and shapes that differ.
-    """
+    """Load a state dict, or raise CheckpointError with the source and the first names and shapes that do not fit."""
     have = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     want = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     wrong = [f"{name}: file {have.get(name)}, network {want.get(name)}" for name in sorted(have.keys() | want.keys())
@@ -133,10 +110,8 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], source: Path
 def read_state_dict(path: Path | str, trusted: bool = False) -> dict[str, Tensor]:
     """A plain state dict from .safetensors, or from a PyTorch file such as the published ADM weights.
 
-    PyTorch files are read as weights alone; `trusted=True` permits a full unpickling, which can run any code.
-
-    Raises:
-        CheckpointError: if the file is missing or damaged, or holds more than weights and is not trusted.
+    PyTorch files are read as weights alone; `trusted=True` permits a full unpickling, which can run any code. Raises
+    CheckpointError if the file is missing or damaged, or holds more than weights and is not trusted.
     """
     path = Path(path)
     if not path.is_file():
@@ -175,9 +150,8 @@ class Model:
     def save(self, path: Path | str, dtype: torch.dtype | None = None) -> None:
         """Save to a safetensors file; `dtype` (e.g. torch.float16) for the weights of a smaller file.
 
-        Raises:
-            SaveError: if the file cannot be written.
-            CheckpointError: for a network of a class that is not registered, which no file could be loaded into.
+        Raises SaveError as `write_atomic`, and CheckpointError for a network of a class that is not registered, which
+        could not be loaded.
         """
         name = type(self.network).__name__
         if type(self.network) not in [network for _, network in NETWORKS.values()]:
@@ -211,37 +185,19 @@ class Model:
         return self.network
 
 
-def config_from(cls: type, options: Mapping[str, Any], source: Path | str) -> Any:
-    """A configuration dataclass from JSON, its lists made tuples.
-
-    Raises:
-        CheckpointError: for options that this version does not know.
-    """
-    unknown = set(options) - {f.name for f in fields(cls)}
-    if unknown:
-        raise CheckpointError(f"{source} has options unknown to this version of rgd: {sorted(unknown)}; upgrade rgd")
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
-
-
 def load(path: Path | str, device: torch.device | str = "cpu") -> Model:
-    """Load a model saved by `Model.save`.
-
-    Raises:
-        CheckpointError: if the file is missing, damaged, not one of ours, or of a newer version.
-    """
+    """Load a model saved by `Model.save`. Raises CheckpointError as `read` and `load_weights`, and for a newer file."""
     tensors, metadata = read(path)
     try:
-        config = config_from(config_class(metadata["network"]), metadata["config"], path)
+        config, options = config_class(metadata["network"]), metadata["config"]
     except KeyError as error:
         raise CheckpointError(f"{path} holds no model of this version of rgd (missing or unknown {error})") from error
+    unknown = options.keys() - {f.name for f in fields(config)}
+    if unknown:
+        raise CheckpointError(f"{path} has options unknown to this version of rgd: {sorted(unknown)}; upgrade rgd")
+    network = build(config(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}))
     names = [name for name in ("alpha_bar", "timesteps") if f"schedule.{name}" in tensors]
     tables = {name: tensors.pop(f"schedule.{name}") for name in names}
-    network = build(config)
     load_weights(network, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, path)
-    return Model(
-        network.eval().requires_grad_(False).to(device),
-        Schedule(**tables) if tables else None,
-        metadata["denoising"],
-        tuple(metadata["classes"]),
-        metadata["provenance"],
-    )
+    network, schedule = network.eval().requires_grad_(False).to(device), Schedule(**tables) if tables else None
+    return Model(network, schedule, metadata["denoising"], tuple(metadata["classes"]), metadata["provenance"])

@@ -105,9 +105,8 @@ def _listed(classes: Sequence[str]) -> str:
 def batch_indices(n: int, batch_size: int, seed: int, step: int) -> torch.Tensor:
     """Which of n images step `step` trains on: int64 (batch_size,), on the CPU.
 
-    Epochs are seeded permutations laid end to end, and batches are cut from that line, so an epoch's end
-    drops nothing. It depends on its arguments alone: a resumed run sees what it would have seen. Process r of
-    w takes `[r::w]` of it. Raises ValueError for n or batch_size below 1, seed or step below 0.
+    Epochs are seeded permutations laid end to end, and batches are cut from that line, so an epoch's end drops nothing.
+    Raises ValueError for n or batch_size below 1, seed or step below 0.
     """
     if n < 1 or batch_size < 1 or seed < 0 or step < 0:
         raise ValueError(f"n={n} and batch_size={batch_size} must be >= 1, seed={seed} and step={step} >= 0")

@@ -12,21 +12,20 @@ from torch import Tensor
 
 from rgd.attacks import Classifier, lengths, log_prob
 from rgd.denoiser import Denoiser, Holder, Prediction, Wrapper, begin, open_ended
-from rgd.errors import one_of
+from rgd.errors import one_of, require
 from rgd.schedule import Schedule, per_image
 
 Form = Literal["score", "mean"]
+Interval = tuple[float, float]
+"""(lowest t, first t above it)."""
 Gradient = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(xt (B, C, H, W), t (B,), y (B,)) -> a gradient of the shape of xt."""
 
 
 def grad_log_prob(classifier: Classifier) -> Gradient:
-    """The gradient that decides everything: (xt, t, y) -> grad_xt log p(y | xt, t), of the shape of xt.
+    """The gradient that decides everything: (xt, t, y) -> grad_xt log p(y | xt, t). ValueError where y is None.
 
     A classifier that knows its gradient in closed form (a `Mixture`) offers it as `.grad_log_prob` and is believed.
-
-    Raises (when called):
-        ValueError: if y is None.
     """
     if hasattr(classifier, "grad_log_prob"):
         return classifier.grad_log_prob
@@ -42,10 +41,10 @@ def grad_log_prob(classifier: Classifier) -> Gradient:
 
 
 def grad_log_prob_of_x0(classifier: Classifier, denoise: Denoiser) -> Gradient:
-    """grad_xt log p(y | x0_hat(xt)) for a classifier that never saw noise, differentiated through the denoiser.
+    """grad_xt log p(y | x0_hat(xt)) for a classifier that never saw noise, differentiated through it and the denoiser.
 
-    Each call costs a forward and a backward pass through both. The classifier is asked at t = 0. The denoiser's x0
-    is taken before it is cut to the pixel range, where the derivative would be zero (as on every black pixel).
+    The classifier is asked at t = 0, of the denoiser's x0 before that is cut to the pixel range, which would make the
+    derivative zero (as on every black pixel).
     """
     uncut = open_ended(denoise)
 
@@ -78,7 +77,7 @@ def grad_log_prob_at_x0(classifier: Classifier, denoise: Denoiser, tau: tuple[fl
 
 @dataclass(frozen=True, eq=False)
 class Smoothed:
-    """A gradient averaged over the calls of a trajectory, with weight `decay` on the past; made by `smooth`."""
+    """A gradient averaged over the calls of a trajectory; made by `smooth`."""
 
     gradient: Gradient
     decay: float
@@ -104,19 +103,15 @@ def smooth(gradient: Gradient, decay: float = 0.9) -> Smoothed:
     """The exponential average of a gradient over the steps of sampling, which steadies that of a classifier of x0.
 
     Every trajectory has its own: samplers begin one by `rgd.denoiser.begin`, and a denoiser of your own around a guided
-    one passes `begin` on. Heun's method asks twice a step, and both answers count.
-
-    Raises:
-        ValueError: unless 0 <= decay < 1.
+    one passes `begin` on. Heun's method asks twice a step, and both answers count. ValueError unless 0 <= decay < 1.
     """
-    if not 0 <= decay < 1:
-        raise ValueError(f"the weight of the past lies in [0, 1), not {decay}")
+    require(0 <= decay < 1, "the weight of the past", decay, "in [0, 1)")
     return Smoothed(gradient, decay)
 
 
 @dataclass(frozen=True, eq=False)
 class Capped(Holder):
-    """A gradient nowhere longer than `most`, in units of 1 / sqrt(1 - alpha_bar); made by `cap`."""
+    """A gradient that is nowhere too long; made by `cap`."""
 
     gradient: Gradient
     schedule: Schedule
@@ -131,25 +126,17 @@ def cap(gradient: Gradient, schedule: Schedule, most: float = 3.0) -> Capped:
     """The same direction, but nowhere so long that sqrt(1 - alpha_bar) ||g||_2 is more than `most`, image by image.
 
     For a gradient that is far too long where the noise is strong, as that of a classifier that never saw noise is. At
-    scale s guidance then moves eps, whose own length is about sqrt(C H W), by at most s times `most`.
-
-    Raises:
-        ValueError: unless most > 0.
+    scale s guidance then moves eps, whose own length is about sqrt(C H W), by at most s times `most`. ValueError unless
+    most > 0.
     """
-    if not most > 0:
-        raise ValueError(f"the greatest length must be positive, not {most}")
+    require(most > 0, "the greatest length", most, "positive")
     return Capped(gradient, schedule, most)
 
 
 @dataclass(frozen=True)
 class GuidanceRecord:
-    """What one guided step did, image by image.
-
-    Attributes:
-        t: int64 (B,).
-        gradient_norm: ||g||_2, before the scale, (B,).
-        relative: how far guidance moved eps, relative to it: ||sqrt(1 - alpha_bar) s g|| / ||eps||, (B,).
-    """
+    """What one guided step did, image by image, (B,): at time t, with a gradient of length `gradient_norm` before the
+    scale, it moved eps by `relative` = ||sqrt(1 - alpha_bar) s g|| / ||eps||."""
 
     t: Tensor
     gradient_norm: Tensor
@@ -163,10 +150,9 @@ LOST = 1e-5
 def _within_reach(x0_shift: Tensor, alpha_bar: Tensor, scale: float) -> Tensor:
     """How much of a shift to keep, shaped to multiply it: less than 1 only where alpha_bar < `LOST`.
 
-    Guidance moves x0 by sigma^2 / sqrt(alpha_bar) times s g. That factor is 20,000 at the end of the cosine schedule,
-    where an exact g, of order sqrt(alpha_bar), makes of it s (E[x0 | xt, y] - E[x0 | xt]): between images in [-1, 1],
-    no more than 2 s sqrt(C H W). A learned g is not quite zero there; times 20,000 it means an image far beyond any,
-    which the next step, if it is a long one, would take over.
+    Guidance moves x0 by s g sigma^2 / sqrt(alpha_bar): with the exact g by s (E[x0 | xt, y] - E[x0 | xt]), between
+    images in [-1, 1] no more than 2 s sqrt(C H W). A learned g is not quite zero where the factor is 20,000, as at the
+    end of the cosine schedule; the next step, if it is a long one, would take over an image far beyond any.
     """
     most = 2 * abs(scale) * math.sqrt(math.prod(x0_shift.shape[1:]))
     share = per_image((most / lengths(x0_shift)).clamp(max=1), x0_shift)
@@ -179,7 +165,7 @@ class Guided(Wrapper):
 
     gradient: Gradient
     scale: float
-    interval: tuple[float, float]
+    interval: Interval
     form: Form
     record: Callable[[GuidanceRecord], None] | None
 
@@ -206,16 +192,16 @@ def guide(
     denoise: Denoiser,
     gradient: Gradient,
     scale: float = 1.0,
-    interval: tuple[float, float] = (0, math.inf),
+    interval: Interval = (0, math.inf),
     form: Form = "score",
     record: Callable[[GuidanceRecord], None] | None = None,
 ) -> Guided:
     """Classifier guidance (Dhariwal & Nichol 2021), always with the gradient g at xt.
 
     Args:
-        denoise: any denoiser. It receives the labels too: wrap it in `unconditional` to keep them from a
-            conditional one. At scale 1 guidance is Bayes' rule, exact only if the denoiser is unconditional.
-        gradient: (xt, t, y) -> g; for a classifier, `grad_log_prob(classifier)`.
+        denoise: receives the labels too: wrap a conditional one in `unconditional` to keep them from it. At scale 1
+            guidance is Bayes' rule, exact only if the denoiser is unconditional.
+        gradient: g; for a classifier, `grad_log_prob(classifier)`.
         scale: s; 0 leaves the denoiser as it is, without calling the classifier.
         interval: guide only where interval[0] <= t < interval[1].
         form: "score" moves eps by -sqrt(1 - alpha_bar) s g, for every sampler; where xt is all noise, though, x0 by no
@@ -223,8 +209,7 @@ def guide(
             which only `ddpm` can do.
         record: called with a `GuidanceRecord` at each guided step, e.g. `records.append`.
 
-    Raises:
-        ValueError: if the scale or the interval is not a number, or the form unknown.
+    Raises ValueError if the scale or the interval is not a number, or the form unknown.
     """
     _check(scale, interval)
     one_of("the form of guidance", form, Form)
@@ -250,7 +235,7 @@ class Extrapolated(Wrapper):
 
     weak: Denoiser
     scale: float
-    interval: tuple[float, float]
+    interval: Interval
 
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
         strong = self.denoise(xt, t, y)
@@ -258,43 +243,34 @@ class Extrapolated(Wrapper):
         if self.scale == 1 or not inside.any():
             return strong
         weak = self.weak(xt, t, y)
-        beyond = (self.scale - 1) * per_image(inside, xt).to(xt)
+        more = (self.scale - 1) * per_image(inside, xt).to(xt)
         return replace(
-            strong,
-            x0=strong.x0 + beyond * (strong.x0 - weak.x0),
-            eps=strong.eps + beyond * (strong.eps - weak.eps),
+            strong, x0=strong.x0 + more * (strong.x0 - weak.x0), eps=strong.eps + more * (strong.eps - weak.eps)
         )
 
 
-def classifier_free(denoise: Denoiser, scale: float, interval: tuple[float, float] = (0, math.inf)) -> Extrapolated:
+def classifier_free(denoise: Denoiser, scale: float, interval: Interval = (0, math.inf)) -> Extrapolated:
     """Classifier-free guidance (Ho & Salimans 2022): eps_null + scale (eps_y - eps_null).
 
     Scale 1 is the conditional model (their w = 0), 0 the unconditional one. The denoiser must answer to y = None.
-
-    Raises:
-        ValueError: if the scale or the interval is not a number.
+    ValueError as for `guide`.
     """
     return autoguidance(denoise, unconditional(denoise), scale, interval)
 
 
-def autoguidance(
-    denoise: Denoiser, worse: Denoiser, scale: float, interval: tuple[float, float] = (0, math.inf)
-) -> Extrapolated:
+def autoguidance(denoise: Denoiser, worse: Denoiser, scale: float, interval: Interval = (0, math.inf)) -> Extrapolated:
     """Autoguidance (Karras et al. 2024): away from a worse version of the same model, given the same label.
 
-    Raises:
-        ValueError: if the scale or the interval is not a number.
+    ValueError as for `guide`.
     """
     _check(scale, interval)
     return Extrapolated(denoise, worse, scale, interval)
 
 
-def _check(scale: float, interval: tuple[float, float]) -> None:
-    if not math.isfinite(scale):
-        raise ValueError(f"the guidance scale must be a finite number, not {scale}")
-    if math.isnan(interval[0]) or math.isnan(interval[1]) or interval[0] > interval[1]:
-        raise ValueError(f"the interval is (lowest t, first t above it), not {interval}")
+def _check(scale: float, interval: Interval) -> None:
+    require(math.isfinite(scale), "the guidance scale", scale, "a finite number")
+    require(interval[0] <= interval[1], "the interval", interval, "(lowest t, first t above it)")
 
 
-def _inside(t: Tensor, interval: tuple[float, float]) -> Tensor:
+def _inside(t: Tensor, interval: Interval) -> Tensor:
     return (t >= interval[0]) & (t < interval[1])

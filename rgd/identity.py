@@ -1,8 +1,7 @@
 """What a thing is, made of its fields: two things are the same if and only if their identities are equal.
 
-Whatever is kept to be used again (trained models, samples, scores) is kept under the `key` of all that it depends on.
-What cannot be told apart from others of its kind is refused, because a wrong result that is found again is worse than
-one that is computed twice.
+What is kept to be used again (models, samples, scores) is kept under the `key` of all that it depends on. What cannot
+be told apart from others of its kind is refused: to find a wrong result again is worse than to compute one twice.
 """
 
 from __future__ import annotations
@@ -50,11 +49,8 @@ def identity(thing: Any) -> Any:
 
     Numbers, words, lists, mappings and tensors are what they hold; a dataclass is its class and the fields by which it
     is compared; a network its configuration and its weights; a function of the user's its code and what the code names.
-    Anything else says what it is by a method `identity()`, which returns something of these kinds.
-
-    Raises:
-        IdentityError: for what has nothing to tell it apart: a plain object, a closure, a network without
-            configuration. The message says how to make it tell.
+    Anything else says what it is by a method `identity()`, which returns something of these kinds. Raises IdentityError
+    for what cannot tell: a plain object, a closure, a network without configuration.
     """
     if thing is None or isinstance(thing, bool | str | int):
         return thing
@@ -74,7 +70,9 @@ def identity(thing: Any) -> Any:
             raise _refused(thing, "is of a class that inherits from a dataclass and is none")
         return _class(type(thing)) | {f.name: identity(getattr(thing, f.name)) for f in fields(thing) if f.compare}
     if isinstance(thing, nn.Module):
-        parts = {"config": identity(_config(thing)), "weights": weights_digest(thing)}
+        if getattr(thing, "config", None) is None:
+            raise _refused(thing, "is a network without a configuration")
+        parts = {"config": identity(thing.config), "weights": weights_digest(thing)}
         return {**_class(type(thing)), **parts, **_hooks(thing)}
     return _other(thing)
 
@@ -88,12 +86,10 @@ def _other(thing: Any) -> Any:
         return {"partial": [identity(part) for part in (thing.func, thing.args, thing.keywords)]}
     if isinstance(thing, types.MethodType):
         return {"method": thing.__name__, "of": identity(thing.__self__)}
-    if isinstance(thing, types.BuiltinFunctionType) or (
-        isinstance(thing, types.FunctionType) and _known(thing.__module__)
-    ):
+    if isinstance(thing, types.BuiltinFunctionType):
         return {"is": _name(thing)}
     if isinstance(thing, types.FunctionType):
-        return _function(thing)
+        return {"is": _name(thing)} if _known(thing.__module__) else _function(thing)
     if hasattr(thing, "item") and getattr(thing, "shape", None) == ():  # a number of NumPy's
         return identity(thing.item())
     raise _refused(thing, "is a plain object")
@@ -139,13 +135,6 @@ def _class(cls: type) -> dict[str, Any]:
     return found
 
 
-def _config(network: nn.Module) -> Any:
-    config = getattr(network, "config", None)
-    if config is None:
-        raise _refused(network, "is a network without a configuration")
-    return config
-
-
 def _hooks(network: nn.Module) -> dict[str, Any]:
     """What was hung into a network and may change what it computes, if there is anything."""
     kinds = ("_forward_pre_hooks", "_forward_hooks")
@@ -154,10 +143,9 @@ def _hooks(network: nn.Module) -> dict[str, Any]:
 
 
 def _function(function: types.FunctionType) -> Any:
-    """A function of the user's: its code as Python has read it, its defaults, and whatever else of its module it uses.
+    """A function of the user's: its code as Python has compiled it, its defaults, and whatever of its module it uses.
 
-    The code is compiled code, so that a file that is edited while a run goes on makes no difference to the run; another
-    version of Python may compile it otherwise, and what was kept is then computed again.
+    So a file that is edited while a run goes on makes no difference to the run, but another version of Python may.
     """
     code = function.__code__
     if set(code.co_freevars) - {"__class__"}:

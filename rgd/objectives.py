@@ -17,7 +17,7 @@ from rgd.attacks import L2, PGD, Attack, Threat, radii
 from rgd.denoiser import Predicts, split_output, x0_from
 from rgd.errors import at_least, one_of, require
 from rgd.modes import evaluating
-from rgd.schedule import Schedule
+from rgd.schedule import Schedule, per_image
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,13 @@ def draw_xt(schedule: Schedule, x0: Tensor, generator: Generator) -> tuple[Tenso
 
 @dataclass(frozen=True)
 class Denoising:
-    """The DDPM loss: mean squared error of the network's target (L_simple, DDPM eq. 14).
+    """The DDPM loss: mean squared error of what the network `predicts` (L_simple, DDPM eq. 14).
 
     A network with twice the image's channels also learns its variance, by the variational bound, which does not
-    reach the mean (L_hybrid with lambda = 1/1000, Nichol & Dhariwal 2021).
+    reach the mean (L_hybrid with lambda = 1/1000, Nichol & Dhariwal 2021). A `conditional` one is given the labels, of
+    which a share, `label_dropout`, is replaced by the null label, for classifier-free guidance.
 
-    Attributes:
-        predicts: the target: "eps", "x0" or "v".
-        conditional: whether the network is given the labels.
-        label_dropout: the share of labels replaced by the null label, for classifier-free guidance.
-
-    Raises:
-        ValueError: for another target, or a share outside [0, 1] or without labels.
+    Raises ValueError for another target, or a share outside [0, 1] or without labels.
     """
 
     predicts: Predicts = "eps"
@@ -91,10 +86,9 @@ class Denoising:
         else:
             output = network(xt, t)
         mse, vb = denoising_terms(self.predicts, output.float(), schedule, x0, xt, t, eps)
-        statistics = {"mse": mse.detach().mean()}
         if vb is None:
-            return Loss(mse.mean(), statistics)
-        return Loss((mse + vb).mean(), {**statistics, "vb": vb.detach().mean()})
+            return Loss(mse.mean(), {"mse": mse.detach().mean()})
+        return Loss((mse + vb).mean(), {"mse": mse.detach().mean(), "vb": vb.detach().mean()})
 
 
 def denoising_terms(
@@ -126,8 +120,7 @@ def variational_bound(
         log_variance - log_true - 1 + (log_true - log_variance).exp() + (mean - mean_hat).square() / log_variance.exp()
     )
     nll = -discretized_log_likelihood(x0, mean_hat, 0.5 * log_variance)
-    first = (t == 0).reshape(-1, *[1] * (x0.ndim - 1))
-    return torch.where(first, nll, kl).flatten(1).mean(dim=1) / math.log(2)
+    return torch.where(per_image(t == 0, x0), nll, kl).flatten(1).mean(dim=1) / math.log(2)
 
 
 def discretized_log_likelihood(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
@@ -159,19 +152,11 @@ PAPER_ATTACK = PGD(L2(0.5), steps=7)
 
 @dataclass(frozen=True)
 class RobustCrossEntropy:
-    """The paper's objective: cross-entropy of f(xt + delta*, t), with delta* found by an attack on xt.
+    """The paper's objective: cross-entropy of f(xt + delta*, t), with delta* found by an attack on xt; no clean term.
 
-    Adversarial examples only, no clean term; what the network already gets wrong is left as it is by the attack's
-    early stop.
-
-    The attack meets the network in evaluation mode, as whoever attacks it later will; the training pass that follows
-    has the network's own modes. In training mode batch norm would let the images of a batch answer for each other, as
-    many as still move, and take the attack's passes into its running statistics. Pang et al. (arXiv:2010.00467) compare
-    the two on CIFAR-10: evaluation mode costs no robustness and wins clean accuracy. Networks with neither batch norm
-    nor dropout, such as those of `rgd.networks` by default, are the same in both.
-
-    Attributes:
-        attack: a `PGD`, or any other `Attack`.
+    The attack meets the network in evaluation mode, as whoever attacks it later will: in training mode batch norm would
+    let the images of a batch answer for each other, and count the attack's passes (Pang et al., arXiv:2010.00467, find
+    that it costs no robustness). The training pass that follows has the network's own modes.
     """
 
     attack: Attack = PAPER_ATTACK
@@ -188,15 +173,11 @@ class FreeCrossEntropy:
     """Robust training at the price of ordinary training (Shafahi et al., arXiv:1904.12843), on xt.
 
     Each noised batch is shown `replays` times. The backward pass that trains the weights also says how to change the
-    perturbation, which moves by `step` radii before the next replay and is carried over to the next batch. So there are
-    no passes for the attack alone, and `replays` times fewer images in as many steps. Every pass trains: it has the
-    network's own modes, and batch norm counts it.
+    perturbation, which moves by `step` radii before the next replay and is carried over to the next batch. So as many
+    steps see `replays` times fewer images, and every pass has the network's own modes.
 
-    What is remembered between steps belongs to one training, see `begin`. A run that is resumed begins with a new
-    batch, and so does not end with the same bits.
-
-    Raises:
-        ValueError: for replays < 1, or a step that is not positive and finite.
+    A run that is resumed begins with a new batch, and so does not end with the same bits. Raises ValueError for
+    replays < 1, or a step that is not positive and finite.
     """
 
     threat: Threat
@@ -240,10 +221,8 @@ class _Replays:
 class CleanCrossEntropy:
     """Cross-entropy on images without noise: of f(x0, t = 0) where the network takes a time, else of f(x0).
 
-    With `label_smoothing` s the target is the label's class with probability 1 - s and any class with probability s.
-
-    Raises:
-        ValueError: for a label_smoothing outside [0, 1].
+    With `label_smoothing` s the target is the label's class with probability 1 - s and any class with probability s;
+    ValueError for one outside [0, 1].
     """
 
     takes_time: bool = True
@@ -258,8 +237,5 @@ class CleanCrossEntropy:
 
 
 def _cross_entropy(logits: Tensor, y: Tensor, name: str, label_smoothing: float = 0.0) -> Loss:
-    logits = logits.float()
-    return Loss(
-        F.cross_entropy(logits, y, label_smoothing=label_smoothing),
-        {name: (logits.detach().argmax(1) == y).float().mean()},
-    )
+    value = F.cross_entropy(logits.float(), y, label_smoothing=label_smoothing)
+    return Loss(value, {name: (logits.detach().argmax(1) == y).float().mean()})

@@ -1,7 +1,9 @@
-"""The state of a training run: what its steps change, and its way to disk and back."""
+"""How to train, and the state of a training run: what its steps change, and its way to disk and back."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from rgd import checkpoints
-from rgd.errors import CheckpointError, TrainingDiverged
+from rgd.errors import CheckpointError, TrainingDiverged, at_least, one_of, require
 from rgd.identity import differences, digest, weights_digest
 from rgd.modes import modes_of
 from rgd.objectives import Loss, unwrap
@@ -18,6 +20,56 @@ from rgd.precision import Precision, autocast
 from rgd.processes import Processes
 
 STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: images a step, over all processes and accumulated micro-batches.
+        lr, weight_decay: of AdamW; `warmup` steps up from zero, then constant or, with `anneal`, linearly to zero.
+        ema: decay of the averaged weights, None for none. It warms up, so that the random start is not dragged along.
+        accumulate: micro-batches a step, for batches beyond the device's memory.
+        clip: largest norm of the gradient, None for no clipping.
+        flip: mirror each image left to right with probability 1/2.
+        shift: move each image by up to so many pixels in each direction, its edges reflected.
+        precision: "auto" is the fastest that is safe, see `rgd.precision.autocast`.
+        seed: of everything random.
+        save_every: steps between training states, where there is a folder to keep them.
+
+    Raises ValueError naming the setting that cannot be, and what it may be.
+    """
+
+    steps: int
+    batch_size: int = 128
+    lr: float = 3e-4
+    weight_decay: float = 0.05
+    warmup: int = 0
+    anneal: bool = True
+    ema: float | None = None
+    accumulate: int = 1
+    clip: float | None = None
+    flip: bool = False
+    shift: int = 0
+    precision: Precision = "auto"
+    seed: int = 0
+    save_every: int = field(default=1000, compare=False)  # changes nothing of what comes out
+
+    def __post_init__(self) -> None:
+        at_least(self, steps=1, batch_size=1, warmup=0, accumulate=1, shift=0, save_every=1)
+        require(0 < self.lr < math.inf, "lr", self.lr, "positive and finite")
+        require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "zero or more, and finite")
+        require(self.ema is None or 0 <= self.ema < 1, "ema", self.ema, "in [0, 1), or None for no average")
+        clips = self.clip is None or 0 < self.clip < math.inf
+        require(clips, "clip", self.clip, "positive and finite, or None for no clipping")
+        one_of("precision", self.precision, Precision)
+
+    def lr_at(self, step: int) -> float:
+        """The learning rate of step 0, 1, ... steps - 1."""
+        factor = min(1.0, (step + 1) / (self.warmup + 1))
+        return self.lr * factor * (1 - step / self.steps if self.anneal else 1)
 
 
 class TrainingState:
@@ -31,25 +83,19 @@ class TrainingState:
         loss, statistics: of the last step.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        group: Processes,
-        lr: float,
-        weight_decay: float,
-        ema: float | None,
-        precision: Precision,
-    ) -> None:
-        self.wrapped, self.group, self.decay = group.wrap(network), group, ema
+    def __init__(self, network: nn.Module, group: Processes, training: Training) -> None:
+        self.group, self.training, self.wrapped = group, training, group.wrap(network)
         self.network = unwrap(self.wrapped)
         if not self.network.training:
             self.network.train()
         self.modes = modes_of(self.wrapped)
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         fused = group.device.type in ("cuda", "cpu")
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=lr, weight_decay=weight_decay, fused=fused)
-        self.ema = None if ema is None else AveragedModel(self.network, multi_avg_fn=self._average)
-        self.autocast = autocast(group.device, precision, self.network)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, training.lr, weight_decay=training.weight_decay, fused=fused
+        )
+        self.ema = None if training.ema is None else AveragedModel(self.network, multi_avg_fn=self._average)
+        self.autocast = autocast(group.device, training.precision, self.network)
         half = isinstance(self.autocast, torch.autocast) and self.autocast.fast_dtype == torch.float16
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=half)
         self.step, self.seconds, self.saved_at, self.whole = 0, 0.0, 0, True
@@ -60,17 +106,17 @@ class TrainingState:
 
     def _average(self, averaged: Any, current: Any, count: Tensor | int) -> None:
         n = int(count)
-        decay = min(self.decay or 0.0, (1 + n) / (10 + n))
+        decay = min(self.training.ema or 0.0, (1 + n) / (10 + n))
         torch._foreach_lerp_(list(averaged), list(current), 1 - decay)
 
-    def update(self, losses: list[Loss], lr: float, clip: float | None) -> None:
+    def update(self, losses: list[Loss]) -> None:
         """One step of the optimiser along the gradients that were accumulated."""
         self.whole = False
         for parameters in self.optimizer.param_groups:
-            parameters["lr"] = lr
-        if clip is not None:
+            parameters["lr"] = self.training.lr_at(self.step)
+        if self.training.clip is not None:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), clip)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.training.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -94,7 +140,7 @@ class TrainingState:
     def save(self) -> None:
         """Keep the state in the folder that `resume` was given, if any, unless it holds numbers that are none.
 
-        The older state is kept until the newer one is whole, and beyond: a damaged one falls back to it.
+        The one before it is kept too, for a damaged one to fall back to.
         """
         if self.folder is None:
             return
@@ -122,9 +168,8 @@ class TrainingState:
     def resume(self, folder: Path, identity: dict[str, Any]) -> None:
         """Go on from the newest readable state in a folder, if there is one, and keep later ones there.
 
-        Raises:
-            CheckpointError: if it is of a run with another identity or other weights at its start, or none of those
-                there can be read.
+        Raises CheckpointError if it is of a run with another identity or other weights at its start, or none of those
+        there can be read.
         """
         self.folder, self.identity, self.start = folder, identity, weights_digest(self.network)
         damage: list[str] = []

@@ -1,8 +1,7 @@
 """Training: a generator over any objective, which resumes where it was killed.
 
 `for step in fit(network, objective, data, schedule, ...)` yields every step; the caller logs, plots and stops. All
-randomness of a step is a function of (seed, step), so nothing but weights, optimiser and step number is saved, and
-on the CPU a run that was killed and resumed ends with the same bits as one that was not.
+randomness is a function of (seed, step): on the CPU a run that was killed and resumed ends with the same bits.
 """
 
 from __future__ import annotations
@@ -19,69 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from rgd.data import Dataset, batch_indices
-from rgd.errors import DataError, TrainingDiverged, at_least, one_of, require
+from rgd.errors import DataError, TrainingDiverged
 from rgd.identity import architecture, identity
 from rgd.modes import set_modes
 from rgd.networks import NETWORKS, UNetConfig
 from rgd.objectives import Loss, Objective, Stateful
-from rgd.precision import Precision
 from rgd.precision import autocast as autocast
 from rgd.processes import Processes, processes
 from rgd.randomness import generator
 from rgd.schedule import Schedule
-from rgd.state import TrainingState
-
-
-@dataclass(frozen=True)
-class Training:
-    """How to train.
-
-    Attributes:
-        steps: optimiser steps.
-        batch_size: images a step, over all processes and accumulated micro-batches.
-        lr, weight_decay: of AdamW; `warmup` steps up from zero, then constant or, with `anneal`, linearly to zero.
-        ema: decay of the averaged weights, None for none. It warms up as (1 + n) / (10 + n), so that early averages
-            do not drag the random start along.
-        accumulate: micro-batches a step, for batches beyond the device's memory.
-        clip: largest norm of the gradient, None for no clipping.
-        flip: mirror each image left to right with probability 1/2.
-        shift: move each image by up to so many pixels in each direction, its edges reflected.
-        precision: "auto" is the fastest that is safe, see `rgd.precision.autocast`.
-        seed: of everything random.
-        save_every: steps between training states, where there is a folder to keep them.
-
-    Raises:
-        ValueError: naming the setting that cannot be, and what it may be.
-    """
-
-    steps: int
-    batch_size: int = 128
-    lr: float = 3e-4
-    weight_decay: float = 0.05
-    warmup: int = 0
-    anneal: bool = True
-    ema: float | None = None
-    accumulate: int = 1
-    clip: float | None = None
-    flip: bool = False
-    shift: int = 0
-    precision: Precision = "auto"
-    seed: int = 0
-    save_every: int = field(default=1000, compare=False)  # changes nothing of what comes out
-
-    def __post_init__(self) -> None:
-        at_least(self, steps=1, batch_size=1, warmup=0, accumulate=1, shift=0, save_every=1)
-        require(0 < self.lr < math.inf, "lr", self.lr, "positive and finite")
-        require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "zero or more, and finite")
-        require(self.ema is None or 0 <= self.ema < 1, "ema", self.ema, "in [0, 1), or None for no average")
-        clip = self.clip
-        require(clip is None or 0 < clip < math.inf, "clip", clip, "positive and finite, or None for no clipping")
-        one_of("precision", self.precision, Precision)
-
-    def lr_at(self, step: int) -> float:
-        """The learning rate of step 0, 1, ... steps - 1."""
-        factor = min(1.0, (step + 1) / (self.warmup + 1))
-        return self.lr * factor * (1 - step / self.steps if self.anneal else 1)
+from rgd.state import Training, TrainingState
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +35,10 @@ class TrainStep:
     """What one optimiser step did.
 
     Attributes:
-        step: steps done, from 1 to `Training.steps`.
-        images: images seen, over all processes, since the first step of all.
-        loss: of this step, averaged over micro-batches; a tensor, so that reading it is the caller's choice.
-        statistics: of the objective, averaged over micro-batches; on this process.
+        step, images, seconds: done, seen and spent since step 0, over all processes and earlier runs.
+        loss, statistics: of the objective, averaged over this process's micro-batches; tensors, so that reading them
+            is the caller's choice.
         lr: the learning rate used.
-        seconds: spent training since step 0, earlier runs included.
         network: the network to use: the averaged one where there is an EMA, else the trained one.
         repeated: whether this is the last step of a run that had finished before, told again: nothing was trained.
     """
@@ -128,16 +72,14 @@ def fit(
 ) -> Iterator[TrainStep]:
     """Train a network, step by step.
 
-    Under `accelerate launch` each process takes its share of every batch. The share is a micro-batch with its own
-    randomness, so that two processes do what one does with `accumulate` doubled.
+    Under `accelerate launch` each process takes its share of every batch, a micro-batch with its own randomness: two
+    processes do what one does with `accumulate` doubled.
 
     Args:
         network: any module, trained in place, on the best device. Modules that are in evaluation mode, such as a
             frozen batch norm, stay so, unless all of the network is.
-        objective: what of `rgd.objectives`, or your own.
-        data: images and labels; moved to the device once, as uint8.
-        schedule: the noise.
-        training: how; see `Training`.
+        objective: one of `rgd.objectives`, or your own.
+        data: moved to the device once, as uint8.
         folder: where to keep the training state, every `save_every` steps and whenever training stops, by Ctrl-C
             too. A run found there is resumed, and a finished one tells its last step again. None keeps nothing.
 
@@ -150,11 +92,11 @@ def fit(
     """
     group = processes()
     _check_fits(network, data, training, group)
-    state = TrainingState(network, group, training.lr, training.weight_decay, training.ema, training.precision)
+    state = TrainingState(network, group, training)
     if folder is not None:
         state.resume(Path(folder), identity_of(state.network, objective, data, schedule, training))
     if state.step >= training.steps:
-        yield _report(state, training, repeated=True)
+        yield _report(state, repeated=True)
         return
     data = data.to(group.device)
     remembering = objective.begin() if isinstance(objective, Stateful) else objective
@@ -163,14 +105,16 @@ def fit(
         while state.step < training.steps:
             began = time.perf_counter()
             due = state.step + 1 == training.steps or (state.step + 1) % training.save_every == 0
-            losses = _gradients(state, remembering, data, schedule, training)
+            losses = _gradients(state, remembering, data, schedule)
             if due or state.step % check_every == 0:
-                _check_finite(losses, state)
-            state.update(losses, training.lr_at(state.step), training.clip)
+                values = [float(loss.value.detach()) for loss in losses]
+                if not all(map(math.isfinite, values)):
+                    raise state.diverged(f"the loss was {values} at step {state.step + 1}")
+            state.update(losses)
             state.seconds += time.perf_counter() - began
             if due:
                 state.save()
-            yield _report(state, training)
+            yield _report(state)
     except TrainingDiverged:
         raise
     except BaseException:  # Ctrl-C, or the caller's own break: keep what was done, unless caught in mid-update
@@ -200,11 +144,9 @@ def _check_fits(network: nn.Module, data: Dataset, training: Training, group: Pr
         raise DataError(f"{data.name} has {len(data.classes)} classes, and the network was built for {classes}")
 
 
-def _gradients(
-    state: TrainingState, objective: Objective, data: Dataset, schedule: Schedule, training: Training
-) -> list[Loss]:
+def _gradients(state: TrainingState, objective: Objective, data: Dataset, schedule: Schedule) -> list[Loss]:
     """Accumulate the gradients of this process's micro-batches of one step."""
-    group = state.group
+    group, training = state.group, state.training
     size = training.batch_size // (group.count * training.accumulate)
     batch = batch_indices(len(data), training.batch_size, training.seed, state.step)
     losses = []
@@ -250,20 +192,7 @@ def augment(x0: Tensor, training: Training, generator: torch.Generator) -> Tenso
     return x0
 
 
-def _check_finite(losses: list[Loss], state: TrainingState) -> None:
-    values = [float(loss.value.detach()) for loss in losses]
-    if not all(map(math.isfinite, values)):
-        raise state.diverged(f"the loss was {values} at step {state.step + 1}")
-
-
-def _report(state: TrainingState, training: Training, repeated: bool = False) -> TrainStep:
-    return TrainStep(
-        state.step,
-        state.step * training.batch_size,
-        state.loss,
-        state.statistics,
-        training.lr_at(state.step - 1),
-        state.seconds,
-        state.network if state.ema is None else state.ema.module,
-        repeated,
-    )
+def _report(state: TrainingState, repeated: bool = False) -> TrainStep:
+    images, lr = state.step * state.training.batch_size, state.training.lr_at(state.step - 1)
+    network = state.network if state.ema is None else state.ema.module
+    return TrainStep(state.step, images, state.loss, state.statistics, lr, state.seconds, network, repeated)
