@@ -30,7 +30,8 @@ class Training:
         steps: optimiser steps.
         batch_size: images a step, over all processes and accumulated micro-batches.
         lr, weight_decay: of AdamW; `warmup` steps up from zero, then constant or, with `anneal`, linearly to zero.
-        ema: decay of the averaged weights, None for none. It warms up, so that the random start is not dragged along.
+        ema: decay of the averaged weights, None for none. It is at most (1 + n) / (10 + n) after n steps, so that early
+            averages do not drag the random start along.
         accumulate: micro-batches a step, for batches beyond the device's memory.
         clip: largest norm of the gradient, None for no clipping.
         flip: mirror each image left to right with probability 1/2.
