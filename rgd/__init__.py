@@ -68,8 +68,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'rgd' has no attribute {name!r}")
     module, _, attribute = _LAZY[name].partition(":")
     found = import_module(module)
-    globals()[name] = found = getattr(found, attribute) if attribute else found
-    return found
+    return globals().setdefault(name, getattr(found, attribute) if attribute else found)
 
 
 def __dir__() -> list[str]:
@@ -77,55 +76,52 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "L2",
-    "PGD",
     "Denoiser",
     "EncoderConfig",
     "EncoderUNet",
     "Judge",
     "JudgeConfig",
-    "Linf",
-    "Mixture",
     "NetworkDenoiser",
-    "NoiseRadius",
-    "NoiseStream",
     "Prediction",
-    "Profile",
-    "Schedule",
-    "TrainStep",
-    "Training",
     "UNet",
     "UNetConfig",
-    "autoguidance",
     "build",
-    "cap",
-    "check",
+]
+__all__ += [
+    "Mixture",
+    "NoiseStream",
+    "Schedule",
     "checkpoints",
-    "classifier_free",
     "data",
+    "generator",
+    "mixture",
+    "noise",
+    "schedule",
+    "zoo",
+]
+__all__ += ["L2", "PGD", "Linf", "NoiseRadius", "TrainStep", "Training", "fgsm", "fit", "objectives", "pgd"]
+__all__ += [
+    "autoguidance",
+    "cap",
+    "classifier_free",
+    "grad_log_prob",
+    "grad_log_prob_at_x0",
+    "grad_log_prob_of_x0",
+    "guide",
+    "smooth",
+    "unconditional",
+]
+__all__ += [
+    "Profile",
+    "check",
     "ddim",
     "ddpm",
     "dpm_solver",
     "errors",
-    "fgsm",
-    "fit",
-    "generator",
-    "grad_log_prob",
-    "grad_log_prob_at_x0",
-    "grad_log_prob_of_x0",
     "gradients",
-    "guide",
     "heun",
     "metrics",
-    "mixture",
-    "noise",
-    "objectives",
-    "pgd",
     "profile",
     "sample",
-    "schedule",
-    "smooth",
-    "unconditional",
     "widgets",
-    "zoo",
 ]
