@@ -26,7 +26,6 @@ class Config:
     `use_scale_shift_norm` the embedding scales and shifts the normalised features rather than being added. Residual
     blocks change the resolution with `resblock_updown`, else convolutions if `conv_resample`. `dropout` is the share of
     a residual block's features that training drops, `patch` the side of the pixel-unshuffle stem, 1 for none.
-
     ValueError for an option that cannot be.
     """
 
@@ -103,22 +102,6 @@ def zero(layer: nn.Module) -> nn.Module:
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
-
-
-class Downsample(nn.Sequential):
-    """Halves height and width (rounding up), by a strided convolution or by averaging."""
-
-    def __init__(self, channels: int, conv: bool) -> None:
-        op = nn.Conv2d(channels, channels, 3, 2, padding=1) if conv else nn.AvgPool2d(2, ceil_mode=True)
-        super().__init__(OrderedDict(op=op))
-
-
-class Upsample(nn.Sequential):
-    """Doubles height and width by repetition, followed by a convolution or not."""
-
-    def __init__(self, channels: int, conv: bool) -> None:
-        smooth = nn.Conv2d(channels, channels, 3, padding=1) if conv else nn.Identity()
-        super().__init__(OrderedDict(repeat=nn.Upsample(scale_factor=2), conv=smooth))
 
 
 class ResBlock(nn.Module):
@@ -216,11 +199,16 @@ def block(config: Config, level: int, channels: int, heads: int = -1) -> Stage:
 
 
 def resampling(config: Config, channels: int, up: bool) -> nn.Module:
-    """Doubles or halves height and width, by the means that the configuration names."""
-    kind = Upsample if up else Downsample
-    if config.resblock_updown:
-        return ResBlock(config, channels, channels, resample=kind(channels, conv=False))
-    return kind(channels, config.conv_resample)
+    """Doubles height and width by repetition and, with `conv_resample`, a convolution; or halves them, rounding up, by
+    such a convolution or by averaging. With `resblock_updown` a residual block does so, without another convolution."""
+    conv = config.conv_resample and not config.resblock_updown
+    if up:
+        smooth = nn.Conv2d(channels, channels, 3, padding=1) if conv else nn.Identity()
+        change = nn.Sequential(OrderedDict(repeat=nn.Upsample(scale_factor=2), conv=smooth))
+    else:
+        op = nn.Conv2d(channels, channels, 3, 2, padding=1) if conv else nn.AvgPool2d(2, ceil_mode=True)
+        change = nn.Sequential(OrderedDict(op=op))
+    return ResBlock(config, channels, channels, resample=change) if config.resblock_updown else change
 
 
 def unshuffle(x: Tensor, patch: int) -> Tensor:

@@ -1,8 +1,7 @@
 """The networks: ADM's U-Net, and its encoder half as a classifier.
 
 The U-Net is that of Dhariwal & Nichol (2021), with all its options and its own state-dict keys, so that published
-weights load as they are. Beyond it: odd image sizes, a pixel-unshuffle stem (`patch`) that makes the network work
-on (H/2, W/2) for CPUs, and a null label for classifier-free guidance.
+weights load. Beyond it: odd image sizes, a pixel-unshuffle stem for CPUs, and a null label.
 """
 
 from __future__ import annotations
@@ -88,10 +87,7 @@ def config_class(network: str) -> type:
 
 
 def build(config: Any, seed: int = 0) -> Any:
-    """The network that a configuration describes, with fresh weights that the seed decides.
-
-    TypeError for what is no configuration of a registered network.
-    """
+    """The network that a configuration describes, its weights fresh from the seed; TypeError if none is registered."""
     network = next((network for known, network in NETWORKS.values() if type(config) is known), None)
     if network is None:
         known = ", ".join(c.__name__ for c, _ in NETWORKS.values())

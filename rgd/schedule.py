@@ -164,11 +164,8 @@ class Schedule:
         return variance.log()
 
     def log_variance(self, t: Tensor, fraction: Tensor) -> Tensor:
-        """Log variance of a reverse step: `fraction` 0 gives beta_tilde, 1 gives beta (Nichol & Dhariwal eq. 15).
-
-        In between it interpolates the logarithms. As the fraction does not depend on the steps taken, a network
-        that predicts it serves every respacing.
-        """
+        """Log variance of a reverse step, interpolated from beta_tilde (`fraction` 0) to beta (1) (Nichol & Dhariwal
+        eq. 15). The fraction does not depend on the steps taken: a network that predicts it serves every respacing."""
         low, high = self.at("log_posterior_variance", t, fraction), self.at("log_beta", t, fraction)
         return fraction * high + (1 - fraction) * low
 
