@@ -88,13 +88,11 @@ def open_ended(part: Part) -> Part:
 
 def split_output(output: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
     """A network's output as (prediction, variance channels or None)."""
-    if output.shape[1] == channels:
-        return output, None
-    if output.shape[1] != 2 * channels:
+    if output.shape[1] not in (channels, 2 * channels):
         wanted = f"{channels} channels, or {2 * channels} where it learns the variance"
         raise ValueError(f"for images of {channels} channels a network gives {wanted}, not {output.shape[1]}")
-    prediction, variance = output.chunk(2, dim=1)
-    return prediction, variance
+    prediction, *variance = output.split(channels, dim=1)
+    return prediction, variance[0] if variance else None
 
 
 def x0_from(predicts: Predicts, output: Tensor, xt: Tensor, t: Tensor, schedule: Schedule) -> Tensor:

@@ -39,9 +39,9 @@ class Mixture:
 
     def _joint(self, xt: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """log w_k N(xt; ...) (B, K), and the score of each component at xt, (B, K, D)."""
-        means, axes = self.means.to(xt), None if self.axes is None else self.axes.to(xt)
+        axes = None if self.axes is None else self.axes.to(xt)
         signal, sigma = (self.schedule.at(name, t, xt).reshape(-1, 1, 1) for name in ("signal", "sigma"))
-        offset = xt.flatten(1)[:, None] - signal * means.flatten(1)
+        offset = xt.flatten(1)[:, None] - signal * self.means.to(xt).flatten(1)
         variance = signal**2 * self.variances.to(xt) + sigma**2
         if axes is not None:
             offset = torch.einsum("bkd,kde->bke", offset, axes)

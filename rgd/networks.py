@@ -36,10 +36,8 @@ Pool = Literal["adaptive", "attention", "spatial", "spatial_v2"]
 
 @dataclass(frozen=True, kw_only=True)
 class UNetConfig(Config):
-    """ADM's U-Net. `out_channels` is `in_channels`, or twice that where the variance is learned.
-
-    `num_classes` makes it class-conditional; `null_label` adds a label for "no class" (y = -1, or y = None).
-    """
+    """ADM's U-Net: `out_channels` is `in_channels`, or twice that where the variance is learned; `num_classes` makes it
+    class-conditional, and `null_label` adds a label for "no class" (y = -1, or y = None)."""
 
     num_classes: int | None = None
     null_label: bool = False

@@ -179,8 +179,7 @@ def sample(
         raise ValueError(f"{shape[0]} images need as many labels, not y of shape {tuple(y.shape)}")
     if batch_size < 1:
         raise ValueError(f"a batch holds at least one image, not {batch_size}")
-    if steps is None:
-        steps = inspect.signature(sampler).parameters["steps"].default
+    steps = inspect.signature(sampler).parameters["steps"].default if steps is None else steps
     group = processes()
     device = group.device if device is None else torch.device(device)
     mine = range(shape[0] * group.rank // group.count, shape[0] * (group.rank + 1) // group.count)

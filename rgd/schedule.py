@@ -42,7 +42,7 @@ class Schedule:
             raise ValueError(f"alpha_bar must be a non-empty vector, not of shape {tuple(alpha_bar.shape)}")
         if not (alpha_bar[0] < 1 and alpha_bar[-1] > 0 and (alpha_bar.diff() < 0).all()):
             raise ValueError("alpha_bar must decrease strictly and stay inside (0, 1)")
-        timesteps = range(len(alpha_bar)) if self.timesteps is None else self.timesteps
+        timesteps = torch.arange(len(alpha_bar)) if self.timesteps is None else self.timesteps
         timesteps = torch.as_tensor(timesteps, dtype=torch.int64).cpu()
         if len(timesteps) != len(alpha_bar):
             raise ValueError(f"{len(alpha_bar)} values of alpha_bar need as many timesteps, not {len(timesteps)}")
@@ -115,10 +115,8 @@ class Schedule:
         return self._tables[name, device]
 
     def at(self, name: str, t: Tensor, like: Tensor) -> Tensor:
-        """The entries of the table `name` at times `t` (B,), in the type of `like` and shaped to multiply it.
-
-        ValueError for a time that is none of `timesteps`; a GPU raises its own, later, as to ask it would mean to wait.
-        """
+        """The entries of the table `name` at times `t` (B,), in the type of `like` and shaped to multiply it. ValueError
+        for a time that is none of `timesteps`; a GPU raises its own, later: to ask it would mean to wait."""
         try:
             rows = t if self._rows is None else self._table("_rows", t.device)[t]
             entries = self._table(name, t.device)[rows]
