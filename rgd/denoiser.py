@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, Self, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from rgd.errors import one_of

@@ -115,8 +115,8 @@ class Schedule:
         return self._tables[name, device]
 
     def at(self, name: str, t: Tensor, like: Tensor) -> Tensor:
-        """The entries of the table `name` at times `t` (B,), in the type of `like` and shaped to multiply it. ValueError
-        for a time that is none of `timesteps`; a GPU raises its own, later: to ask it would mean to wait."""
+        """The entries of the table `name` at times `t` (B,), in the type of `like` and shaped to multiply it.
+        ValueError for a time that is none of `timesteps`; a GPU raises its own, later: to ask it would mean to wait."""
         try:
             rows = t if self._rows is None else self._table("_rows", t.device)[t]
             entries = self._table(name, t.device)[rows]
