@@ -41,26 +41,11 @@ except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0+unknown"
 
 # Public name -> where it lives, "module" or "module:name".
-_LAZY = {
-    "gradients": "rgd.measure.gradients",
-    "metrics": "rgd.measure",
-    "plots": "rgd.measure.plots",
-    "Judge": "rgd.lab.judge:Judge",
-    "JudgeConfig": "rgd.lab.judge:JudgeConfig",
-    "comparison": "rgd.lab.comparison",
-    "demo": "rgd.lab.demo",
-    "experiments": "rgd.lab.experiments",
-    "matching": "rgd.lab.matching",
-    "recipes": "rgd.recipes",
-    "report": "rgd.lab.report",
-    "study": "rgd.lab.study",
-    "truth": "rgd.lab.truth",
-    "zoo": "rgd.lab.registry",
-    "Profile": "rgd.book.profile:Profile",
-    "check": "rgd.book.check:check",
-    "profile": "rgd.book.profile:profile",
-    "widgets": "rgd.book.widgets",
-}
+_LAZY = {"gradients": "rgd.measure.gradients", "metrics": "rgd.measure", "plots": "rgd.measure.plots"}
+_LAZY |= {n: f"rgd.lab.{n}" for n in ("comparison", "demo", "experiments", "matching", "report", "study", "truth")}
+_LAZY |= {"Judge": "rgd.lab.judge:Judge", "JudgeConfig": "rgd.lab.judge:JudgeConfig", "zoo": "rgd.lab.registry"}
+_LAZY |= {"Profile": "rgd.book.profile:Profile", "profile": "rgd.book.profile:profile", "check": "rgd.book.check:check"}
+_LAZY |= {"widgets": "rgd.book.widgets", "recipes": "rgd.recipes"}
 
 
 def __getattr__(name: str) -> Any:
@@ -68,64 +53,18 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'rgd' has no attribute {name!r}")
     module, _, attribute = _LAZY[name].partition(":")
     found = import_module(module)
-    globals()[name] = found = getattr(found, attribute) if attribute else found
-    return found
+    return globals().setdefault(name, getattr(found, attribute) if attribute else found)
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_LAZY})
 
 
-__all__ = [
-    "L2",
-    "PGD",
-    "Denoiser",
-    "EncoderConfig",
-    "EncoderUNet",
-    "Judge",
-    "JudgeConfig",
-    "Linf",
-    "Mixture",
-    "NetworkDenoiser",
-    "NoiseRadius",
-    "NoiseStream",
-    "Prediction",
-    "Profile",
-    "Schedule",
-    "TrainStep",
-    "Training",
-    "UNet",
-    "UNetConfig",
-    "autoguidance",
-    "build",
-    "cap",
-    "check",
-    "checkpoints",
-    "classifier_free",
-    "data",
-    "ddim",
-    "ddpm",
-    "dpm_solver",
-    "errors",
-    "fgsm",
-    "fit",
-    "generator",
-    "grad_log_prob",
-    "grad_log_prob_at_x0",
-    "grad_log_prob_of_x0",
-    "gradients",
-    "guide",
-    "heun",
-    "metrics",
-    "mixture",
-    "noise",
-    "objectives",
-    "pgd",
-    "profile",
-    "sample",
-    "schedule",
-    "smooth",
-    "unconditional",
-    "widgets",
-    "zoo",
-]
+__all__ = ["EncoderConfig", "EncoderUNet", "Judge", "JudgeConfig", "UNet", "UNetConfig", "build", "checkpoints", "zoo"]
+__all__ += ["Denoiser", "Mixture", "NetworkDenoiser", "Prediction", "Schedule", "mixture", "schedule"]
+__all__ += ["NoiseStream", "data", "generator", "noise"]
+__all__ += ["L2", "PGD", "Linf", "NoiseRadius", "TrainStep", "Training", "fgsm", "fit", "objectives", "pgd"]
+__all__ += ["autoguidance", "cap", "classifier_free", "guide", "smooth", "unconditional"]
+__all__ += ["grad_log_prob", "grad_log_prob_at_x0", "grad_log_prob_of_x0", "gradients"]
+__all__ += ["ddim", "ddpm", "dpm_solver", "heun", "sample"]
+__all__ += ["Profile", "check", "errors", "metrics", "profile", "widgets"]

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, Self, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from rgd.errors import one_of
@@ -21,15 +20,11 @@ Variance = Literal["small", "large", "learned"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a denoiser says of xt.
+    """What a denoiser says of xt: the expected clean image x0 and noise eps, (B, C, H, W), which always agree with xt.
 
-    Attributes:
-        x0: the expected clean image, (B, C, H, W).
-        eps: the expected noise, of the same shape; x0 and eps always agree with xt.
-        fraction: where the variance of a reverse step lies between beta_tilde (0) and beta (1), see
-            `Schedule.log_variance`; broadcasts against x0.
-        gradient: a guidance gradient that shifts the mean of an ancestral step by Sigma_t times itself (ADM's
-            form), or None. Guidance in the score form has already moved x0 and eps and leaves this alone.
+    `fraction` is where the variance of a reverse step lies between beta_tilde (0) and beta (1), see
+    `Schedule.log_variance`; it broadcasts against x0. `gradient`, if any, is a guidance gradient that shifts the mean
+    of an ancestral step by Sigma_t times itself (ADM's form); guidance in the score form moves x0 and eps instead.
     """
 
     x0: Tensor
@@ -53,11 +48,8 @@ Part = TypeVar("Part")
 
 
 def begin(part: Part) -> Part:
-    """A denoiser or gradient at the start of a trajectory, as every sampler asks for it.
-
-    What remembers its calls, such as `rgd.smooth`, has a method `begin()` that gives a copy without memories; what
-    holds other parts begins them. Everything else is itself.
-    """
+    """A denoiser or gradient at the start of a trajectory, as every sampler asks for it: what remembers its calls, such
+    as `rgd.smooth`, or holds such a part, has a method `begin()` that gives a copy without memories."""
     return part.begin() if hasattr(part, "begin") else part
 
 
@@ -95,15 +87,11 @@ def open_ended(part: Part) -> Part:
 
 def split_output(output: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
     """A network's output as (prediction, variance channels or None)."""
-    if output.shape[1] == channels:
-        return output, None
-    if output.shape[1] == 2 * channels:
-        prediction, variance = output.chunk(2, dim=1)
-        return prediction, variance
-    raise ValueError(
-        f"for images of {channels} channels a network gives {channels} channels, or {2 * channels} where it "
-        f"learns the variance, not {output.shape[1]}"
-    )
+    if output.shape[1] not in (channels, 2 * channels):
+        wanted = f"{channels} channels, or {2 * channels} where it learns the variance"
+        raise ValueError(f"for images of {channels} channels a network gives {wanted}, not {output.shape[1]}")
+    prediction, *variance = output.split(channels, dim=1)
+    return prediction, variance[0] if variance else None
 
 
 def x0_from(predicts: Predicts, output: Tensor, xt: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
@@ -118,20 +106,12 @@ def x0_from(predicts: Predicts, output: Tensor, xt: Tensor, t: Tensor, schedule:
 
 @dataclass(frozen=True, eq=False)
 class NetworkDenoiser:
-    """A network as a denoiser.
+    """A network (xt, t, y) -> output as a denoiser, on the schedule that it was trained on.
 
-    Attributes:
-        network: (xt, t, y) -> output, such as `rgd.UNet`.
-        schedule: the process it was trained on.
-        predicts: what its first C output channels are.
-        variance: of a reverse step: beta_tilde ("small"), beta ("large"), or "learned", from C more channels in
-            [-1, 1] (Nichol & Dhariwal eq. 15).
-        clip: whether x0 is cut to the pixel range [-1, 1]; eps follows it. xt itself is never cut.
-        conditional: whether the network takes labels. One that does not is called as (xt, t), and never shown those
-            meant for its guide.
-
-    Raises:
-        ValueError: for a `predicts` or `variance` that is none.
+    Its first C output channels are what it `predicts`. The variance of a reverse step is beta_tilde ("small"), beta
+    ("large"), or "learned", from C more channels in [-1, 1] (Nichol & Dhariwal eq. 15). With `clip`, x0 is cut to the
+    pixel range [-1, 1], and eps follows it; xt itself is never cut. A network that is not `conditional` is called as
+    (xt, t), and never shown the labels meant for its guide. ValueError for a `predicts` or `variance` that is none.
     """
 
     network: nn.Module
@@ -149,15 +129,9 @@ class NetworkDenoiser:
         output = self.network(xt, t, y) if self.conditional and y is not None else self.network(xt, t)
         output, variance = split_output(output.to(xt.dtype), xt.shape[1])
         if (variance is not None) != (self.variance == "learned"):
-            raise ValueError(
-                f"variance={self.variance!r} does not fit a network with {'' if variance is not None else 'no '}"
-                "variance channels"
-            )
+            channels = "no variance channels" if variance is None else "variance channels"
+            raise ValueError(f"variance={self.variance!r} does not fit a network with {channels}")
         x0 = x0_from(self.predicts, output, xt, t, self.schedule)
-        if self.clip:
-            x0 = x0.clamp(-1, 1)
-        if variance is not None:
-            fraction = (variance + 1) / 2
-        else:
-            fraction = torch.full((), float(self.variance == "large"), dtype=xt.dtype, device=xt.device)
+        x0 = x0.clamp(-1, 1) if self.clip else x0
+        fraction = xt.new_full((), float(self.variance == "large")) if variance is None else (variance + 1) / 2
         return Prediction(x0, self.schedule.eps_from_x0(xt, t, x0), fraction)

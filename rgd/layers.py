@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -16,23 +17,16 @@ from rgd.errors import at_least, require
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What the U-Net and the classifier have in common, under ADM's names and with its defaults.
+    """What the U-Net and the classifier have in common, with ADM's defaults.
 
-    Attributes:
-        image_size: height and width of the images.
-        in_channels, out_channels: of the images, and of the output (for a classifier, the number of classes).
-        model_channels: width of the first level; level i is `channel_mult[i]` times as wide.
-        num_res_blocks: residual blocks a level.
-        attention_resolutions: the down-sampling factors at which there is attention (2 means at half size).
-        num_heads, num_head_channels: heads by number or, where `num_head_channels` is not -1, by width.
-        use_new_attention_order: split q, k, v before the heads rather than after.
-        use_scale_shift_norm: the embedding scales and shifts the normalised features rather than being added.
-        resblock_updown: residual blocks change the resolution; otherwise `conv_resample` says whether convolutions do.
-        dropout: the share of a residual block's features that training drops.
-        patch: side of the pixel-unshuffle stem; 1 for none.
-
-    Raises:
-        ValueError: naming the option that cannot be, and what it may be.
+    Images have `in_channels` and height and width `image_size`; a classifier's `out_channels` are its classes. Level i
+    has the width `channel_mult[i] * model_channels` and `num_res_blocks` residual blocks. Attention stands at the
+    down-sampling factors `attention_resolutions` (2 means at half size), its heads given by number or, unless
+    `num_head_channels` is -1, by width; the new order splits q, k, v before the heads rather than after. With
+    `use_scale_shift_norm` the embedding scales and shifts the normalised features rather than being added. Residual
+    blocks change the resolution with `resblock_updown`, else convolutions if `conv_resample`. `dropout` is the share of
+    a residual block's features that training drops, `patch` the side of the pixel-unshuffle stem, 1 for none.
+    ValueError for an option that cannot be.
     """
 
     image_size: int
@@ -57,12 +51,12 @@ class Config:
         require(len(widths) > 0 and min(widths) >= 1, "channel_mult", widths, "one multiple or more, none below 1")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
 
-    def heads(self, channels: int, heads: int | None = None) -> int:
+    def heads(self, channels: int, heads: int = -1) -> int:
         """The number of attention heads at a width; ValueError if the width does not divide into them."""
         if self.num_head_channels != -1:
             heads = channels // self.num_head_channels
-        heads = self.num_heads if heads is None or heads == -1 else heads
-        if heads < 1 or channels % heads or (self.num_head_channels not in (-1, channels // heads)):
+        heads = self.num_heads if heads == -1 else heads
+        if heads < 1 or channels % heads or self.num_head_channels not in (-1, channels // heads):
             raise ValueError(
                 f"attention at width {channels} cannot be split into heads of {self.num_head_channels} channels; "
                 f"choose a num_head_channels that divides {channels}, or give num_heads"
@@ -85,7 +79,7 @@ def time_embedding(t: Tensor, dim: int) -> Tensor:
 
 def wherever_asked(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Take the inputs to the weights' device and the output back to the first input's: a network on a GPU can be asked
-    about images on the CPU, as a notebook will. Where they are together already, nothing is moved."""
+    about images on the CPU, as a notebook will."""
 
     @wraps(forward)
     def answer(self: nn.Module, *given: Tensor | None, **named: Tensor | None) -> Tensor:
@@ -110,28 +104,6 @@ def zero(layer: nn.Module) -> nn.Module:
     return layer
 
 
-class Downsample(nn.Module):
-    """Halves height and width (rounding up), by a strided convolution or by averaging."""
-
-    def __init__(self, channels: int, conv: bool) -> None:
-        super().__init__()
-        self.op = nn.Conv2d(channels, channels, 3, 2, padding=1) if conv else nn.AvgPool2d(2, ceil_mode=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.op(x)
-
-
-class Upsample(nn.Module):
-    """Doubles height and width by repetition, followed by a convolution or not."""
-
-    def __init__(self, channels: int, conv: bool) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1) if conv else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
-
-
 class ResBlock(nn.Module):
     """Norm, SiLU, convolution, twice, with the embedding let in between; `resample` changes the resolution."""
 
@@ -140,15 +112,10 @@ class ResBlock(nn.Module):
         self.scale_shift = config.use_scale_shift_norm
         self.resample = resample
         self.in_layers = nn.Sequential(group_norm(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1))
-        self.emb_layers = nn.Sequential(
-            nn.SiLU(), nn.Linear(config.embedding_channels, out_channels * (2 if self.scale_shift else 1))
-        )
-        self.out_layers = nn.Sequential(
-            group_norm(out_channels),
-            nn.SiLU(),
-            nn.Dropout(config.dropout),
-            zero(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
-        )
+        added = out_channels * (2 if self.scale_shift else 1)
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(config.embedding_channels, added))
+        last = zero(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        self.out_layers = nn.Sequential(group_norm(out_channels), nn.SiLU(), nn.Dropout(config.dropout), last)
         self.skip_connection = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -160,10 +127,8 @@ class ResBlock(nn.Module):
         embedding = self.emb_layers(embedding)[:, :, None, None]
         if self.scale_shift:
             scale, shift = embedding.chunk(2, dim=1)
-            norm, *rest = self.out_layers
-            h = torch.addcmul(shift, norm(h), 1 + scale)
-            for layer in rest:
-                h = layer(h)
+            norm, silu, dropout, conv = self.out_layers
+            h = conv(dropout(silu(torch.addcmul(shift, norm(h), 1 + scale))))
         else:
             h = self.out_layers(h + embedding)
         return self.skip_connection(x) + h
@@ -189,7 +154,7 @@ def attention(qkv: Tensor, heads: int, new_order: bool) -> Tensor:
 class AttentionBlock(nn.Module):
     """Self-attention between the positions of an image, as a residual branch."""
 
-    def __init__(self, config: Config, channels: int, heads: int | None = None) -> None:
+    def __init__(self, config: Config, channels: int, heads: int = -1) -> None:
         super().__init__()
         self.heads, self.new_order = config.heads(channels, heads), config.use_new_attention_order
         self.norm = group_norm(channels)
@@ -224,6 +189,26 @@ class Stage(nn.Sequential):
         for layer in self:
             x = layer(x, embedding) if isinstance(layer, ResBlock) else layer(x)
         return x
+
+
+def block(config: Config, level: int, channels: int, heads: int = -1) -> Stage:
+    """From `channels` to the level's width: a residual block, and attention where it is asked for."""
+    width = config.channel_mult[level] * config.model_channels
+    stage = Stage(ResBlock(config, channels, width))
+    return stage.append(AttentionBlock(config, width, heads)) if 2**level in config.attention_resolutions else stage
+
+
+def resampling(config: Config, channels: int, up: bool) -> nn.Module:
+    """Doubles height and width by repetition and, with `conv_resample`, a convolution; or halves them, rounding up, by
+    such a convolution or by averaging. With `resblock_updown` a residual block does so, without another convolution."""
+    conv = config.conv_resample and not config.resblock_updown
+    if up:
+        smooth = nn.Conv2d(channels, channels, 3, padding=1) if conv else nn.Identity()
+        change = nn.Sequential(OrderedDict(repeat=nn.Upsample(scale_factor=2), conv=smooth))
+    else:
+        op = nn.Conv2d(channels, channels, 3, 2, padding=1) if conv else nn.AvgPool2d(2, ceil_mode=True)
+        change = nn.Sequential(OrderedDict(op=op))
+    return ResBlock(config, channels, channels, resample=change) if config.resblock_updown else change
 
 
 def unshuffle(x: Tensor, patch: int) -> Tensor:

@@ -1,8 +1,7 @@
 """The oracle: Gaussian mixtures, for which everything this book speaks of is known in closed form at every t.
 
 If x0 ~ sum_k w_k N(mu_k, S_k), then xt ~ sum_k w_k N(sqrt(alpha_bar) mu_k, alpha_bar S_k + (1 - alpha_bar) I): still a
-mixture. Its log density, its score, the class posterior and the posterior's gradient follow, and a `Mixture` can
-stand wherever a denoiser, (xt, t, y) -> Prediction, or a classifier is expected.
+mixture. A `Mixture` can stand wherever a denoiser, (xt, t, y) -> Prediction, or a classifier is expected.
 """
 
 from __future__ import annotations
@@ -19,15 +18,11 @@ from rgd.schedule import Schedule
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """A labelled Gaussian mixture as data distribution; make one with `mixture`.
+    """A labelled Gaussian mixture as data distribution, noised by a schedule; make one with `mixture`.
 
-    Attributes:
-        schedule: the process that noises it.
-        means: `(K, *shape)`: shape is that of an image, (C, H, W), or (D,).
-        variances: (K, D): the eigenvalues of each covariance, D = prod(shape).
-        axes: (K, D, D): the eigenvectors, as columns; None where the covariances are diagonal.
-        log_weights: (K,), normalised.
-        labels: int64 (K,): the class of each component; several components may share a class.
+    The means are `(K, *shape)`, shape being that of an image, (C, H, W), or (D,). The covariances are given by their
+    eigenvalues, `variances` (K, D), D = prod(shape), and eigenvectors, the columns of `axes` (K, D, D), None where they
+    are diagonal. `log_weights` (K,) are normalised; `labels` int64 (K,) are the classes of the components.
     """
 
     schedule: Schedule
@@ -44,16 +39,15 @@ class Mixture:
 
     def _joint(self, xt: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """log w_k N(xt; ...) (B, K), and the score of each component at xt, (B, K, D)."""
-        means, axes = self.means.to(xt), None if self.axes is None else self.axes.to(xt)
-        offset = (xt[:, None] - self.schedule.at("signal", t, xt)[:, None] * means).flatten(2)
+        axes = None if self.axes is None else self.axes.to(xt)
         signal, sigma = (self.schedule.at(name, t, xt).reshape(-1, 1, 1) for name in ("signal", "sigma"))
+        offset = xt.flatten(1)[:, None] - signal * self.means.to(xt).flatten(1)
         variance = signal**2 * self.variances.to(xt) + sigma**2
         if axes is not None:
             offset = torch.einsum("bkd,kde->bke", offset, axes)
         scaled = offset / variance
-        log_density = -0.5 * (
-            (offset * scaled).sum(2) + variance.log().sum(2) + offset.shape[2] * math.log(2 * math.pi)
-        )
+        square, volume = (offset * scaled).sum(2), variance.log().sum(2)
+        log_density = -0.5 * (square + volume + offset.shape[2] * math.log(2 * math.pi))
         if axes is not None:
             scaled = torch.einsum("bke,kde->bkd", scaled, axes)
         return self.log_weights.to(xt) + log_density, -scaled
@@ -86,17 +80,15 @@ class Mixture:
         return torch.where(member, log_joint[:, None], -math.inf).logsumexp(dim=2)
 
     def grad_log_prob(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        """grad_xt log p_t(y | xt), exactly. Shape of xt.
-
-        It is the conditional score minus the marginal one; written as p(not y | xt) times the score of y minus the
-        score of all else, it keeps its digits where the class is all but certain and the difference is tiny.
-        """
+        """grad_xt log p_t(y | xt), exactly. Shape of xt."""
         if y is None:
             raise ValueError("the gradient of log p(y | xt) points to a class: give labels y, int64 of shape (B,)")
         log_joint, scores = self._joint(xt, t)
         self._given(log_joint, y)  # for its check of y
         if self.num_classes == 1:
             return torch.zeros_like(xt)
+        # The conditional score minus the marginal one, written as p(not y | xt) times (the score of y minus that of all
+        # else): so it keeps its digits where the class is all but certain.
         member = self.labels.to(y.device) == y[:, None]
         of_y, of_others = (
             (torch.where(chosen, log_joint, -math.inf).softmax(dim=1)[:, :, None] * scores).sum(1)
@@ -108,8 +100,7 @@ class Mixture:
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
         """As a denoiser: eps = -sqrt(1 - alpha_bar) score (Tweedie's formula), with the variance beta."""
         eps = -self.schedule.at("sigma", t, xt) * self.score(xt, t, y)
-        large = torch.ones((), dtype=xt.dtype, device=xt.device)
-        return Prediction(self.schedule.x0_from_eps(xt, t, eps), eps, large)
+        return Prediction(self.schedule.x0_from_eps(xt, t, eps), eps, fraction=xt.new_ones(()))
 
     @property
     def classifier(self) -> MixtureClassifier:
@@ -150,17 +141,11 @@ def mixture(
     labels: Tensor | None = None,
     weights: Tensor | None = None,
 ) -> Mixture:
-    """A labelled Gaussian mixture.
+    """A labelled Gaussian mixture, in the precision of its means `(K, *shape)`.
 
-    Args:
-        means: `(K, *shape)`, in the precision that the mixture is to have.
-        covariances: a variance for all; or one for each component, (K,); or for each axis too, (K, D); or full
-            covariance matrices, (K, D, D).
-        labels: int64 (K,), each component's class; default: its number.
-        weights: positive (K,); default: equal.
-
-    Raises:
-        ValueError: for shapes that do not fit, weights or variances that are not positive, a class without component.
+    The covariances are a variance for all; or one for each component, (K,); or for each axis too, (K, D); or full
+    matrices, (K, D, D). Labels are int64 (K,), by default the components' numbers; weights positive (K,), by default
+    equal. ValueError for shapes that do not fit, what is not positive, or a class without component.
     """
     means = torch.as_tensor(means)
     means = means if means.is_floating_point() else means.float()

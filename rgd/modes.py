@@ -23,11 +23,8 @@ def set_modes(modes: Modes) -> None:
 
 @contextmanager
 def evaluating(network: object) -> Iterator[None]:
-    """A network as it will be used: dropout is off, and batch norm uses its running statistics and leaves them alone.
-
-    So it is asked about its images one by one, and says of each the same whatever else is in the batch. What is no
-    module, such as a function, is left as it is.
-    """
+    """A network as it will be used: dropout is off, and batch norm uses its running statistics and leaves them alone:
+    it says of an image the same whatever else is in the batch. What is no module is left as it is."""
     modes = modes_of(network)
     set_modes([(module, False) for module, _ in modes])
     try:

@@ -1,8 +1,7 @@
 """The networks: ADM's U-Net, and its encoder half as a classifier.
 
 The U-Net is that of Dhariwal & Nichol (2021), with all its options and its own state-dict keys, so that published
-weights load as they are. Beyond it: odd image sizes, a pixel-unshuffle stem (`patch`) that makes the network work
-on (H/2, W/2) for CPUs, and a null label for classifier-free guidance.
+weights load. Beyond it: odd image sizes, a pixel-unshuffle stem for CPUs, and a null label.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from rgd.layers import (
     AttentionBlock,
     AttentionPool,
     Config,
-    Downsample,
     ResBlock,
     Stage,
-    Upsample,
+    block,
     group_norm,
+    resampling,
     time_embedding,
     unshuffle,
     wherever_asked,
@@ -37,10 +36,8 @@ Pool = Literal["adaptive", "attention", "spatial", "spatial_v2"]
 
 @dataclass(frozen=True, kw_only=True)
 class UNetConfig(Config):
-    """ADM's U-Net. `out_channels` is `in_channels`, or twice that where the variance is learned.
-
-    `num_classes` makes it class-conditional; `null_label` adds a label for "no class" (y = -1, or y = None).
-    """
+    """ADM's U-Net: `out_channels` is `in_channels`, or twice that where the variance is learned; `num_classes` makes it
+    class-conditional, and `null_label` adds a label for "no class" (y = -1, or y = None)."""
 
     num_classes: int | None = None
     null_label: bool = False
@@ -48,10 +45,9 @@ class UNetConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            self.num_classes is None or self.num_classes >= 1, "num_classes", self.num_classes, "at least 1, or None"
-        )
-        labels = not self.null_label or self.num_classes is not None
+        classes = self.num_classes
+        require(classes is None or classes >= 1, "num_classes", classes, "at least 1, or None")
+        labels = not self.null_label or classes is not None
         require(labels, "null_label", self.null_label, "False where num_classes is None")
 
 
@@ -72,8 +68,7 @@ _ELSEWHERE = {"Judge": "rgd.lab.judge"}  # a door: what registers itself once it
 
 
 def register(config: type) -> Callable[[N], N]:
-    """A class decorator: networks of this class are built from configurations of the class `config`, and files of
-    weights may name it."""
+    """A class decorator: its networks are built from configurations of the class `config`, and weights may name it."""
 
     def remember(network: N) -> N:
         NETWORKS[network.__name__] = config, network
@@ -90,17 +85,12 @@ def config_class(network: str) -> type:
 
 
 def build(config: Any, seed: int = 0) -> Any:
-    """The network that a configuration describes, with fresh weights that the seed decides.
-
-    Raises:
-        TypeError: for what is no configuration of a registered network.
-    """
+    """The network that a configuration describes, its weights fresh from the seed; TypeError if none is registered."""
     network = next((network for known, network in NETWORKS.values() if type(config) is known), None)
     if network is None:
-        raise TypeError(
-            f"no network is built from {config!r}: give one of {', '.join(c.__name__ for c, _ in NETWORKS.values())}, "
-            "or register a class of your own with rgd.networks.register"
-        )
+        known = ", ".join(c.__name__ for c, _ in NETWORKS.values())
+        hint = "or register a class of your own with rgd.networks.register"
+        raise TypeError(f"no network is built from {config!r}: give one of {known}, {hint}")
     with torch.random.fork_rng(devices=[]):  # layers draw their weights from the global state: lend them another
         torch.default_generator.manual_seed(seed)  # and not torch.manual_seed, which would seed the GPUs too
         return network(config)
@@ -111,49 +101,31 @@ class _Encoder(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.time_channels = config.model_channels
+        self.patch, self.time_channels, embedding = config.patch, config.model_channels, config.embedding_channels
         self.time_embed = nn.Sequential(
-            nn.Linear(config.model_channels, config.embedding_channels),
-            nn.SiLU(),
-            nn.Linear(config.embedding_channels, config.embedding_channels),
+            nn.Linear(config.model_channels, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         )
         channels = config.channel_mult[0] * config.model_channels
         stem = nn.Conv2d(config.in_channels * config.patch**2, channels, 3, padding=1)
-        self.input_blocks = nn.ModuleList([Stage(stem)])
-        self.skip_channels = [channels]
-        self.bottom_size = -(-config.image_size // config.patch)
+        self.input_blocks, self.skip_channels = nn.ModuleList([Stage(stem)]), [channels]
         for level, multiple in enumerate(config.channel_mult):
+            if level:
+                self.input_blocks.append(Stage(resampling(config, channels, up=False)))
+                self.skip_channels.append(channels)
             for _ in range(config.num_res_blocks):
-                layers: list[nn.Module] = [ResBlock(config, channels, multiple * config.model_channels)]
+                self.input_blocks.append(block(config, level, channels))
                 channels = multiple * config.model_channels
-                if 2**level in config.attention_resolutions:
-                    layers.append(AttentionBlock(config, channels))
-                self._add(Stage(*layers), channels)
-            if level < len(config.channel_mult) - 1:
-                down: nn.Module = Downsample(channels, config.conv_resample and not config.resblock_updown)
-                if config.resblock_updown:
-                    down = ResBlock(config, channels, channels, resample=down)
-                self._add(Stage(down), channels)
-                self.bottom_size = -(-self.bottom_size // 2)
+                self.skip_channels.append(channels)
         self.middle_block = Stage(
-            ResBlock(config, channels, channels),
-            AttentionBlock(config, channels),
-            ResBlock(config, channels, channels),
+            ResBlock(config, channels, channels), AttentionBlock(config, channels), ResBlock(config, channels, channels)
         )
-        self.patch = config.patch
-        self.bottom_channels = channels
-
-    def _add(self, stage: Stage, channels: int) -> None:
-        self.input_blocks.append(stage)
-        self.skip_channels.append(channels)
 
     def embed(self, t: Tensor) -> Tensor:
         return self.time_embed(time_embedding(t, self.time_channels).to(next(self.parameters()).dtype))
 
     def encode(self, x: Tensor, embedding: Tensor) -> Iterator[Tensor]:
         """The output of every block on the way down, and last the middle's."""
-        if self.patch > 1:
-            x = unshuffle(x, self.patch)
+        x = unshuffle(x, self.patch) if self.patch > 1 else x
         for stage in self.input_blocks:
             x = stage(x, embedding)
             yield x
@@ -164,11 +136,8 @@ class _Encoder(nn.Module):
 class UNet(_Encoder):
     """(xt, t, y) -> (B, out_channels, H, W): ADM's U-Net. What the output means is the denoiser's affair.
 
-    Args of the call: xt float (B, C, H, W); t int64 (B,); y int64 (B,) where the network is class-conditional,
-    -1 (or y = None for all) meaning "no label" where it has a null label.
-
-    Raises:
-        ValueError: if labels are needed and not given, or given and not known to the network.
+    xt float (B, C, H, W); t int64 (B,); y int64 (B,) where the network is class-conditional, -1 (or y = None for all)
+    meaning "no label" where it has a null label. ValueError if labels are needed and not given, or are not known to it.
     """
 
     def __init__(self, config: UNetConfig) -> None:
@@ -177,23 +146,16 @@ class UNet(_Encoder):
         if config.num_classes is not None:
             self.label_emb = nn.Embedding(config.num_classes + config.null_label, config.embedding_channels)
         self.output_blocks = nn.ModuleList()
-        channels, skips = self.bottom_channels, list(self.skip_channels)
-        for level, multiple in reversed(list(enumerate(config.channel_mult))):
+        channels, skips = self.skip_channels[-1], list(self.skip_channels)
+        for level in reversed(range(len(config.channel_mult))):
             for i in range(config.num_res_blocks + 1):
-                width = multiple * config.model_channels
-                layers: list[nn.Module] = [ResBlock(config, channels + skips.pop(), width)]
-                channels = width
-                if 2**level in config.attention_resolutions:
-                    layers.append(AttentionBlock(config, channels, config.num_heads_upsample))
+                stage = block(config, level, channels + skips.pop(), config.num_heads_upsample)
+                channels = config.channel_mult[level] * config.model_channels
                 if level and i == config.num_res_blocks:
-                    up: nn.Module = Upsample(channels, config.conv_resample and not config.resblock_updown)
-                    layers.append(ResBlock(config, channels, channels, resample=up) if config.resblock_updown else up)
-                self.output_blocks.append(Stage(*layers))
-        self.out = nn.Sequential(
-            group_norm(channels),
-            nn.SiLU(),
-            zero(nn.Conv2d(channels, config.out_channels * config.patch**2, 3, padding=1)),
-        )
+                    stage.append(resampling(config, channels, up=True))
+                self.output_blocks.append(stage)
+        last = zero(nn.Conv2d(channels, config.out_channels * config.patch**2, 3, padding=1))
+        self.out = nn.Sequential(group_norm(channels), nn.SiLU(), last)
 
     def _embed_label(self, y: Tensor | None, like: Tensor) -> Tensor:
         if self.config.num_classes is None:
@@ -223,9 +185,7 @@ class UNet(_Encoder):
             x = x[..., : skip.shape[-2], : skip.shape[-1]]
             x = stage(torch.cat([x, skip], dim=1), embedding)
         x = self.out(x)
-        if self.patch > 1:
-            x = F.pixel_shuffle(x, self.patch)[..., : xt.shape[-2], : xt.shape[-1]]
-        return x
+        return x if self.patch == 1 else F.pixel_shuffle(x, self.patch)[..., : xt.shape[-2], : xt.shape[-1]]
 
 
 @register(EncoderConfig)
@@ -235,7 +195,7 @@ class EncoderUNet(_Encoder):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__(config)
         self.config = config
-        channels, classes = self.bottom_channels, config.out_channels
+        channels, classes = self.skip_channels[-1], config.out_channels
         seen = sum(self.skip_channels) + channels
         start = [group_norm(channels), nn.SiLU()]
         heads: dict[str, list[nn.Module]] = {
@@ -246,7 +206,8 @@ class EncoderUNet(_Encoder):
         }
         layers = heads[config.pool]
         if config.pool == "attention":
-            layers.append(AttentionPool(config, self.bottom_size, channels, classes))
+            size = -(-config.image_size // (config.patch * 2 ** (len(config.channel_mult) - 1)))
+            layers.append(AttentionPool(config, size, channels, classes))
         self.out = nn.Sequential(*layers)
 
     @wherever_asked

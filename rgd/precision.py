@@ -16,22 +16,18 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 def autocast(
     device: torch.device, precision: Precision = "auto", network: nn.Module | None = None
 ) -> AbstractContextManager:
-    """The mixed-precision context for a device.
+    """The mixed-precision context for a device; ValueError for an unknown precision, or fp16 on a CPU.
 
     "auto" is bf16 on GPUs that have it, fp16 on others. On a CPU it is bf16 where the processor has instructions for it
     and the network is known to have a million parameters or more, which halves the time; smaller ones lose more to
     conversions than they gain. All else is fp32.
-
-    Raises:
-        ValueError: for an unknown precision, or fp16 on a CPU.
     """
     one_of("precision", precision, Precision)
-    if precision == "auto":
-        precision = _fastest(device, network)
-    if precision == "fp16" and device.type == "cpu":
-        raise ValueError("fp16 needs a GPU; choose bf16 or fp32 on a CPU")
+    precision = _fastest(device, network) if precision == "auto" else precision
     if precision == "fp32":
         return nullcontext()
+    if precision == "fp16" and device.type == "cpu":
+        raise ValueError("fp16 needs a GPU; choose bf16 or fp32 on a CPU")
     return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
 
 

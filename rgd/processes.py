@@ -1,7 +1,6 @@
 """The processes of a run: one, or as many as `accelerate launch` started.
 
-`fit`, `sample` and the metrics ask `processes()` who they are; nothing else in `rgd` knows. accelerate is imported
-only if there are several.
+`fit`, `sample` and the metrics ask `processes()` who they are. accelerate is imported only if there are several.
 """
 
 from __future__ import annotations
@@ -34,10 +33,8 @@ class Processes:
         return network if self.accelerator is None else self.accelerator.prepare_model(network)
 
     def gather(self, part: Tensor, total: int) -> Tensor:
-        """The parts of all processes, in order, along the first axis, on the CPU; `total` rows in all.
-
-        Process r must hold rows total * r // count to total * (r + 1) // count.
-        """
+        """The parts of all processes, in order, along the first axis, on the CPU; `total` rows in all, of which process
+        r must hold those from total * r // count to total * (r + 1) // count."""
         if self.accelerator is None:
             return part
         rows = -(-total // self.count)
@@ -72,12 +69,8 @@ def best_device() -> torch.device:
 
 @cache
 def processes() -> Processes:
-    """The processes of this run.
-
-    Raises:
-        RgdError: if several were asked for and `accelerate launch` started one.
-        ImportError: if several were launched and accelerate is not installed.
-    """
+    """The processes of this run; RgdError if `accelerate launch` started one where several were asked for, ImportError
+    if there are several and accelerate is not installed."""
     # Without --multi_gpu the launcher starts one process, which it gives an address but no number of processes.
     if {"ACCELERATE_USE_CPU", "MASTER_ADDR"} <= os.environ.keys() and "WORLD_SIZE" not in os.environ:
         raise RgdError(

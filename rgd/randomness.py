@@ -1,7 +1,7 @@
 """Explicit randomness: the noise of an image depends on the seed and the image's index alone.
 
-Nothing in `rgd` reads or writes PyTorch's global random state. Everything random is a function of integers (a
-seed, an index, a step), so a run can be split over batches and processes, stopped and resumed, and give the same.
+Nothing reads or writes PyTorch's global random state. Everything random is a function of integers (a seed, an index,
+a step), so that a run can be split over batches and processes, stopped and resumed, and give the same.
 """
 
 from __future__ import annotations
@@ -16,11 +16,8 @@ from torch import Tensor
 
 
 def generator(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator seeded by a key of integers and words, e.g. `generator(seed, "step", 17)`.
-
-    Keys that differ in any part give independent streams; a hash mixes them, because seeds that differ by one
-    are not independent in every engine.
-    """
+    """A generator seeded by a key of integers and words, e.g. `generator(seed, "step", 17)`. Other keys are other
+    streams: a hash mixes them, because seeds that differ by one are not independent in every engine."""
     plain = tuple(part if isinstance(part, str) else operator.index(part) for part in key)  # numpy's integers too
     digest = hashlib.blake2b(repr(plain).encode(), digest_size=8).digest()
     return torch.Generator(device=device).manual_seed(int.from_bytes(digest, "little") >> 1)
@@ -38,11 +35,9 @@ class NoiseStream:
     first: int = 0
 
     def __call__(self, k: int, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-        rows = [
-            torch.randn(tuple(shape[1:]), generator=generator(self.seed, "image", self.first + i, k))
-            for i in range(shape[0])
-        ]
-        return torch.stack(rows).to(device) if rows else torch.empty(tuple(shape), device=device)
+        images = range(self.first, self.first + shape[0])
+        rows = [torch.randn(tuple(shape[1:]), generator=generator(self.seed, "image", i, k)) for i in images]
+        return torch.stack(rows).to(device) if rows else torch.empty(*shape, device=device)
 
 
 def noise(shape: Sequence[int], seed: int = 0, first: int = 0, device: torch.device | str = "cpu") -> Tensor:

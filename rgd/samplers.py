@@ -1,8 +1,7 @@
 """Samplers: from noise x_T to images, one step at a time.
 
-All share one signature and are generators: `for step in ddim(denoise, x, y, steps=25)` yields every step, and the
-caller plots, logs or stops. Guidance is in the denoiser, so every sampler is guided. `sample` runs one to its end for
-any number of images.
+All are generators: `for step in ddim(denoise, x, y, steps=25)` yields every step, and the caller plots, logs or stops.
+Guidance is in the denoiser, so every sampler is guided. `sample` runs one to its end for any number of images.
 """
 
 from __future__ import annotations
@@ -28,14 +27,8 @@ Noise = Callable[[int, Sequence[int]], Tensor]
 
 @dataclass(frozen=True)
 class SampleStep:
-    """One step of sampling.
-
-    Attributes:
-        k: the number of the step, from 1.
-        t: the time that the step starts from.
-        x: the image after the step, (B, C, H, W); after the last step, the sample.
-        x0: the denoiser's (guided) estimate of the clean image at t.
-    """
+    """Step number k, from 1: it starts at the time t and leads to x (B, C, H, W), in the end the sample. x0 is the
+    denoiser's (guided) estimate of the clean image at t."""
 
     k: int
     t: int
@@ -44,40 +37,26 @@ class SampleStep:
 
 
 class Sampler(Protocol):
-    """The signature that all samplers share; each has its own default number of steps.
+    """The signature that all samplers share, from x_T to x_0; each has its own default number of steps.
 
-    A sampler begins a trajectory by `rgd.denoiser.begin(denoise)`, so that nothing is remembered of another one.
+    x is x_T (B, C, H, W), y the labels (B,), or None. `steps` are as `Schedule.respace` takes them. `noise` is
+    (k, shape) -> the noise of step k; by default a stream that x_T decides, so that another x_T is another draw in
+    full. A trajectory begins by `rgd.denoiser.begin(denoise)`, so that nothing is remembered of another one.
     """
 
     def __call__(
-        self,
-        denoise: Denoiser,
-        x: Tensor,
-        y: Tensor | None = None,
-        *,
-        steps: Steps = None,
-        noise: Noise | None = None,
-    ) -> Iterator[SampleStep]:
-        """From x_T to x_0, step by step.
-
-        Args:
-            denoise: any denoiser.
-            x: x_T (B, C, H, W).
-            y: labels (B,), or None.
-            steps: as `Schedule.respace` takes them.
-            noise: (k, shape) -> the noise of step k; default a stream that x_T decides, so that another x_T is
-                another draw in full.
-        """
+        self, denoise: Denoiser, x: Tensor, y: Tensor | None = None, *, steps: Steps = None, noise: Noise | None = None
+    ) -> Iterator[SampleStep]: ...
 
 
 def _noise_of(x: Tensor) -> NoiseStream:
-    """A stream that the start decides. One stream for all starts would not do: ancestral sampling forgets x_T, and all
-    its samples would be copies."""
+    """A stream that the start decides: ancestral sampling forgets x_T, and with one for all its samples were copies."""
     digest = hashlib.blake2b(x.detach().float().cpu().numpy().tobytes(), digest_size=7).digest()
     return NoiseStream(int.from_bytes(digest, "little"))
 
 
-def _no_mean_form(prediction: Prediction, sampler: str) -> Prediction:
+def _ask(denoise: Denoiser, x: Tensor, t: int, y: Tensor | None, sampler: str) -> Prediction:
+    prediction = denoise(x, torch.full((len(x),), t, device=x.device), y)
     if prediction.gradient is not None:
         raise ValueError(f"guidance in the mean form has no meaning for {sampler}; use form='score'")
     return prediction
@@ -85,12 +64,7 @@ def _no_mean_form(prediction: Prediction, sampler: str) -> Prediction:
 
 @torch.no_grad()
 def ddpm(
-    denoise: Denoiser,
-    x: Tensor,
-    y: Tensor | None = None,
-    *,
-    steps: Steps = None,
-    noise: Noise | None = None,
+    denoise: Denoiser, x: Tensor, y: Tensor | None = None, *, steps: Steps = None, noise: Noise | None = None
 ) -> Iterator[SampleStep]:
     """Ancestral sampling (DDPM algorithm 2), with the denoiser's variance and, in the mean form, its gradient."""
     denoise, schedule, noise = begin(denoise), denoise.schedule.respace(steps), noise or _noise_of(x)
@@ -121,7 +95,7 @@ def ddim(
     denoise, schedule, noise = begin(denoise), denoise.schedule.respace(steps), noise or _noise_of(x)
     for k, i in enumerate(reversed(range(schedule.T)), 1):
         t = int(schedule.timesteps[i])
-        prediction = _no_mean_form(denoise(x, torch.full((len(x),), t, device=x.device), y), "DDIM")
+        prediction = _ask(denoise, x, t, y, "DDIM")
         previous = float(schedule.alpha_bar_prev[i])
         sigma = eta * float(schedule.posterior_variance[i]) ** 0.5
         x = previous**0.5 * prediction.x0 + max(1 - previous - sigma**2, 0) ** 0.5 * prediction.eps
@@ -132,12 +106,7 @@ def ddim(
 
 @torch.no_grad()
 def dpm_solver(
-    denoise: Denoiser,
-    x: Tensor,
-    y: Tensor | None = None,
-    *,
-    steps: Steps = 20,
-    noise: Noise | None = None,
+    denoise: Denoiser, x: Tensor, y: Tensor | None = None, *, steps: Steps = 20, noise: Noise | None = None
 ) -> Iterator[SampleStep]:
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): second order from one evaluation a step; draws no noise.
 
@@ -145,63 +114,47 @@ def dpm_solver(
     extrapolate it. The first step, and the last one, to lambda = infinity, are of first order.
     """
     denoise, schedule = begin(denoise), denoise.schedule.respace(steps)
-    log_snr = 0.5 * (schedule.alpha_bar / (1 - schedule.alpha_bar)).log()
+    noise_share = 1 - schedule.alpha_bar
+    log_snr = 0.5 * (schedule.alpha_bar / noise_share).log()
     earlier: Tensor | None = None
     for k, i in enumerate(reversed(range(schedule.T)), 1):
         t = int(schedule.timesteps[i])
-        x0 = _no_mean_form(denoise(x, torch.full((len(x),), t, device=x.device), y), "DPM-Solver++").x0
+        x0 = _ask(denoise, x, t, y, "DPM-Solver++").x0
         if i == 0:
             x = x0
         else:
             h = log_snr[i - 1] - log_snr[i]
-            slope = torch.zeros_like(x0)
-            if earlier is not None:
-                slope = (x0 - earlier) * float(h / (log_snr[i] - log_snr[i + 1]) / 2)
-            alpha_bar, previous = schedule.alpha_bar[i], schedule.alpha_bar[i - 1]
-            keep = float(((1 - previous) / (1 - alpha_bar)).sqrt())
-            x = keep * x - float(previous.sqrt() * torch.expm1(-h)) * (x0 + slope)
+            ahead = x0 if earlier is None else x0 + (x0 - earlier) * float(h / (log_snr[i] - log_snr[i + 1]) / 2)
+            keep = float((noise_share[i - 1] / noise_share[i]).sqrt())
+            x = keep * x - float(schedule.signal[i - 1] * torch.expm1(-h)) * ahead
         earlier = x0
         yield SampleStep(k, t, x, x0)
 
 
 @torch.no_grad()
 def heun(
-    denoise: Denoiser,
-    x: Tensor,
-    y: Tensor | None = None,
-    *,
-    steps: Steps = 20,
-    noise: Noise | None = None,
+    denoise: Denoiser, x: Tensor, y: Tensor | None = None, *, steps: Steps = 20, noise: Noise | None = None
 ) -> Iterator[SampleStep]:
     """Heun's second-order method (Karras et al. 2022, algorithm 1): two evaluations a step, one at the last.
 
     In the scaled variable x / sqrt(alpha_bar), with sigma = sqrt(1 - alpha_bar) / sqrt(alpha_bar), the ODE reads
-    dx / dsigma = eps; Euler's method is DDIM, and this is its trapezoidal correction. Draws no noise.
-
-    From the next eps the correction takes half the step, in x a weight w = sqrt(alpha_bar') (sigma - sigma') / 2. On
-    the first step of the cosine schedule, from sigma = 20,000 down to 10, that is 800, and the trapezoid has nothing
-    to do with the curve. What is right there, data N(m, I) tell: from x_T = z, pure noise, the ODE leads to
-    sqrt(alpha_bar') m + z and Euler's method to sqrt(alpha_bar') m + s z, s = sqrt(1 - alpha_bar'), where eps' = s^2 z.
-    With w the end is s z + w (1 - s^2) z, so that w = 1 / (1 + s). No weight is therefore larger than 1. (The linear
-    schedule has none in ten steps or more.)
+    dx / dsigma = eps; Euler's method is DDIM, and this is its trapezoidal correction. Draws no noise. The correction's
+    weight in x is at most 1: the cosine schedule's first step, from sigma = 20,000 to 10, would give it 800, where for
+    data N(m, I) the right one is 1 / (1 + sqrt(1 - alpha_bar')), alpha_bar' being that at the step's end.
     """
     denoise, schedule = begin(denoise), denoise.schedule.respace(steps)
     sigma = (schedule.sigma / schedule.signal).tolist()
-
-    def evaluate(x: Tensor, i: int) -> Prediction:
-        t = torch.full((len(x),), int(schedule.timesteps[i]), device=x.device)
-        return _no_mean_form(denoise(x, t, y), "Heun's method")
-
     for k, i in enumerate(reversed(range(schedule.T)), 1):
-        here = evaluate(x, i)
+        t = int(schedule.timesteps[i])
+        here = _ask(denoise, x, t, y, "Heun's method")
         if i == 0:
             x = here.x0
         else:
             signal = float(schedule.signal[i - 1])
             euler = signal * here.x0 + float(schedule.sigma[i - 1]) * here.eps
-            there = evaluate(euler, i - 1)
+            there = _ask(denoise, euler, int(schedule.timesteps[i - 1]), y, "Heun's method")
             x = euler + min(signal * (sigma[i] - sigma[i - 1]) / 2, 1) * (here.eps - there.eps)
-        yield SampleStep(k, int(schedule.timesteps[i]), x, here.x0)
+        yield SampleStep(k, t, x, here.x0)
 
 
 def sample(
@@ -216,29 +169,17 @@ def sample(
     device: torch.device | str | None = None,
     progress: bool | str = True,
 ) -> Tensor:
-    """Samples `shape[0]` images, in batches and over all processes, with a progress bar.
+    """Images float32 (N, C, H, W) of the given shape, about [-1, 1] and not clipped, on the CPU of every process.
 
     Image i depends on the seed, on i and on its label alone: any batch size and any number of processes give the
-    same images, to rounding.
-
-    Args:
-        shape: (N, C, H, W).
-        y: labels int64 (N,), or None.
-        steps: as `Schedule.respace` takes them; None for the sampler's own default.
-        progress: the bar's label, or whether there is one.
-
-    Returns:
-        float32 (N, C, H, W), on the CPU, about [-1, 1], not clipped; the same on every process.
-
-    Raises:
-        ValueError: if the labels do not fit the shape, or the batch size is not positive.
+    same images, to rounding. y are labels int64 (N,), or None; with `steps` None the sampler has its own default;
+    `progress` is the bar's label, or whether there is one. ValueError for labels of another shape, or an empty batch.
     """
     if y is not None and y.shape != (shape[0],):
         raise ValueError(f"{shape[0]} images need as many labels, not y of shape {tuple(y.shape)}")
     if batch_size < 1:
         raise ValueError(f"a batch holds at least one image, not {batch_size}")
-    if steps is None:
-        steps = inspect.signature(sampler).parameters["steps"].default
+    steps = inspect.signature(sampler).parameters["steps"].default if steps is None else steps
     group = processes()
     device = group.device if device is None else torch.device(device)
     mine = range(shape[0] * group.rank // group.count, shape[0] * (group.rank + 1) // group.count)

@@ -1,8 +1,8 @@
 """The noise schedule: how much of an image is left at each time t.
 
 xt = sqrt(alpha_bar_t) x0 + sqrt(1 - alpha_bar_t) eps, for t = 0 (almost clean) ... T - 1 (almost pure noise).
-Every table follows from `alpha_bar`, in float64, and is cast where it is used. A time t is everywhere the one that the
-network was trained with, also after `respace`; only a table itself is indexed by row.
+Every table (T,) follows from `alpha_bar`, in float64, and is cast where it is used. A time t is everywhere the one that
+the network was trained with, also after `respace`; only a table itself is indexed by row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from rgd.errors import one_of
+from rgd.errors import one_of, require
 
 
 def per_image(value: Tensor, like: Tensor) -> Tensor:
@@ -29,12 +29,8 @@ def per_image(value: Tensor, like: Tensor) -> Tensor:
 class Schedule:
     """A discrete diffusion process. Two with the same tables are equal.
 
-    Attributes:
-        alpha_bar: float64 (T,), strictly decreasing inside (0, 1): the share of the variance that is still image.
-        timesteps: int64 (T,): the time by which a network knows each step. `arange(T)`, except after `respace`.
-
-    Raises:
-        ValueError: if alpha_bar is not one-dimensional, decreasing and inside (0, 1), or the timesteps do not rise.
+    `alpha_bar`, strictly decreasing inside (0, 1), is the share of the variance that is still image; `timesteps`, int64
+    and rising, are the times by which a network knows the steps: 0 to T - 1, except after `respace`. ValueError if not.
     """
 
     alpha_bar: Tensor
@@ -44,13 +40,13 @@ class Schedule:
         alpha_bar = torch.as_tensor(self.alpha_bar, dtype=torch.float64).cpu()
         if alpha_bar.ndim != 1 or len(alpha_bar) == 0:
             raise ValueError(f"alpha_bar must be a non-empty vector, not of shape {tuple(alpha_bar.shape)}")
-        if not (bool((alpha_bar > 0).all() and (alpha_bar < 1).all()) and bool((alpha_bar.diff() < 0).all())):
+        if not (alpha_bar[0] < 1 and alpha_bar[-1] > 0 and (alpha_bar.diff() < 0).all()):
             raise ValueError("alpha_bar must decrease strictly and stay inside (0, 1)")
         timesteps = torch.arange(len(alpha_bar)) if self.timesteps is None else self.timesteps
         timesteps = torch.as_tensor(timesteps, dtype=torch.int64).cpu()
         if len(timesteps) != len(alpha_bar):
             raise ValueError(f"{len(alpha_bar)} values of alpha_bar need as many timesteps, not {len(timesteps)}")
-        if timesteps[0] < 0 or not bool((timesteps.diff() > 0).all()):
+        if timesteps[0] < 0 or not (timesteps.diff() > 0).all():
             raise ValueError(f"timesteps rise strictly from 0 or more, not as {timesteps.tolist()}")
         object.__setattr__(self, "alpha_bar", alpha_bar)
         object.__setattr__(self, "timesteps", timesteps)
@@ -120,11 +116,7 @@ class Schedule:
 
     def at(self, name: str, t: Tensor, like: Tensor) -> Tensor:
         """The entries of the table `name` at times `t` (B,), in the type of `like` and shaped to multiply it.
-
-        Raises:
-            ValueError: for a time that is none of `timesteps`. (A GPU raises its own error, later: to ask it would
-                mean to wait.)
-        """
+        ValueError for a time that is none of `timesteps`; a GPU raises its own, later: to ask it would mean to wait."""
         try:
             rows = t if self._rows is None else self._table("_rows", t.device)[t]
             entries = self._table(name, t.device)[rows]
@@ -170,26 +162,18 @@ class Schedule:
         return variance.log()
 
     def log_variance(self, t: Tensor, fraction: Tensor) -> Tensor:
-        """Log variance of a reverse step: `fraction` 0 gives beta_tilde, 1 gives beta (Nichol & Dhariwal eq. 15).
-
-        In between it interpolates the logarithms. As the fraction does not depend on the steps taken, a network
-        that predicts it serves every respacing.
-        """
+        """Log variance of a reverse step, interpolated from beta_tilde (`fraction` 0) to beta (1) (Nichol & Dhariwal
+        eq. 15). The fraction does not depend on the steps taken: a network that predicts it serves every respacing."""
         low, high = self.at("log_posterior_variance", t, fraction), self.at("log_beta", t, fraction)
         return fraction * high + (1 - fraction) * low
 
     def respace(self, steps: int | str | Sequence[int] | None) -> Schedule:
         """The same process seen at fewer times; alpha_bar at the kept times is unchanged.
 
-        Args:
-            steps: None keeps all; an integer n keeps n evenly spaced times, the first and last among them (1 keeps
-                the last, where sampling starts);
-                a sequence gives a count for each of equally long sections; "ddim25" strides evenly from t = 0, and
-                "quadratic25" keeps both ends and is denser where there is little noise. (Both after the DDIM paper,
-                whose own quadratic spacing leaves out the noisiest fifth.)
-
-        Raises:
-            ValueError: if so many steps, or such a stride, cannot be had.
+        None keeps all; an integer n keeps n evenly spaced times, the first and last among them (1 keeps the last, where
+        sampling starts); a sequence, or "10,15,25", gives a count for each of equally long sections; "ddim25" strides
+        evenly from t = 0, and "quadratic25" keeps both ends and is denser where there is little noise. (Both after the
+        DDIM paper, whose own quadratic spacing leaves out the noisiest fifth.) ValueError for what cannot be had.
         """
         if steps is None:
             return self
@@ -199,20 +183,19 @@ class Schedule:
 
 def _kept_times(T: int, steps: int | str | Sequence[int]) -> list[int]:
     if isinstance(steps, str):
-        if not re.fullmatch(r"(ddim|quadratic)\d+|\d+(,\d+)*", steps):
+        spacing = re.fullmatch(r"(ddim|quadratic)(\d+)|\d+(,\d+)*", steps)
+        if not spacing:
             raise ValueError(f"steps are a number, counts such as '10,15,25', 'ddim25' or 'quadratic25', not {steps!r}")
-        if steps.startswith("quadratic"):
-            count = int(steps[len("quadratic") :])
+        count = int(spacing[2] or 0)
+        if spacing[1] == "quadratic":
             if not 2 <= count <= T:
                 raise ValueError(f"of {T} times, 2 to {T} can be kept, not {count}")
             return [max(i, (T - 1) * i**2 // (count - 1) ** 2) for i in range(count)]
-        if steps.startswith("ddim"):
-            count = int(steps[len("ddim") :])
-            strided = (range(0, T, stride) for stride in range(1, T + 1))
-            times = next((times for times in strided if len(times) == count), None)
-            if times is None:
-                raise ValueError(f"no integer stride visits exactly {count} of {T} times; try {steps[4:]} alone")
-            return list(times)
+        if spacing[1] == "ddim":
+            stride = next((stride for stride in range(1, T + 1) if len(range(0, T, stride)) == count), None)
+            if stride is None:
+                raise ValueError(f"no integer stride visits exactly {count} of {T} times; try {spacing[2]} alone")
+            return list(range(0, T, stride))
         steps = [int(count) for count in steps.split(",")]
     counts = list(steps) if isinstance(steps, Iterable) else [operator.index(steps)]
     if counts == [1]:
@@ -220,40 +203,32 @@ def _kept_times(T: int, steps: int | str | Sequence[int]) -> list[int]:
     if not counts or min(counts) < 1:
         raise ValueError(f"a schedule needs at least one step in each section, not {counts}")
     kept: list[int] = []
-    start = 0
-    for section, count in enumerate(counts):
-        size = T // len(counts) + (section < T % len(counts))
-        if count > size:
-            raise ValueError(f"{count} steps cannot be taken from a section of {size} times")
-        stride = (size - 1) / (count - 1) if count > 1 else 0.0
-        kept += [start + round(i * stride) for i in range(count)]
-        start += size
+    for section, count in zip(torch.arange(T).tensor_split(len(counts)), counts):
+        times = section.tolist()
+        if count > len(times):
+            raise ValueError(f"{count} steps cannot be taken from a section of {len(times)} times")
+        gap = (len(times) - 1) / max(count - 1, 1)
+        kept += [times[round(i * gap)] for i in range(count)]
     return kept
 
 
 def linear(T: int = 1000) -> Schedule:
     """beta rises linearly from 1e-4 to 0.02 (DDPM), scaled by 1000 / T so that x_T is noise for any T."""
-    if T < 1:
-        raise ValueError(f"T must be at least 1, not {T}")
+    require(T >= 1, "T", T, "at least 1")
     beta = torch.linspace(0.1 / T, min(20 / T, 0.999), T, dtype=torch.float64)
     return Schedule((1 - beta).cumprod(0))
 
 
 def cosine(T: int = 1000) -> Schedule:
     """alpha_bar follows a squared cosine (Nichol & Dhariwal eq. 17), each beta capped at 0.999."""
-    if T < 1:
-        raise ValueError(f"T must be at least 1, not {T}")
+    require(T >= 1, "T", T, "at least 1")
     time = torch.linspace(0, 1, T + 1, dtype=torch.float64)
     f = ((time + 0.008) / 1.008 * math.pi / 2).cos() ** 2
     return Schedule((1 - (1 - f[1:] / f[:-1]).clamp(max=0.999)).cumprod(0))
 
 
 def named(name: str, T: int = 1000) -> Schedule:
-    """The schedule of that name, "linear" or "cosine".
-
-    Raises:
-        ValueError: for any other name, or T < 1.
-    """
+    """The schedule of that name, "linear" or "cosine"; ValueError for any other."""
     makers = {"linear": linear, "cosine": cosine}
     one_of("a schedule", name, makers)
     return makers[name](T)
