@@ -219,6 +219,28 @@ def test_the_plane_answers_the_hand(page: Any) -> None:
 
 
 @check
+def test_the_plane_answers_fingers(page: Any) -> None:
+    said(page)
+    if not page.evaluate("() => 'ontouchstart' in window"):
+        pytest.skip("a window without touch")
+    size, box = page.locator("canvas").evaluate("c => c.clientWidth"), page.locator("canvas").bounding_box()
+    page.touchscreen.tap(box["x"] + size / 2, box["y"] + size / 2)
+    assert said(page).startswith("7 Gaussians")
+    width = page.get_by_role("slider", name=re.compile("^width"))
+    before, fingers = float(width.input_value()), page.context.new_cdp_session(page)
+
+    def touch(kind: str, apart: float | None) -> None:
+        sides = [] if apart is None else [-apart, apart]
+        points = [{"x": box["x"] + size / 2 + side, "y": box["y"] + size / 2, "id": i} for i, side in enumerate(sides)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    for kind, apart in (("touchStart", 15), ("touchMove", 20), ("touchMove", 30), ("touchEnd", None)):
+        touch(kind, apart)
+    assert said(page).startswith("7 Gaussians"), "a pinch places nothing"
+    assert float(width.input_value()) == pytest.approx(2 * before, abs=0.03)
+
+
+@check
 def test_the_plane_answers_the_keyboard(page: Any) -> None:
     def arrived(label: int) -> int:
         told = re.search(rf"(\d+) in class {label}", said(page).split("at the end")[1])

@@ -55,13 +55,14 @@ function read(model) {
   return state;
 }
 
-/** The particles' way, a list of `ddim`'s frames, and the classes in which they end. */
+/** The particles' way, a list of `ddim`'s frames; the classes in which they end; how many end outside the canvas. */
 export function run(state) {
   const guide = state.label === null ? null : { label: state.label, scale: state.scale, ripple: state.ripple };
   const frames = ddim(state.gaussians, alphaBar, normals(2 * PARTICLES, state.seed + 1), STEPS, guide);
   const [clean, last] = [noised(state.gaussians, 1), frames[STEPS]];
   const ends = Array.from({ length: PARTICLES }, (_, i) => classify(clean, [last[2 * i], last[2 * i + 1]]));
-  return { frames, ends };
+  const outside = ends.filter((_, i) => Math.max(Math.abs(last[2 * i]), Math.abs(last[2 * i + 1])) > EDGE).length;
+  return { frames, ends, outside };
 }
 
 /** The number of the frame that is shown at a time: the first that is as clean. At t = 0 it is the sample itself. */
@@ -214,7 +215,7 @@ function render({ model, el }) {
   const [view, edit] = [settings(set, play), editor(acts)];
   const canvas = h("canvas", { role: "img" });
   const said = h("p", { class: "said", "aria-live": "polite" });
-  const root = h("div", { class: "rgd-plane" }, canvas, h("div", {}, view.box, edit.box), said);
+  const root = h("div", { class: "rgd-plane" }, h("div", {}, canvas, said), h("div", {}, view.box, edit.box));
   const update = () => {
     waiting = 0;
     const state = read(model);
@@ -227,7 +228,7 @@ function render({ model, el }) {
     clearTimeout(saying);
     saying = setTimeout(() => {
       const examined = wrong ? examine(gaussians, alphaBar[state.t], RIPPLE) : null;
-      said.textContent = told(state, ran.ends, examined);
+      said.textContent = told(state, ran.ends, ran.outside, examined);
       canvas.setAttribute("aria-label", said.textContent);
     }, 300);
   };

@@ -89,7 +89,7 @@ export function drawParticles(context, size, points, ends, colours) {
   context.lineWidth = 0.8;
   context.strokeStyle = colours.paper;
   ends.forEach((label, i) => {
-    mark(context, toCanvas([points[2 * i], points[2 * i + 1]], size), label, size / 150);
+    mark(context, toCanvas([points[2 * i], points[2 * i + 1]], size), label, size / 135);
     context.fillStyle = colours.classes[label];
     context.fill();
     context.stroke();

@@ -13,7 +13,7 @@ export function slider(text, [min, max, step], hear) {
   const input = h("input", { type: "range", min, max, step });
   const value = h("output");
   input.addEventListener("input", () => hear(+input.value));
-  const row = h("label", { class: "row" }, h("span", {}, text), input, value);
+  const row = h("label", { class: "rgd-line" }, h("span", {}, text), input, value);
   const show = (now, off = false) => {
     input.value = now;
     input.disabled = off;
@@ -30,15 +30,16 @@ export function choice(text, pairs, hear) {
     select.value = now;
     for (const option of select.options) option.disabled = off.includes(option.value);
   };
-  return { row: h("label", { class: "row" }, h("span", {}, text), select), show };
+  return { row: h("label", { class: "rgd-line" }, h("span", {}, text), select), show };
 }
 
 const count = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
 const list = (words) => words.join(", ").replace(/, ([^,]*)$/, " and $1");
 const FIELDS = { density: "the density", posterior: "the class posterior", none: "no field" };
 
-/** What is on the canvas, in sentences: this is what a reader has who does not see it. */
-export function told(state, ends, examined) {
+/** What is on the canvas, in sentences: this is what a reader has who does not see it. `outside` is how many particles
+ *  end where it does not reach, `examined` what `examine` found, or null. */
+export function told(state, ends, outside, examined) {
   const of = (labels) => [...new Set(labels)].sort().map((c) => [labels.filter((l) => l === c).length, c]);
   const kinds = of(state.gaussians.map((g) => g.label)).map(([n, c]) => `${n} of class ${c}`);
   const arrows = {
@@ -53,7 +54,8 @@ export function told(state, ends, examined) {
   const sentences = [
     `${count(state.gaussians.length, "Gaussian")}: ${list(kinds)}.`,
     `At t = ${state.t}, ${FIELDS[state.field]}${arrows[state.arrows]}.`,
-    `${count(ends.length, "particle")} ${guide}: at the end ${list(arrived)}.`,
+    `${count(ends.length, "particle")} ${guide}: at the end ${list(arrived)}` +
+      `${outside ? `, ${outside} of them beyond the edge` : ""}.`,
   ];
   if (examined) {
     const percent = (share) => `${(100 * share).toFixed(1)} %`;
@@ -69,7 +71,7 @@ export function told(state, ends, examined) {
 export const STYLE = `
 .rgd-plane { --ink: #1f2328; --paper: #ffffff; --line: #8c959f; --class-0: #0b7a6f; --class-1: #b07d00;
   --class-2: #a03a96; --wrong: #c04f00; color: var(--ink); font-size: 0.9rem; line-height: 1.4;
-  display: grid; gap: 0.8rem 1.4rem; grid-template-columns: minmax(0, 1fr); }
+  display: grid; gap: 1rem 1.4rem; grid-template-columns: minmax(0, 1fr); }
 html[data-theme="dark"] .rgd-plane { --ink: #e6e9ec; --paper: #14181e; --line: #768390; --class-0: #4fd1c0;
   --class-1: #f2c14e; --class-2: #e691de; --wrong: #ff9955; }
 @media (prefers-color-scheme: dark) { html:not([data-theme]) .rgd-plane { --ink: #e6e9ec; --paper: #14181e;
@@ -78,19 +80,19 @@ html[data-theme="dark"] .rgd-plane { --ink: #e6e9ec; --paper: #14181e; --line: #
   border-radius: 0.4rem; touch-action: pan-y; display: block; }
 .rgd-plane fieldset { border: 0; margin: 0 0 0.7rem; padding: 0; min-width: 0; }
 .rgd-plane legend { font-size: 0.9rem; font-weight: bold; margin: 0 0 0.2rem; padding: 0; float: none; width: auto; }
-.rgd-plane .row { display: grid; grid-template-columns: 5.2rem minmax(0, 1fr) 2.6rem; gap: 0.5rem;
+.rgd-plane .rgd-line { display: grid; grid-template-columns: 4.6rem minmax(0, 1fr) 2.4rem; gap: 0.5rem;
   align-items: center; margin: 0; min-height: 1.9rem; }
-.rgd-plane .row select { grid-column: 2 / 4; }
-.rgd-plane .row output { text-align: right; font-variant-numeric: tabular-nums; }
-.rgd-plane .row input[type="range"] { width: 100%; margin: 0; accent-color: var(--class-0); }
+.rgd-plane .rgd-line select { grid-column: 2 / 4; }
+.rgd-plane .rgd-line output { text-align: right; font-variant-numeric: tabular-nums; }
+.rgd-plane .rgd-line input[type="range"] { width: 100%; margin: 0; accent-color: var(--class-0); }
 .rgd-plane .check { display: flex; gap: 0.5rem; align-items: center; margin: 0; min-height: 1.9rem; }
 .rgd-plane :is(button, select) { color: var(--ink); background: var(--paper); border: 1px solid var(--line);
   border-radius: 0.3rem; font: inherit; padding: 0.15rem 0.6rem; min-height: 1.9rem; }
 .rgd-plane button:disabled { opacity: 0.5; }
 .rgd-plane .many { display: flex; flex-wrap: wrap; gap: 0.3rem; margin: 0.2rem 0; }
-.rgd-plane .many button { border-width: 2px; min-width: 2.1rem; padding: 0; }
+.rgd-plane .many button[aria-pressed] { border-width: 2px; min-width: 2.1rem; padding: 0; }
 .rgd-plane .many button[aria-pressed="true"] { background: var(--ink); color: var(--paper); }
 .rgd-plane :is(button, select, input):focus-visible { outline: 3px solid var(--class-2); outline-offset: 2px; }
-.rgd-plane .said { margin: 0; grid-column: 1 / -1; }
+.rgd-plane .said { margin: 0.6rem 0 0; }
 @container (min-width: 36rem) { .rgd-plane { grid-template-columns: minmax(0, 1.15fr) minmax(0, 1fr); } }
 `;
