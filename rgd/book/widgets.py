@@ -1,5 +1,5 @@
 """Figures that move: `slider` and `controls` in a live notebook, and `animation` on any page, from the same function
-that draws."""
+that draws. `live` is `rgd.book.live`'s."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from rgd.book.live import live as live
 
 if TYPE_CHECKING:  # so that `import rgd` does not wait for matplotlib
     from matplotlib.figure import Figure

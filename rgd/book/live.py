@@ -1,0 +1,75 @@
+"""Live widgets: one ES module each, in rgd/book/js, which the book's pages and live notebooks show alike."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+MODULES = Path(__file__).parent / "js"
+_IMPORT = re.compile(r'^import (\{[^}]*\}|\* as \w+) from "\./(\w+)\.js";$', re.MULTILINE)
+_EXPORT = re.compile(r"^export (default |(?:async )?function\*? (\w+)|(?:const|class) (\w+))", re.MULTILINE)
+
+
+def names() -> list[str]:
+    """The modules that there are."""
+    return sorted(path.stem for path in MODULES.glob("*.js"))
+
+
+def script(name: str) -> str:
+    """A module as statements that make it `rgdLive.NAME`, an object of what it exports; those it imports come first.
+
+    So it runs where there are no modules: in a page that was opened as a file, and in a notebook, whose widgets are one
+    file. Modules may write `import { a, b as c } from "./x.js";` or `import * as x from "./x.js";`, and `export` before
+    a function, a class, a const or a default.
+
+    Raises:
+        ValueError: for an unknown name, or any other import or export.
+    """
+    return "\n".join(_alone(module) for module in _in_order(name))
+
+
+def _source(name: str) -> str:
+    if name not in names():
+        raise ValueError(f"there is no live widget {name!r}; there are {', '.join(names())}")
+    return (MODULES / f"{name}.js").read_text()
+
+
+def _in_order(name: str) -> list[str]:
+    """A module after all that it needs, each once."""
+    needed = [before for _, other in _IMPORT.findall(_source(name)) for before in _in_order(other)]
+    return list(dict.fromkeys([*needed, name]))
+
+
+def _alone(name: str) -> str:
+    def take(found: re.Match[str]) -> str:
+        wanted, other = found.groups()
+        wanted = wanted.removeprefix("* as ").replace(" as ", ": ")
+        return f"const {wanted} = rgdLive.{other};"
+
+    source = _source(name)
+    exported = [function or other for _, function, other in _EXPORT.findall(source)]
+    body = _EXPORT.sub(lambda found: found[1].replace("default ", "whole = "), _IMPORT.sub(take, source))
+    if unread := re.search(r"^(import|export)\b.*", body, re.MULTILINE):
+        raise ValueError(f"{name}.js: this import or export is none that `rgd.book.live.script` reads: {unread[0]}")
+    things = ", ".join(["default: whole", *filter(None, exported)])
+    return f"rgdLive.{name} ??= (() => {{\nlet whole;\n{body}\nreturn {{ {things} }};\n}})();\n"
+
+
+def live(name: str, **state: Any) -> Any:
+    """The live widget `name` of the book's pages, in a live notebook. Its state is what the page's block sets.
+
+    What is given as `state` stays in step with the browser: `widget.t` is where the reader left the slider of t.
+
+    Raises:
+        ImportError: without anywidget.
+        ValueError: if there is no such widget.
+    """
+    module = f"const rgdLive = {{}};\n{script(name)}\nexport default rgdLive.{name}.default;\n"
+    try:
+        import anywidget
+        import traitlets
+    except ImportError as error:
+        raise ImportError("a live widget needs anywidget: pip install anywidget") from error
+    traits = {key: traitlets.Any(value).tag(sync=True) for key, value in state.items()}
+    return type("Live", (anywidget.AnyWidget,), {"_esm": module, **traits})()
