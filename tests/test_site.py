@@ -188,6 +188,33 @@ def test_a_page_fits_and_has_no_serious_fault_of_accessibility(window: Window, n
     assert faults == []
 
 
+# What scrolls, or is cut, though nothing at its edge says so: of a formula's parts only the whole is asked.
+UNMARKED = """() => [...document.querySelectorAll("article.bd-article *")]
+    .filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 1 && !e.parentElement.closest("mjx-container"))
+    .filter(e => {
+        const style = getComputedStyle(e);
+        const clear = d => ["SPAN", "CODE", "A"].includes(d.tagName)
+            || getComputedStyle(d).backgroundColor === "rgba(0, 0, 0, 0)";
+        const shadow = style.overflowX === "auto" && style.backgroundAttachment === "local, local, scroll, scroll"
+            && [...e.querySelectorAll("*")].every(clear);
+        return style.overflowX !== "visible" && !shadow;
+    }).map(e => `${e.tagName}: ${(e.closest(".math") ?? e).textContent.slice(0, 200)}`)"""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_is_wider_than_a_phone_says_so(window: Window, name: str) -> None:
+    window.page.set_viewport_size({"width": SIZES["phone"][0], "height": SIZES["phone"][1]})
+    page = window.open(name)
+    assert page.evaluate(UNMARKED) == []
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll("article .math mjx-math")].filter(m => {
+                   const box = m.closest("div.math mjx-container") ?? document.querySelector("article");
+                   return m.getBoundingClientRect().right > box.getBoundingClientRect().right + 1;
+                 }).map(m => m.closest(".math").textContent)"""
+    )
+    assert cut == [], "a formula is broken where a phone's line ends"
+
+
 def links(html: Path) -> Iterator[tuple[Path, str]]:
     for file in sorted(html.rglob("*.html")):
         if "_static" not in file.parts:
