@@ -188,6 +188,92 @@ def test_a_page_fits_and_has_no_serious_fault_of_accessibility(window: Window, n
     assert faults == []
 
 
+# What scrolls, or is cut, though nothing at its edge says so: of a formula's parts only the whole is asked.
+UNMARKED = """() => [...document.querySelectorAll("article.bd-article *")]
+    .filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 1 && !e.parentElement.closest("mjx-container"))
+    .filter(e => {
+        const style = getComputedStyle(e);
+        const clear = d => ["SPAN", "CODE", "A"].includes(d.tagName)
+            || getComputedStyle(d).backgroundColor === "rgba(0, 0, 0, 0)";
+        const shadow = style.overflowX === "auto" && style.backgroundAttachment === "local, local, scroll, scroll"
+            && [...e.querySelectorAll("*")].every(clear);
+        return style.overflowX !== "visible" && !shadow;
+    }).map(e => `${e.tagName}: ${(e.closest(".math") ?? e).textContent.slice(0, 200)}`)"""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_is_wider_than_a_phone_says_so(window: Window, name: str) -> None:
+    window.page.set_viewport_size({"width": SIZES["phone"][0], "height": SIZES["phone"][1]})
+    page = window.open(name)
+    assert page.evaluate(UNMARKED) == []
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll("article .math mjx-math")].filter(m => {
+                   const box = m.closest("div.math mjx-container") ?? document.querySelector("article");
+                   return m.getBoundingClientRect().right > box.getBoundingClientRect().right + 1;
+                 }).map(m => m.closest(".math").textContent)"""
+    )
+    assert cut == [], "a formula is broken where a phone's line ends"
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_figure_is_enlarged(window: Window, size: str) -> None:
+    width, height = SIZES[size]
+    window.page.set_viewport_size({"width": width, "height": height})
+    page = window.open("notebooks/01_mixtures_under_noise")
+    pictures = page.query_selector_all("article img")
+    buttons = page.query_selector_all("article .rgd-enlarge")
+    assert len(buttons) == len(pictures) > 0, "each has its button, an animation too"
+    dialog = page.query_selector("dialog.rgd-enlarged")
+    focused = "button => document.activeElement === button"
+    for picture, button in zip(pictures, buttons, strict=True):
+        asked = [lambda: picture.click(position={"x": 9, "y": 9}), lambda: button.press("Enter"), button.click]
+        for ask, close in zip(asked, ["Escape", "Escape", "button"], strict=True):
+            ask()
+            dialog.wait_for_element_state("visible")
+            large = dialog.query_selector("img")
+            assert large.get_attribute("alt") == picture.get_attribute("alt")
+            drawn, shown = large.evaluate("image => image.decode().then(() => [image.naturalWidth, image.width])")
+            assert shown >= drawn, "its text is as large as it was drawn"
+            page.keyboard.press(close) if close == "Escape" else dialog.query_selector("button").click()
+            dialog.wait_for_element_state("hidden")
+            assert button.evaluate(focused)
+    assert window.complaints == []
+
+
+def test_a_figure_that_is_enlarged_shows_where_there_is_more(window: Window) -> None:
+    window.page.set_viewport_size({"width": 390, "height": 844})
+    page = window.open("notebooks/00_the_idea")
+    page.query_selector(".rgd-enlarge").press("Enter")
+    page.wait_for_selector(".rgd-enlarged .more-right:not(.more-left)")
+    page.evaluate("() => document.querySelector('.rgd-enlarged > div').scrollBy(9999, 0)")
+    page.wait_for_selector(".rgd-enlarged .more-left:not(.more-right)")
+
+
+def test_printing_opens_solutions_and_closes_them_again(window: Window, tmp_path: Path) -> None:
+    from pypdf import PdfReader
+
+    page = window.open("notebooks/01_mixtures_under_noise")
+    solutions = page.query_selector_all("article .admonition.dropdown")
+    solutions[0].query_selector(".toggle-button").click()  # what the reader has opened stays open
+    opened = "() => [...document.querySelectorAll('.admonition.dropdown')].map(e => !e.matches('.toggle-hidden'))"
+    before = page.evaluate(opened)
+    page.pdf(path=tmp_path / "chapter.pdf")
+    printed = re.sub(r"\s+", "", "".join(sheet.extract_text() for sheet in PdfReader(tmp_path / "chapter.pdf").pages))
+    for solution in solutions:
+        code = solution.query_selector_all("pre")[-1].text_content()
+        assert re.sub(r"\s+", "", code)[-40:] in printed
+    assert page.evaluate(opened) == before == [True] + [False] * (len(solutions) - 1)
+    page.emulate_media(media="print")
+    seen = page.evaluate(
+        """() => {
+            dispatchEvent(new Event("beforeprint"));
+            return [...document.querySelectorAll(".admonition.dropdown > .admonition-title ~ *")]
+                .map(e => getComputedStyle(e).opacity);
+        }"""
+    )
+    assert set(seen) == {"1"}, "paper does not wait for what fades in"
+
+
 def links(html: Path) -> Iterator[tuple[Path, str]]:
     for file in sorted(html.rglob("*.html")):
         if "_static" not in file.parts:
