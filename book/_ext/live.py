@@ -93,7 +93,8 @@ def write_scripts(app: Sphinx, failure: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
-    app.add_node(Widget, html=(visit, depart))
+    # The book's one page too by name: once any extension names a builder, Sphinx looks no further for it.
+    app.add_node(Widget, html=(visit, depart), singlehtml=(visit, depart))
     app.add_directive("live", Live)
     app.connect("html-page-context", add_loader)
     app.connect("build-finished", write_scripts)

@@ -12,32 +12,29 @@ _EXPORT = re.compile(r"^export (default |(?:async )?function\*? (\w+)|(?:const|c
 
 
 def names() -> list[str]:
-    """The modules that there are."""
-    return sorted(path.stem for path in MODULES.glob("*.js"))
+    """The widgets that there are: the modules with a default export. The others are imported by them."""
+    return sorted(path.stem for path in MODULES.glob("*.js") if "\nexport default " in path.read_text())
 
 
 def script(name: str) -> str:
-    """A module as statements that make it `rgdLive.NAME`, an object of what it exports; those it imports come first.
+    """A widget's module as statements that make it `rgdLive.NAME`, an object of what it exports, after all it imports.
 
     So it runs where there are no modules: in a page that was opened as a file, and in a notebook, whose widgets are one
     file. Modules may write `import { a, b as c } from "./x.js";` or `import * as x from "./x.js";`, and `export` before
     a function, a class, a const or a default.
 
     Raises:
-        ValueError: for an unknown name, or any other import or export.
+        ValueError: if there is no such widget, or for any other import or export.
     """
-    return "\n".join(_alone(module) for module in _in_order(name))
-
-
-def _source(name: str) -> str:
     if name not in names():
         raise ValueError(f"there is no live widget {name!r}; there are {', '.join(names())}")
-    return (MODULES / f"{name}.js").read_text()
+    return "\n".join(_alone(module) for module in _in_order(name))
 
 
 def _in_order(name: str) -> list[str]:
     """A module after all that it needs, each once."""
-    needed = [before for _, other in _IMPORT.findall(_source(name)) for before in _in_order(other)]
+    imports = _IMPORT.findall((MODULES / f"{name}.js").read_text())
+    needed = [before for _, other in imports for before in _in_order(other)]
     return list(dict.fromkeys([*needed, name]))
 
 
@@ -47,7 +44,7 @@ def _alone(name: str) -> str:
         wanted = wanted.removeprefix("* as ").replace(" as ", ": ")
         return f"const {wanted} = rgdLive.{other};"
 
-    source = _source(name)
+    source = (MODULES / f"{name}.js").read_text()
     exported = [function or other for _, function, other in _EXPORT.findall(source)]
     body = _EXPORT.sub(lambda found: found[1].replace("default ", "whole = "), _IMPORT.sub(take, source))
     if unread := re.search(r"^(import|export)\b.*", body, re.MULTILINE):

@@ -212,7 +212,11 @@ function render({ model, el }) {
   };
   const acts = actions(model, set);
   const { play, stop } = player(model, set);
-  const [view, edit] = [settings(set, play), editor(acts)];
+  const byHand = (name, value) => {
+    if (name === "t") stop();
+    set(name, value);
+  };
+  const [view, edit] = [settings(byHand, play), editor(acts)];
   const canvas = h("canvas", { role: "img" });
   const said = h("p", { class: "said", "aria-live": "polite" });
   const root = h("div", { class: "rgd-plane" }, h("div", {}, canvas, said), h("div", {}, view.box, edit.box));
