@@ -7,6 +7,7 @@ and say why, where Jupyter Book, Playwright or Chromium is missing.
 from __future__ import annotations
 
 import functools
+import gzip
 import json
 import re
 import shutil
@@ -226,7 +227,8 @@ def test_a_figure_is_enlarged(window: Window, size: str) -> None:
     dialog = page.query_selector("dialog.rgd-enlarged")
     focused = "button => document.activeElement === button"
     for picture, button in zip(pictures, buttons, strict=True):
-        asked = [lambda: picture.click(position={"x": 9, "y": 9}), lambda: button.press("Enter"), button.click]
+        tap = functools.partial(picture.click, position={"x": 9, "y": 9})
+        asked = [tap, functools.partial(button.press, "Enter"), button.click]
         for ask, close in zip(asked, ["Escape", "Escape", "button"], strict=True):
             ask()
             dialog.wait_for_element_state("visible")
@@ -272,6 +274,31 @@ def test_printing_opens_solutions_and_closes_them_again(window: Window, tmp_path
         }"""
     )
     assert set(seen) == {"1"}, "paper does not wait for what fades in"
+
+
+def test_a_chapter_is_light(window: Window) -> None:
+    answers: list[Any] = []
+    window.page.on("response", lambda answer: answers.append(answer))
+    window.open("notebooks/01_mixtures_under_noise")
+    total = 0
+    for answer in answers:
+        if answer.url.startswith(window.site) and not answer.headers["content-type"].startswith("image/"):
+            body = re.sub(rb"data:image/[^\"]*", b"", answer.body())  # an animation's pictures
+            total += min(len(body), len(gzip.compress(body)))
+    assert total < 700_000, "bytes of a chapter without its pictures"
+
+
+def test_the_fonts_have_every_icon(html: Path) -> None:
+    from fontTools.ttLib import TTFont
+
+    fonts = [TTFont(file) for file in html.rglob("fa-*.woff")]
+    drawn = {code for font in fonts for code in font.getBestCmap()}
+    sheet = (html / "_static" / "styles" / "pydata-sphinx-theme.css").read_text()
+    named = {name for file in html.rglob("*.html") for name in re.findall(r"\bfa[bs]? fa-([a-z-]+)", file.read_text())}
+    codes = {name: re.search(rf'fa-{name}:before[^{{}}]*{{content:"\\(\w+)"', sheet) for name in named}
+    missing = [name for name, code in codes.items() if code is not None and int(code[1], 16) not in drawn]
+    assert missing == []
+    assert {name for name, code in codes.items() if code is not None} >= {"github", "download", "rocket"}
 
 
 def links(html: Path) -> Iterator[tuple[Path, str]]:
