@@ -19,9 +19,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir
 import torch
 import tyro
 from onnx import numpy_helper
+from onnx_ir.passes import common as passes
+from onnxscript import optimizer
 from torch import Tensor, nn
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -111,8 +114,8 @@ def traced(config: EncoderConfig | UNetConfig, batch: int) -> tuple[onnx.ModelPr
     """The graph of all networks of a configuration, and which weight each of its constants is. Tracing takes half a
     minute, and the published classifiers differ in their weights alone.
 
-    Nothing is optimised: the runtime does that when it loads a graph, and would have to be sent what it can compute,
-    such as the transpose of a weight.
+    Only what no weight enters is computed here. The rest is optimised by the runtime when it loads a graph, and would
+    have to be sent what it can compute, such as the transpose of a weight.
     """
     network: nn.Module = build(config).eval().requires_grad_(False)
     size = (batch, config.in_channels, config.image_size, config.image_size)
@@ -130,6 +133,14 @@ def traced(config: EncoderConfig | UNetConfig, batch: int) -> tuple[onnx.ModelPr
             input_names=["xt", "t", "y"][: len(example)], output_names=outputs,
         )  # fmt: skip
     assert program is not None
+
+    def without_weights(node: onnx_ir.Node) -> bool | None:
+        return None if not any(value and value.name in names for value in node.inputs) else False
+
+    optimizer.fold_constants(program.model, output_size_limit=1024, should_fold=without_weights)
+    passes.LiftConstantsToInitializersPass(size_limit=1)(program.model)
+    passes.CommonSubexpressionEliminationPass()(program.model)
+    passes.RemoveUnusedNodesPass()(program.model)
     return program.model_proto, names
 
 
