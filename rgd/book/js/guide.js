@@ -190,15 +190,17 @@ async function sample(state, el, parts, alive) {
   const began = performance.now();
   progress.hidden = false;
   const models = await load(folder(state), run.guide, (done, of, what) => {
+    if (!alive()) return; // stopped, or another part failed
     progress.max = of;
     progress.value = done;
     say(what ? `Loaded ${what}, ${done} of ${of}.` : "Loading the models, about 9 MB …");
   });
   progress.hidden = true;
+  history.length = 0;
+  if (!alive()) return say("Stopped before the first step.");
   const x = state("noise") === null ? noise(IMAGES, PIXELS, run.seed) : Float32Array.from(state("noise"));
   if (x.length !== IMAGES * PIXELS) throw new Error(`The noise has ${x.length} numbers, not ${IMAGES * PIXELS}.`);
   say("Sampling …");
-  history.length = 0;
   const started = performance.now();
   for await (const step of together(models, x, run)) {
     if (!alive()) break;
@@ -241,6 +243,7 @@ function render({ model, el }) {
     try {
       await sample(state, el, { progress, say, step: show, history }, () => running === mine);
     } catch (error) {
+      running = null;
       say(`It did not work: ${error.message ?? error}`, true);
     }
     progress.hidden = stop.disabled = true;
