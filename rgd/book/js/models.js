@@ -1,0 +1,92 @@
+/**
+ * The published models in the reader's own browser, run by onnxruntime-web from the site's own files.
+ *
+ * The files are classic scripts that hold base64 of what was gzipped (`tools.live` writes them): a page that was opened
+ * from a folder, `file://`, may load those and nothing else. Each is loaded once, when it is first asked for.
+ */
+
+const loaded = new Map();
+
+/** Once for each key, whatever it is: a load that failed may be tried again. */
+function once(key, make) {
+  if (!loaded.has(key)) {
+    const made = make();
+    made.catch(() => loaded.delete(key));
+    loaded.set(key, made);
+  }
+  return loaded.get(key);
+}
+
+/** Runs a classic script of the site. */
+function script(address) {
+  return once(address, () => new Promise((resolve, reject) => {
+    const element = document.createElement("script");
+    element.onload = resolve;
+    element.onerror = () => {
+      element.remove();
+      reject(new Error(`The file ${address} could not be loaded. Is the site whole, and are you online?`));
+    };
+    element.src = address;
+    document.head.append(element);
+  }));
+}
+
+/** The bytes of a file that `tools.live` wrote, unpacked. */
+async function bytes(folder, name) {
+  await script(`${folder}${name}.js`);
+  const packed = Uint8Array.from(atob(globalThis.rgdFiles[name]), (letter) => letter.charCodeAt(0));
+  delete globalThis.rgdFiles[name]; // the text is no longer needed
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** onnxruntime-web, on one thread: more would need headers that a static host does not send. */
+function runtime(folder) {
+  return once(`${folder}runtime`, async () => {
+    if (typeof DecompressionStream === "undefined" || typeof WebAssembly === "undefined") {
+      throw new Error("This browser is too old to run the models: it needs WebAssembly and DecompressionStream.");
+    }
+    await script(`${folder}ort.js`);
+    const [glue, wasm] = await Promise.all([bytes(folder, "glue"), bytes(folder, "wasm")]);
+    const { env } = globalThis.ort;
+    env.logLevel = "error"; // it warns of what it cannot make faster
+    env.wasm.numThreads = 1;
+    env.wasm.wasmBinary = wasm.buffer;
+    env.wasm.wasmPaths = { mjs: URL.createObjectURL(new Blob([glue], { type: "text/javascript" })) };
+    return globalThis.ort;
+  });
+}
+
+/** A model as a function of its inputs in order: (xt, t, y) -> its first output. */
+function model(folder, name) {
+  return once(`${folder}${name} model`, async () => {
+    const [ort, content] = await Promise.all([runtime(folder), bytes(folder, name)]);
+    const session = await ort.InferenceSession.create(content, { executionProviders: ["wasm"], logSeverityLevel: 3 });
+    const integers = (values) => new ort.Tensor("int64", BigInt64Array.from(values, BigInt), [values.length]);
+    return async (xt, t, y) => {
+      const images = xt.length / 784, given = { xt: new ort.Tensor("float32", xt, [images, 1, 28, 28]) };
+      given.t = integers(Array(images).fill(t));
+      if (session.inputNames.includes("y")) given.y = integers(y);
+      return (await session.run(given))[session.outputNames[0]].data;
+    };
+  });
+}
+
+/**
+ * The denoiser and, unless `guide` is "none", the gradient of a classifier: { denoise, gradient }, for `ddim`.
+ *
+ * @param {string} folder where the files lie, ending in a slash
+ * @param {string} guide a classifier's name, such as "robust"
+ * @param {(done: number, of: number, what: string) => void} told called when a part has come
+ */
+export async function load(folder, guide, told = () => {}) {
+  const parts = { "the program": runtime(folder), "the denoiser": model(folder, "mnist-ddpm") };
+  if (guide !== "none") parts["the guide"] = model(folder, `mnist-${guide}`);
+  let done = 0;
+  const waiting = Object.entries(parts);
+  told(done, waiting.length, "");
+  const [, denoise, gradient = null] = await Promise.all(
+    waiting.map(([what, part]) => part.then((came) => { told(++done, waiting.length, what); return came; })),
+  );
+  return { denoise, gradient };
+}

