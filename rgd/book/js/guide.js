@@ -3,7 +3,8 @@
  * unguided twins from the same noise, and above the gradient that made the difference.
  *
  * State: digit (0 to 9, or "each"), guide, scale, seed, steps, shown ("x" or "x0"); `files`, the address of the folder
- * that `tools.live` wrote, if it is not the site's own; `noise`, x_T itself as a list, in place of the seed's. Every step is also an event
+ * that `tools.live` wrote, if it is not the site's own; `noise`, x_T itself as a list, in place of the seed's.
+ * Every step is also an event
  * "rgd-step" of `el`, with { k, t, x, x0, gradient, twin } as its detail.
  */
 
@@ -22,7 +23,8 @@ const STYLE = `
   margin: 1rem 0; line-height: 1.4; }
 .rgd-guide .controls { display: flex; flex-wrap: wrap; gap: .6rem 1rem; align-items: end; }
 .rgd-guide label { display: flex; flex-direction: column; font-size: .85rem; gap: .15rem; margin: 0; }
-.rgd-guide select, .rgd-guide input, .rgd-guide button { font: inherit; color: inherit; height: 2.2rem; box-sizing: border-box;
+.rgd-guide select, .rgd-guide input, .rgd-guide button { font: inherit; color: inherit;
+  height: 2.2rem; box-sizing: border-box;
   background: transparent; border: 1px solid color-mix(in srgb, currentColor 50%, transparent); border-radius: 4px;
   padding: .1rem .4rem; max-width: 100%; }
 .rgd-guide option { color: CanvasText; background: Canvas; }
@@ -42,7 +44,8 @@ const STYLE = `
 .rgd-guide .replay { margin-top: .8rem; }
 .rgd-guide .replay input { width: 100%; }
 html[data-theme="dark"] .rgd-guide { color-scheme: dark; }
-@media (max-width: 500px) { .rgd-guide .images { grid-template-columns: repeat(5, 1fr); } .rgd-guide { padding: .7rem; } }
+@media (max-width: 500px) { .rgd-guide .images { grid-template-columns: repeat(5, 1fr); }
+  .rgd-guide { padding: .7rem; } }
 `;
 
 /** A new element with properties and children. */
@@ -105,7 +108,8 @@ function field(model, state, name, label, input, read = (text) => text) {
 }
 
 function choice(options) {
-  return make("select", {}, ...Object.entries(options).map(([value, textContent]) => make("option", { value, textContent })));
+  const made = Object.entries(options).map(([value, textContent]) => make("option", { value, textContent }));
+  return make("select", {}, ...made);
 }
 
 /** The controls over the pictures: { element, go, stop }. */
@@ -119,7 +123,8 @@ function controls(model, state) {
   const stop = make("button", { type: "button", textContent: "Stop", disabled: true });
   const element = make(
     "div", { className: "controls" },
-    field(model, state, "digit", "Digit", choice({ ...digits, each: "one of each" }), (v) => (v === "each" ? v : Number(v))),
+    field(model, state, "digit", "Digit", choice({ ...digits, each: "one of each" }),
+      (v) => (v === "each" ? v : Number(v))),
     field(model, state, "guide", "Guide", choice(GUIDES)),
     field(model, state, "scale", said, scale, Number),
     field(model, state, "seed", "Seed", seed, (text) => Math.max(0, Math.floor(Number(text)) || 0)),
@@ -141,11 +146,13 @@ function pictures() {
     element.hidden = false;
     const towards = run.digit === "each" ? "one digit each" : `the digit ${run.digit}`;
     const free = run.guide === "none";
-    guided.show(free ? "Unguided" : `Guided towards ${towards}: ${GUIDES[run.guide]}, scale ${run.scale}`, step[shown], grey);
+    const title = free ? "Unguided" : `Guided towards ${towards}: ${GUIDES[run.guide]}, scale ${run.scale}`;
+    guided.show(title, step[shown], grey);
     twin.show("Unguided, from the same noise", free ? null : step.twin[shown], grey);
     const most = step.gradient?.reduce((m, g) => Math.max(m, Math.abs(g)), 1e-12);
     const drawn = step.gradient?.map((g) => g / most) ?? null;
-    gradient.show("The guide's gradient at this step: red wants it brighter, blue darker, all on one scale", drawn, redBlue);
+    const legend = "The guide's gradient at this step: red wants it brighter, blue darker, all on one scale";
+    gradient.show(legend, drawn, redBlue);
   };
   return { element, show };
 }
@@ -211,7 +218,8 @@ async function sample(state, el, parts, alive) {
   }
   const [loading, sampling] = [started - began, performance.now() - started].map((ms) => `${(ms / 1000).toFixed(1)} s`);
   const whole = history.length === run.steps;
-  say(whole ? `Done: ${run.steps} steps in ${sampling}, after ${loading} of loading.` : `Stopped after ${history.length} steps.`);
+  const done = `Done: ${run.steps} steps in ${sampling}, after ${loading} of loading.`;
+  say(whole ? done : `Stopped after ${history.length} steps.`);
 }
 
 /** The widget, as anywidget and the page's own loader want it. */
@@ -255,7 +263,8 @@ function render({ model, el }) {
   replay.addEventListener("input", () => show(Number(replay.value) - 1));
   model.on("change:shown", () => history.length && show(Number(replay.value) - 1));
   el.append(make(
-    "div", { className: "rgd-guide" }, make("style", { textContent: STYLE }), element, status, progress, rows.element, about, again,
+    "div", { className: "rgd-guide" }, make("style", { textContent: STYLE }), element, status, progress, rows.element,
+    about, again,
   ));
   return () => { running = null; };
 }
