@@ -25,6 +25,8 @@ LINES, FUNCTION_LINES = 300, 60
 # How many lines of code each part may have. What explains it (docstrings, comments) is not counted, so that nobody
 # saves on that; nor are blank lines.
 MOST = {"core": 2500, "measure": 650, "lab": 1900, "book": 350, "cli": 250, "recipes": 450}
+# And how many lines of any kind: more than is meant (2500, 650, 1900, 350, 250, 450), to which they are to shrink.
+IN_ALL = {"core": 3271, "measure": 808, "lab": 2848, "book": 350, "cli": 275, "recipes": 450}
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
@@ -102,10 +104,13 @@ def test_lines_of_code_are_counted_as_meant() -> None:
 
 
 def test_no_part_outgrows_the_house() -> None:
-    lines = dict.fromkeys(MOST, 0)
-    for path in FILES:
-        part = "cli" if name_of(path) == "cli" else part_of("rgd." + name_of(path).replace("/", "."))
+    lines, in_all = dict.fromkeys(MOST, 0), dict.fromkeys(MOST, 0)
+    for path in [*FILES, *(ROOT.parent / "recipes").glob("*.py")]:
+        if path.is_relative_to(ROOT):
+            part = "cli" if name_of(path) == "cli" else part_of("rgd." + name_of(path).replace("/", "."))
+        else:
+            part = "recipes"
         lines[part] += lines_of_code(path.read_text())
-    lines["recipes"] = sum(lines_of_code(path.read_text()) for path in (ROOT.parent / "recipes").glob("*.py"))
-    print(lines)
+        in_all[part] += len(path.read_text().splitlines())
+    assert all(in_all[part] <= most for part, most in IN_ALL.items()), in_all
     assert all(lines[part] <= most for part, most in MOST.items()), lines
