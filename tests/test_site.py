@@ -358,6 +358,39 @@ def test_search_finds_a_term(window: Window) -> None:
     assert window.complaints == []
 
 
+def search(window: Window, query: str) -> list[tuple[str, str]]:
+    """What search finds: the address of each page, and the words that it shows of it."""
+    page = window.page
+    page.goto(f"{window.site}search.html?q={query}", wait_until="networkidle")
+    page.wait_for_function("() => /finished|did not match/.test(document.querySelector('.search-summary').innerText)")
+    page.wait_for_load_state("networkidle")  # each page is asked for its words
+    return page.eval_on_selector_all(
+        "#search-results ul.search li",
+        """found => found.map(e => [e.querySelector("a").getAttribute("href"),
+            (e.querySelector(".context")?.textContent ?? "").replace(/\\s+/g, " ")])""",
+    )
+
+
+@pytest.mark.parametrize("query", ["guidance", "Colab", "robust", "radius"])
+def test_search_shows_prose_where_there_is_some(window: Window, query: str) -> None:
+    found = dict(search(window, query))
+    chapters = [name for name in PAGES if name.startswith("notebooks/") and f"{name}.html" in found]
+    assert len(chapters) > 5
+    for name in chapters:
+        cells = json.loads((ROOT / f"{name}.ipynb").read_text())["cells"]
+        prose, code = ("\n".join("".join(c["source"]) for c in cells if c["cell_type"] == t) for t in ("markdown", "code"))
+        excerpt = found[f"{name}.html"]
+        assert excerpt, name
+        assert "Contents" not in excerpt, "what the theme adds is no part of the page"
+        if query.lower() in prose.lower():
+            lines = (" ".join(line.split()) for line in code.splitlines() if len(line.split()) > 1)
+            assert [line for line in lines if line in excerpt] == [], name
+
+
+def test_search_knows_no_set_up(window: Window) -> None:
+    assert search(window, "importlib") == [], "a word of the set-up cell and of nothing else"
+
+
 def test_every_module_is_in_the_reference(html: Path) -> None:
     pages = "".join(file.read_text() for file in (html / "book" / "api").glob("*.html"))
     files = [file.relative_to(ROOT).with_suffix("") for file in (ROOT / "rgd").rglob("*.py") if file.stem != "__init__"]
