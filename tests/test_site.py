@@ -362,8 +362,10 @@ def search(window: Window, query: str) -> list[tuple[str, str]]:
     """What search finds: the address of each page, and the words that it shows of it."""
     page = window.page
     page.goto(f"{window.site}search.html?q={query}", wait_until="networkidle")
-    page.wait_for_function("() => /finished|did not match/.test(document.querySelector('.search-summary').innerText)")
-    page.wait_for_load_state("networkidle")  # each page is asked for its words
+    page.wait_for_function(
+        """() => /finished|did not match/.test(document.querySelector(".search-summary").innerText)
+            && [...document.querySelectorAll("#search-results ul.search li")].every(e => e.children.length > 1)"""
+    )  # to each address the words come later
     return page.eval_on_selector_all(
         "#search-results ul.search li",
         """found => found.map(e => [e.querySelector("a").getAttribute("href"),
@@ -387,6 +389,12 @@ def test_search_shows_prose_where_there_is_some(window: Window, query: str) -> N
         if query.lower() in prose.lower():
             lines = (" ".join(line.split()) for line in code.splitlines() if len(line.split()) > 1)
             assert [line for line in lines if line in excerpt] == [], name
+
+
+def test_search_fits_a_phone(window: Window) -> None:
+    window.page.set_viewport_size({"width": SIZES["phone"][0], "height": SIZES["phone"][1]})
+    assert search(window, "robust"), "with long names among what is found"
+    assert window.page.evaluate("() => document.documentElement.scrollWidth") <= SIZES["phone"][0]
 
 
 def test_search_knows_no_set_up(window: Window) -> None:
