@@ -358,6 +358,49 @@ def test_search_finds_a_term(window: Window) -> None:
     assert window.complaints == []
 
 
+def search(window: Window, query: str) -> list[tuple[str, str]]:
+    """What search finds: the address of each page, and the words that it shows of it."""
+    page = window.page
+    page.goto(f"{window.site}search.html?q={query}", wait_until="networkidle")
+    page.wait_for_function(
+        """() => /finished|did not match/.test(document.querySelector(".search-summary").innerText)
+            && [...document.querySelectorAll("#search-results ul.search li")].every(e => e.children.length > 1)"""
+    )  # to each address the words come later
+    return page.eval_on_selector_all(
+        "#search-results ul.search li",
+        """found => found.map(e => [e.querySelector("a").getAttribute("href"),
+            (e.querySelector(".context")?.textContent ?? "").replace(/\\s+/g, " ")])""",
+    )
+
+
+@pytest.mark.parametrize("query", ["guidance", "Colab", "robust", "radius"])
+def test_search_shows_prose_where_there_is_some(window: Window, query: str) -> None:
+    found = dict(search(window, query))
+    chapters = [name for name in PAGES if name.startswith("notebooks/") and f"{name}.html" in found]
+    assert len(chapters) > 5
+    for name in chapters:
+        cells = json.loads((ROOT / f"{name}.ipynb").read_text())["cells"]
+        prose, code = (
+            "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == kind) for kind in ("markdown", "code")
+        )
+        excerpt = found[f"{name}.html"]
+        assert excerpt, name
+        assert not {"Contents", "Repository"} & set(re.findall(r"\w+", excerpt)), "the theme's"
+        if query.lower() in prose.lower():
+            lines = (" ".join(line.split()) for line in code.splitlines() if len(line.split()) > 1)
+            assert [line for line in lines if line in excerpt] == [], name
+
+
+def test_search_fits_a_phone(window: Window) -> None:
+    window.page.set_viewport_size({"width": SIZES["phone"][0], "height": SIZES["phone"][1]})
+    assert search(window, "robust"), "with long names among what is found"
+    assert window.page.evaluate("() => document.documentElement.scrollWidth") <= SIZES["phone"][0]
+
+
+def test_search_knows_no_set_up(window: Window) -> None:
+    assert search(window, "importlib") == [], "a word of the set-up cell and of nothing else"
+
+
 def test_every_module_is_in_the_reference(html: Path) -> None:
     pages = "".join(file.read_text() for file in (html / "book" / "api").glob("*.html"))
     files = [file.relative_to(ROOT).with_suffix("") for file in (ROOT / "rgd").rglob("*.py") if file.stem != "__init__"]
