@@ -1,4 +1,4 @@
-"""What live widgets load on the site: onnxruntime-web and the published models, a few digits, and the blind test's pairs,
+"""What live widgets load on the site: onnxruntime-web, the published models, a few digits and the blind test's pairs,
 as files that a page may load even when it was opened from a folder.
 
 `python -m tools.live` writes them into `build/live`. There a page can load classic scripts alone, so that each file is

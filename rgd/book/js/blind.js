@@ -134,7 +134,7 @@ function counted(test) {
 }
 
 /** The answers counted by guide: a table, and what it says in a sentence. */
-function verdict(test, guides) {
+function verdict(test, { guides, scale, seed }) {
   const n = test.answers.length;
   const wins = guides.map((_, guide) => test.answers.filter((side, k) => guideOn(test, k, side) === guide).length);
   const rows = guides.map((guide, i) => h("tr", {}, h("th", { scope: "row" }, guide), h("td", {}, `${wins[i]} of ${n}`),
@@ -145,7 +145,8 @@ function verdict(test, guides) {
   const sentence = low <= 0.5
     ? "The intervals hold one half: these answers do not show which guide you prefer, nor that you prefer none."
     : `The intervals leave out one half: on these pairs you prefer ${guides[best]}. Others may not.`;
-  return [table, h("p", {}, sentence)];
+  const origin = `Both guides had scale ${scale}, and the noise is that of seed ${seed}.`;
+  return [table, h("p", {}, `${sentence} ${origin}`)];
 }
 
 /** Every pair with its key, in the order in which it was asked. */
@@ -184,7 +185,7 @@ function run(root, pairs) {
     result.replaceChildren();
     if (!done) return;
     result.append(h("p", {}, counted(test)));
-    if (test.revealed) result.append(...verdict(test, pairs.made.guides), gallery(test, pairs));
+    if (test.revealed) result.append(...verdict(test, pairs.made), gallery(test, pairs));
     else result.append(h("p", {}, button("Reveal the key", () => move({ revealed: true }), "go")));
     result.focus();
   };
