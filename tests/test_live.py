@@ -309,7 +309,7 @@ def test_stronger_guidance_leaves_the_near_cloud(page: Any) -> None:
         near.append(page.evaluate(run, scale).count(1))
     assert near[0] > near[1] + 10
     assert near[1] > near[2] + 10
-    told = re.search(r"Of class 0 there are (\d+) of Gaussian 1 and (\d+) of Gaussian 4\.", said(page))
+    told = re.search(r"by their most probable Gaussian: (\d+) of Gaussian 1 and (\d+) of Gaussian 4\.", said(page))
     assert told is not None
     assert int(told[1]) + int(told[2]) > 200
 

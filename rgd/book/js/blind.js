@@ -29,13 +29,12 @@ html[data-theme="dark"] .rgd-blind { color-scheme: dark; }
 .rgd-blind .two { display: grid; grid-template-columns: repeat(2, minmax(0, 11rem)); gap: 1rem; margin: 0 0 .8rem; }
 .rgd-blind .two button { padding: .5rem; font-weight: 600; }
 .rgd-blind .anew { margin: .8rem 0 0; }
-.rgd-blind figure { margin: 0; }
 .rgd-blind table { border-collapse: collapse; margin: 0 0 .7rem; font-variant-numeric: tabular-nums; }
 .rgd-blind :is(th, td) { text-align: left; padding: .15rem 1.2rem .15rem 0; border-bottom: 1px solid var(--line); }
 .rgd-blind .all { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: .9rem;
   margin: .9rem 0 0; padding: 0; list-style: none; font-size: .8rem; }
 .rgd-blind .all li { margin: 0; }
-.rgd-blind .all div { display: grid; grid-template-columns: 1fr 1fr; gap: .4rem; }
+.rgd-blind .pair { display: grid; grid-template-columns: 1fr 1fr; gap: .4rem; }
 .rgd-blind .all .mine canvas { outline: 3px solid #0072b2; outline-offset: 1px; }
 .rgd-blind .all .mine span { font-weight: 600; }
 `;
@@ -155,10 +154,10 @@ function gallery(test, { made, image }) {
     const two = SIDES.map((_, side) => {
       const guide = guideOn(test, k, side), canvas = screen(), mine = test.answers[k] === side;
       draw(canvas, image(guide, pair), 0, grey);
-      return h("figure", { class: mine ? "mine" : "" }, canvas,
+      return h("div", { class: mine ? "mine" : "" }, canvas,
         h("span", {}, `${SIDES[side]}: ${made.guides[guide]}${mine ? ", yours" : ""}`));
     });
-    return h("li", {}, `${k + 1}. ${article(made.classes[pair])}`, h("div", {}, ...two));
+    return h("li", {}, `${k + 1}. ${article(made.classes[pair])}`, h("div", { class: "pair" }, ...two));
   });
   return h("ol", { class: "all" }, ...pairs);
 }

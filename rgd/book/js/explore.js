@@ -43,7 +43,7 @@ html[data-theme="dark"] .rgd-explore { color-scheme: dark; }
 .rgd-explore .draw { max-width: 14rem; }
 .rgd-explore canvas.pad { touch-action: none; cursor: crosshair; }
 .rgd-explore .hint { font-size: .8rem; margin: .3rem 0 0; }
-.rgd-explore .digits { display: grid; grid-template-columns: repeat(auto-fill, minmax(2.4rem, 1fr)); gap: .3rem; }
+.rgd-explore .digits { display: grid; grid-template-columns: repeat(5, minmax(0, 3rem)); gap: .3rem; }
 .rgd-explore .digits button { padding: 2px; min-height: 0; aspect-ratio: 1; }
 .rgd-explore .digits button[aria-pressed="true"] { outline: 2px solid #0072b2; outline-offset: 1px; }
 .rgd-explore .line { display: flex; flex-wrap: wrap; gap: .4rem .6rem; align-items: center; margin: .5rem 0; }
@@ -54,8 +54,7 @@ html[data-theme="dark"] .rgd-explore { color-scheme: dark; }
 .rgd-explore .rgd-line output { text-align: right; font-variant-numeric: tabular-nums; }
 .rgd-explore .pictures { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .8rem;
   margin: 1rem 0 0; }
-.rgd-explore figure { margin: 0; }
-.rgd-explore figcaption { font-size: .8rem; text-align: left; margin: .3rem 0 0; white-space: pre-line; }
+.rgd-explore .caption { font-size: .8rem; margin: .3rem 0 0; white-space: pre-line; }
 .rgd-explore .scale { display: flex; gap: .6rem; align-items: center; margin: .8rem 0 0; font-size: .8rem; }
 .rgd-explore .scale i { flex: 0 1 16rem; height: .7rem; border-radius: 3px;
   background: linear-gradient(90deg, ${[-1, 0, 1].map((end) => `rgb(${redBlue(end)})`)}); }
@@ -90,12 +89,12 @@ function read({ gradient, logits }, y) {
   return { values, most, verdict, length: lengths(values, 1)[0].toPrecision(2) };
 }
 
-/** A picture with a caption: { element, show(values, colour, said) }. */
-function figure(title) {
+/** A picture with a caption: { element, show(values, colour, words, alt) }. */
+function captioned(title) {
   const canvas = h("canvas", { width: SIDE, height: SIDE, role: "img" }), said = h("span");
-  const caption = h("figcaption", {}, h("strong", {}, title), said);
+  const caption = h("div", { class: "caption" }, h("strong", {}, title), said);
   return {
-    element: h("figure", {}, canvas, caption),
+    element: h("div", {}, canvas, caption),
     show(values, colour, words, alt) {
       draw(canvas, values, 0, colour);
       canvas.setAttribute("aria-label", alt);
@@ -106,7 +105,7 @@ function figure(title) {
 
 /** The noisy digit and the three gradients: { element, show(explored, y, own) }; `show` returns it in a sentence. */
 function pictures() {
-  const noisy = figure("noisy digit"), gradients = NAMES.map((name) => [name, figure(name)]);
+  const noisy = captioned("noisy digit"), gradients = NAMES.map((name) => [name, captioned(name)]);
   const [low, high, which] = [h("span"), h("span"), h("p", { class: "hint" })], bar = h("i", { "aria-hidden": "true" });
   const show = ({ t, xt, found }, y, own) => {
     noisy.show(xt, grey, `t = ${t}`, `The noisy digit at t = ${t}`);
@@ -114,7 +113,7 @@ function pictures() {
     const most = Math.max(...all.map((one) => one.most));
     for (const { picture, name, values, most: mine, verdict, length } of all) {
       const full = own ? mine : most, note = own ? `\nfull colour ${mine.toPrecision(2)}` : "";
-      picture.show(values.map((g) => g / full), redBlue, `${verdict}\ngradient's length ${length}${note}`,
+      picture.show(values.map((g) => g / full), redBlue, `${verdict}\nlength ${length}${note}`,
         `The gradient of the ${name} classifier towards ${y}`);
     }
     const end = own ? "full colour" : most.toPrecision(2);

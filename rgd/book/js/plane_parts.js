@@ -60,7 +60,7 @@ export function told(state, { ends, sources, outside }, examined) {
   const own = state.gaussians.map((g, i) => i).filter((i) => state.gaussians[i].label === state.label);
   if (own.length > 1) {
     const shares = own.map((i) => `${sources.filter((source) => source === i).length} of Gaussian ${i + 1}`);
-    sentences.push(`Of class ${state.label} there are ${list(shares)}.`);
+    sentences.push(`Counted by their most probable Gaussian: ${list(shares)}.`);
   }
   if (examined) {
     const percent = (share) => `${(100 * share).toFixed(1)} %`;
