@@ -37,7 +37,7 @@ except SystemExit as error:
     pytest.skip(str(error), allow_module_level=True)
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = ("noise", "diffusion", "models", "guide")  # each after those that it imports
+MODULES = ("noise", "diffusion", "models", "pictures", "guide")  # each after those that it imports
 GUIDES = ("none", "clean", "vanilla", "robust", "robust_2")
 HOST = """<!doctype html><html lang="en" SCHEME><head><meta charset="utf-8"><title>A digit</title>
 <meta name="viewport" content="width=device-width"><style>body { font: 16px sans-serif; margin: 1rem; max-width: 46rem }

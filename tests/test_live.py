@@ -278,6 +278,42 @@ def test_the_plane_fits_and_has_no_serious_fault_of_accessibility(page: Any) -> 
         assert faults == [], json.dumps(faults)
 
 
+def chapters_world(name: str) -> list[dict[str, Any]]:
+    """The Gaussians of the world that a chapter's set-up cell makes, on the plane, whose second axis it may lack."""
+    cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
+    made: dict[str, Any] = {}
+    exec("".join(next(cell["source"] for cell in cells if cell["id"] == "c03")), made)
+    world = made["world"]
+    means = torch.nn.functional.pad(world.means.flatten(1), (0, 2 - world.means[0].numel())).tolist()
+    sd = world.variances[:, 0].sqrt().tolist()
+    return [{"x": x, "y": y, "sd": s, "label": c} for (x, y), s, c in zip(means, sd, world.labels.tolist())]
+
+
+@check
+@pytest.mark.parametrize(
+    ("start", "chapter"), [("crooked", "02_the_exact_gradient"), ("line", "03_what_guidance_samples")]
+)
+def test_the_plane_begins_with_a_chapters_world(page: Any, start: str, chapter: str) -> None:
+    found, world = page.evaluate("start => rgdLive.plane.STARTS[start].gaussians", start), chapters_world(chapter)
+    assert len(found) == len(world)
+    for gaussian, wanted in zip(found, world):
+        assert gaussian == pytest.approx({**wanted, "weight": 1}, abs=1e-12)
+
+
+@check
+def test_stronger_guidance_leaves_the_near_cloud(page: Any) -> None:
+    """Chapter 3, whose plane counts the particles of each cloud of the class."""
+    near = []
+    for scale in (1, 4, 10):
+        run = "scale => rgdLive.plane.run({ ...rgdLive.plane.STARTS.line, scale, ripple: null }).sources"
+        near.append(page.evaluate(run, scale).count(1))
+    assert near[0] > near[1] + 10
+    assert near[1] > near[2] + 10
+    told = re.search(r"by their most probable Gaussian: (\d+) of Gaussian 1 and (\d+) of Gaussian 4\.", said(page))
+    assert told is not None
+    assert int(told[1]) + int(told[2]) > 200
+
+
 @check
 def test_a_notebooks_module_draws_the_same_widget(page: Any) -> None:
     pytest.importorskip("anywidget", reason="live notebooks show widgets by the extra 'live'")

@@ -1,5 +1,5 @@
-"""What the live digit loads on the site: onnxruntime-web and the published models, as files that a page may load even
-when it was opened from a folder.
+"""What live widgets load on the site: onnxruntime-web, the published models, a few digits and the blind test's pairs,
+as files that a page may load even when it was opened from a folder.
 
 `python -m tools.live` writes them into `build/live`. There a page can load classic scripts alone, so that each file is
 one, and holds base64 of the gzipped content. The runtime comes from npm, at one version with one hash.
@@ -19,8 +19,9 @@ from pathlib import Path
 
 import tyro
 
+import rgd
 from rgd.checkpoints import write_atomic
-from tools import export
+from tools import pairs
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = "onnxruntime-web-1.30.0.tgz"
@@ -64,8 +65,21 @@ def script(name: str, content: bytes) -> bytes:
     return f"(globalThis.rgdFiles ??= {{}})[{json.dumps(name)}] = {json.dumps(packed)};\n".encode()
 
 
+def digits() -> bytes:
+    """The first image of each class among MNIST's test images, 28 by 28 bytes each, from 0 to 9."""
+    few = rgd.data.load("mnist", "few")
+    return b"".join(few.images[few.labels == k][0].numpy().tobytes() for k in range(10))
+
+
+def write_data(folder: Path) -> None:
+    """What is neither program nor model."""
+    write_atomic(folder / "digits.js", script("digits", digits()))
+    write_atomic(folder / "pairs.js", script("pairs", pairs.packed()))
+
+
 def write(folder: Path, package: Path, graphs: Path) -> None:
     """Everything as scripts in `folder`, of a package and of a folder of ONNX graphs."""
+    write_data(folder)
     with tarfile.open(package) as archive:
 
         def member(name: str) -> bytes:
@@ -81,12 +95,14 @@ def write(folder: Path, package: Path, graphs: Path) -> None:
 
 
 def main(folder: Path = ROOT / "build" / "live", cache: Path = ROOT / "build") -> None:
-    """Write the live digit's files.
+    """Write the live widgets' files.
 
     Args:
         folder: where to.
         cache: where the runtime's package and the graphs are kept.
     """
+    from tools import export  # what needs no graphs needs no ONNX
+
     package = runtime(cache)
     export.main(cache / "onnx")
     write(folder, package, cache / "onnx")

@@ -30,6 +30,11 @@ export function respace(T, steps) {
   return Array.from({ length: steps }, (_, i) => round((i * (T - 1)) / (steps - 1)));
 }
 
+/** xt of x0 and of noise eps (`Schedule.q_sample`). */
+export function qSample(x0, eps, alphaBar) {
+  return x0.map((x, i) => Math.sqrt(alphaBar) * x + Math.sqrt(1 - alphaBar) * eps[i]);
+}
+
 /** x0 and eps from a network's eps, x0 cut to the pixel range and eps following it (`NetworkDenoiser`). */
 export function predict(xt, output, alphaBar) {
   const signal = Math.sqrt(alphaBar), sigma = Math.sqrt(1 - alphaBar);

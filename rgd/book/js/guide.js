@@ -9,10 +9,11 @@
  */
 
 import { ddim, lengths } from "./diffusion.js";
-import { load } from "./models.js";
+import { folder, load } from "./models.js";
 import { noise } from "./noise.js";
+import { PIXELS, SIDE, draw, grey, redBlue } from "./pictures.js";
 
-const IMAGES = 10, SIDE = 28, PIXELS = SIDE * SIDE;
+const IMAGES = 10;
 const GUIDES = {
   none: "none", clean: "clean: never saw noise", vanilla: "vanilla", robust: "robust", robust_2: "robust, radius 2",
 };
@@ -53,25 +54,6 @@ function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
   return element;
-}
-
-/** Grey, from -1 (black) to 1 (white). */
-function grey(value) {
-  const light = Math.max(0, Math.min(255, 127.5 * (value + 1)));
-  return [light, light, light];
-}
-
-/** White at 0, towards red above and blue below; full colour at 1. The book's gradients have these colours. */
-function redBlue(value) {
-  const share = Math.max(-1, Math.min(1, value)), [r, g, b] = share > 0 ? [178, 24, 43] : [33, 102, 172];
-  return [r, g, b].map((end) => 255 + Math.abs(share) * (end - 255));
-}
-
-/** Draws image number `b` of a batch. */
-function draw(canvas, values, b, colour) {
-  const picture = new ImageData(SIDE, SIDE);
-  for (let i = 0; i < PIXELS; i++) picture.data.set([...colour(values[b * PIXELS + i]), 255], 4 * i);
-  canvas.getContext("2d").putImageData(picture, 0, 0);
 }
 
 /** Ten images under a name; `show(values, colour)` draws them. */
@@ -173,13 +155,6 @@ async function* together({ denoise, gradient }, x, run) {
   for await (const step of ddim(shared, x, { gradient, scale: run.scale, y, steps: run.steps })) {
     yield { ...step, twin: twins === null ? step : (await twins.next()).value };
   }
-}
-
-/** Where the models are: on a page of the site, beside its scripts. */
-function folder(state) {
-  const address = state("files") ?? (state("static") && `${state("static")}live/`);
-  if (address) return address;
-  throw new Error("Where the models are is not known: give `files`, the address of what `python -m tools.live` wrote.");
 }
 
 /** What the reader is told of a step. */

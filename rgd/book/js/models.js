@@ -31,13 +31,22 @@ function script(address) {
   }));
 }
 
+/** Where the files are: on a page of the site, beside its scripts. `state` reads a widget's state by name. */
+export function folder(state) {
+  const address = state("files") ?? (state("static") && `${state("static")}live/`);
+  if (address) return address;
+  throw new Error("Where the files are is not known: give `files`, the address of what `python -m tools.live` wrote.");
+}
+
 /** The bytes of a file that `tools.live` wrote, unpacked. */
-async function bytes(folder, name) {
-  await script(`${folder}${name}.js`);
-  const packed = Uint8Array.from(atob(globalThis.rgdFiles[name]), (letter) => letter.charCodeAt(0));
-  delete globalThis.rgdFiles[name]; // the text is no longer needed
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+export function bytes(folder, name) {
+  return once(`${folder}${name} bytes`, async () => {
+    await script(`${folder}${name}.js`);
+    const packed = Uint8Array.from(atob(globalThis.rgdFiles[name]), (letter) => letter.charCodeAt(0));
+    delete globalThis.rgdFiles[name]; // the text is no longer needed
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  });
 }
 
 /** onnxruntime-web, on one thread: more would need headers that a static host does not send. */
@@ -57,7 +66,7 @@ function runtime(folder) {
   });
 }
 
-/** A model as a function of its inputs in order: (xt, t, y) -> its first output. */
+/** A model as a function of its inputs in order, (xt, t, y), that gives its outputs by name. */
 function model(folder, name) {
   return once(`${folder}${name} model`, async () => {
     const [ort, content] = await Promise.all([runtime(folder), bytes(folder, name)]);
@@ -67,9 +76,20 @@ function model(folder, name) {
       const images = xt.length / 784, given = { xt: new ort.Tensor("float32", xt, [images, 1, 28, 28]) };
       given.t = integers(Array(images).fill(t));
       if (session.inputNames.includes("y")) given.y = integers(y);
-      return (await session.run(given))[session.outputNames[0]].data;
+      const outputs = Object.entries(await session.run(given));
+      return Object.fromEntries(outputs.map(([output, { data }]) => [output, data]));
     };
   });
+}
+
+/** Waits for all parts, a list of [what, promise]; `told(done, of, what)` is called when one has come. */
+function all(parts, told) {
+  let done = 0;
+  told(done, parts.length, "");
+  return Promise.all(parts.map(([what, part]) => part.then((came) => {
+    told(++done, parts.length, what);
+    return came;
+  })));
 }
 
 /**
@@ -80,13 +100,18 @@ function model(folder, name) {
  * @param {(done: number, of: number, what: string) => void} told called when a part has come
  */
 export async function load(folder, guide, told = () => {}) {
-  const parts = { "the program": runtime(folder), "the denoiser": model(folder, "mnist-ddpm") };
-  if (guide !== "none") parts["the guide"] = model(folder, `mnist-${guide}`);
-  let done = 0;
-  const waiting = Object.entries(parts);
-  told(done, waiting.length, "");
-  const [, denoise, gradient = null] = await Promise.all(
-    waiting.map(([what, part]) => part.then((came) => { told(++done, waiting.length, what); return came; })),
-  );
-  return { denoise, gradient };
+  const parts = [["the program", runtime(folder)], ["the denoiser", model(folder, "mnist-ddpm")]];
+  if (guide !== "none") parts.push(["the guide", model(folder, `mnist-${guide}`)]);
+  const [, denoiser, classifier = null] = await all(parts, told);
+  return {
+    denoise: async (xt, t) => (await denoiser(xt, t)).output,
+    gradient: classifier && (async (xt, t, y) => (await classifier(xt, t, y)).gradient),
+  };
+}
+
+/** Classifiers by name: { name: (xt, t, y) => { gradient, logits } }; the rest is as in `load`. */
+export async function classifiers(folder, names, told = () => {}) {
+  const parts = names.map((name) => [`the classifier ${name}`, model(folder, `mnist-${name}`)]);
+  const [, ...came] = await all([["the program", runtime(folder)], ...parts], told);
+  return Object.fromEntries(names.map((name, i) => [name, came[i]]));
 }

@@ -2,7 +2,7 @@
  * The widget `plane`: a labelled mixture that the reader draws, its closed forms, and particles that run the guided
  * reverse process in it. All of its state is in the model; what follows from the state is computed anew.
  *
- * State, all of it optional: start, "circle" or "clouds", which of STARTS the rest begins as; gaussians, a list of
+ * State, all of it optional: start, which of STARTS the rest begins as; gaussians, a list of
  * {x, y, sd, weight, label}; t; scale; label, the class to guide to, or null; field, "density", "posterior" or "none";
  * arrows, "score", "gradient" or "none"; wrong, whether the classifier has a ripple; chosen, the number of the Gaussian
  * that the controls act on; seed, of the particles' start.
@@ -24,13 +24,24 @@ const alphaBar = linear();
 const times = respaced(alphaBar.length, STEPS).reverse();
 
 const CIRCLE = { t: 100, scale: 1, label: 0, field: "posterior", arrows: "gradient", wrong: false, chosen: 0, seed: 0 };
-/** Where a reader may begin: chapter 4's world, two Gaussians a class on a circle; three clouds, as in chapter 1. */
-const STARTS = {
-  circle: {
-    ...CIRCLE,
-    gaussians: CLASSES.concat(CLASSES).map((label, i) => ({
-      x: 1.2 * Math.cos((i * Math.PI) / 3), y: 1.2 * Math.sin((i * Math.PI) / 3), sd: Math.sqrt(0.08), weight: 1, label,
-    })),
+/** Two Gaussians for each class, opposite each other around the centre, at given distances and with given variances. */
+function around(radii, variances) {
+  return CLASSES.concat(CLASSES).map((label, i) => ({
+    x: radii[i] * Math.cos((i * Math.PI) / 3), y: radii[i] * Math.sin((i * Math.PI) / 3), sd: Math.sqrt(variances[i]),
+    weight: 1, label,
+  }));
+}
+
+/** Where a reader may begin: the worlds of chapters 4, 2, 3 and, without its slants, 1. Chapter 3's has a second axis
+ *  here, along which all Gaussians are alike, so that neither class nor guide depends on it. */
+export const STARTS = {
+  circle: { ...CIRCLE, gaussians: around(Array(6).fill(1.2), Array(6).fill(0.08)) },
+  crooked: {
+    ...CIRCLE, gaussians: around([1.2, 0.9, 1.4, 1, 1.3, 1.1], [0.05, 0.08, 0.12, 0.06, 0.1, 0.04]),
+  },
+  line: {
+    ...CIRCLE, scale: 4,
+    gaussians: [[-1.4, 0], [0.6, 0], [0, 1]].map(([x, label]) => ({ x, y: 0, sd: Math.sqrt(0.06), weight: 1, label })),
   },
   clouds: {
     ...CIRCLE, label: null, field: "density", arrows: "score",
@@ -55,14 +66,17 @@ function read(model) {
   return state;
 }
 
-/** The particles' way, a list of `ddim`'s frames; the classes in which they end; how many end outside the canvas. */
+/** The particles' way, a list of `ddim`'s frames; the classes in which they end, and the Gaussians that they are most
+ *  probably of; how many end outside the canvas. */
 export function run(state) {
   const guide = state.label === null ? null : { label: state.label, scale: state.scale, ripple: state.ripple };
   const frames = ddim(state.gaussians, alphaBar, normals(2 * PARTICLES, state.seed + 1), STEPS, guide);
   const [clean, last] = [noised(state.gaussians, 1), frames[STEPS]];
-  const ends = Array.from({ length: PARTICLES }, (_, i) => classify(clean, [last[2 * i], last[2 * i + 1]]));
+  const alone = noised(state.gaussians.map((g, i) => ({ ...g, label: i })), 1); // each Gaussian a class of its own
+  const [ends, sources] = [clean, alone].map((parts) =>
+    Array.from({ length: PARTICLES }, (_, i) => classify(parts, [last[2 * i], last[2 * i + 1]])));
   const outside = ends.filter((_, i) => Math.max(Math.abs(last[2 * i]), Math.abs(last[2 * i + 1])) > EDGE).length;
-  return { frames, ends, outside };
+  return { frames, ends, sources, outside };
 }
 
 /** The number of the frame that is shown at a time: the first that is as clean. At t = 0 it is the sample itself. */
@@ -232,7 +246,7 @@ function render({ model, el }) {
     clearTimeout(saying);
     saying = setTimeout(() => {
       const examined = wrong ? examine(gaussians, alphaBar[state.t], RIPPLE) : null;
-      said.textContent = told(state, ran.ends, ran.outside, examined);
+      said.textContent = told(state, ran, examined);
       canvas.setAttribute("aria-label", said.textContent);
     }, 300);
   };

@@ -37,9 +37,9 @@ const count = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
 const list = (words) => words.join(", ").replace(/, ([^,]*)$/, " and $1");
 const FIELDS = { density: "the density", posterior: "the class posterior", none: "no field" };
 
-/** What is on the canvas, in sentences: this is what a reader has who does not see it. `outside` is how many particles
- *  end where it does not reach, `examined` what `examine` found, or null. */
-export function told(state, ends, outside, examined) {
+/** What is on the canvas, in sentences: this is what a reader has who does not see it. `ran` is what `run` gave, and
+ *  `examined` what `examine` found, or null. */
+export function told(state, { ends, sources, outside }, examined) {
   const of = (labels) => [...new Set(labels)].sort().map((c) => [labels.filter((l) => l === c).length, c]);
   const kinds = of(state.gaussians.map((g) => g.label)).map(([n, c]) => `${n} of class ${c}`);
   const arrows = {
@@ -57,6 +57,11 @@ export function told(state, ends, outside, examined) {
     `${count(ends.length, "particle")} ${guide}: at the end ${list(arrived)}` +
       `${outside ? `, ${outside} of them beyond the edge` : ""}.`,
   ];
+  const own = state.gaussians.map((g, i) => i).filter((i) => state.gaussians[i].label === state.label);
+  if (own.length > 1) {
+    const shares = own.map((i) => `${sources.filter((source) => source === i).length} of Gaussian ${i + 1}`);
+    sentences.push(`Counted by their most probable Gaussian: ${list(shares)}.`);
+  }
   if (examined) {
     const percent = (share) => `${(100 * share).toFixed(1)} %`;
     const { exact, rippled, cosine } = examined;
