@@ -174,15 +174,19 @@ async function render({ model, el }) {
   const form = h("form", { class: "rgd-predict" }, ...kind.parts, before, after);
   form.addEventListener("submit", (event) => { event.preventDefault(); answer(); });
   skip.addEventListener("click", () => { guess = null; answer(); });
-  back.addEventListener("click", () => { storage.forget(); hide(); });
+  back.addEventListener("click", () => { storage.forget(); hide(); skip.focus(); });
   place.id = `predict-${name}`;
   el.append(h("style", {}, STYLE), form);
   output.before(note);
   const earlier = storage.read();
   hide();
-  if (earlier) {
+  if (!earlier) return;
+  try {
     guess = earlier.guess;
     reveal();
+  } catch { // the chapter asks something else by now
+    storage.forget();
+    hide();
   }
 }
 
