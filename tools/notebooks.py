@@ -41,10 +41,11 @@ def execute(notebook: Any, folder: Path, profile: str) -> dict[str, Any]:
             coalesce_streams=True,
             store_widget_state=False,  # pages do not run widgets, and a live notebook makes its own
             resources={"metadata": {"path": str(folder)}},
+            extra_arguments=["--IPKernelApp.extra_extensions=tools.axes"],
             on_cell_complete=lambda cell, cell_index: bar.update(),
         )
         notebook.cells.append(nbformat.v4.new_code_cell(PEAK))  # asks the kernel for the most memory it ever held
-        client.execute()
+        client.execute(env={**os.environ, "PYTHONPATH": str(ROOT)})  # where the kernel finds `tools`
     peak = notebook.cells.pop()
     notebook.metadata["language_info"] = {"name": "python"}
     return {

@@ -57,15 +57,15 @@ class Live(SphinxDirective):
         if self.arguments[0] not in modules.names():
             raise self.error(f"there is no live widget {self.arguments[0]!r}, only {', '.join(modules.names())}")
         self.assert_has_content()
-        place = Widget(widget=self.arguments[0], state=json.dumps(self.options))
+        place = Widget(widget=self.arguments[0], state=dict(self.options))
         self.state.nested_parse(self.content, self.content_offset, place)
         return [place]
 
 
 def visit(translator: Any, place: Widget) -> None:
     """Opens the place, and in it the part that the loader hides."""
-    state = html.escape(place["state"])
-    translator.body.append(f'<div class="rgd-live" data-widget="{place["widget"]}" data-state="{state}">\n')
+    state, now = html.escape(json.dumps(place["state"])), " data-now" * place.get("now", False)
+    translator.body.append(f'<div class="rgd-live" data-widget="{place["widget"]}" data-state="{state}"{now}>\n')
     translator.body.append('<div class="rgd-live-instead">\n')
 
 

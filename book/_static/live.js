@@ -1,6 +1,7 @@
 /* Puts live widgets into a page: for each <div class="rgd-live" data-widget data-state> the script live/NAME.js beside
-   this file is loaded when the place comes near the window, and draws into it. A classic script, as are those: a page
-   that was opened as a file has no modules. What stands in a widget's place stays if the widget cannot be had. */
+   this file is loaded when the place comes near the window, or at once if it has data-now, and draws into it. A
+   classic script, as are those: a page that was opened as a file has no modules. What stands in a widget's place stays
+   if the widget cannot be had. */
 (() => {
   "use strict";
   const here = new URL(".", document.currentScript.src).href;
@@ -71,5 +72,11 @@
     },
     { rootMargin: "600px" },
   );
-  for (const place of document.querySelectorAll(".rgd-live")) watch.observe(place);
+  // Not before the figures have what enlarge.js puts around them.
+  document.addEventListener("DOMContentLoaded", () => {
+    for (const place of document.querySelectorAll(".rgd-live")) {
+      if ("now" in place.dataset) show(place);
+      else watch.observe(place);
+    }
+  });
 })();
