@@ -223,7 +223,7 @@ def test_what_is_wider_than_a_phone_says_so(window: Window, name: str) -> None:
 
 # The dots per inch of a picture are in its file, but for an animation's, which are the default of `widgets.animation`.
 PICTURES = """() => [...document.querySelectorAll("article img:not(.wordless)")].map(i => [
-    i.closest(".rgd-player") !== null, i.src, i.width / i.naturalWidth])"""
+    i.closest(".rgd-player") !== null, i.src, parseFloat(getComputedStyle(i).width) / i.naturalWidth])"""
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -235,14 +235,16 @@ def test_text_in_figures_can_be_read_on_a_phone(window: Window, html: Path, name
     window.page.set_viewport_size({"width": SIZES["phone"][0], "height": SIZES["phone"][1]})
     window.page.emulate_media(color_scheme=scheme)
     page = window.open(name)
-    page.wait_for_function("() => [...document.querySelectorAll('.rgd-view img')].every(i => i.style.length)")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.rgd-view img')].every(i => i.style.getPropertyValue('--drawn'))"
+    )
     for moves, source, share in page.evaluate(PICTURES):
         if moves:
             points, dpi = plots.STYLE["font.size"], inspect.signature(widgets.animation).parameters["dpi"].default
         else:
             points = min(smallest, 9)
             dpi = Image.open(html / unquote(urlsplit(source).path).lstrip("/")).info["dpi"][0]
-        assert share * dpi / 72 * points > 8.99, (source[-40:], share)
+        assert share * dpi / 72 * points > 8.999, (source[-40:], share)
 
 
 def test_drawings_are_part_of_the_page(window: Window) -> None:
