@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import inspect
 import json
 import re
 import shutil
@@ -21,8 +22,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
+import nbformat
 import pytest
 import yaml
+from PIL import Image
+
+from rgd import plots, widgets
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = [pytest.mark.check, pytest.mark.timeout(600)]
@@ -197,7 +202,8 @@ UNMARKED = """() => [...document.querySelectorAll("article.bd-article *")]
             || getComputedStyle(d).backgroundColor === "rgba(0, 0, 0, 0)";
         const shadow = style.overflowX === "auto" && style.backgroundAttachment === "local, local, scroll, scroll"
             && [...e.querySelectorAll("*")].every(clear);
-        return style.overflowX !== "visible" && !shadow;
+        const fades = style.overflowX === "auto" && style.maskImage.endsWith("rgba(0, 0, 0, 0))");
+        return style.overflowX !== "visible" && !shadow && !fades;
     }).map(e => `${e.tagName}: ${(e.closest(".math") ?? e).textContent.slice(0, 200)}`)"""
 
 
@@ -213,6 +219,76 @@ def test_what_is_wider_than_a_phone_says_so(window: Window, name: str) -> None:
                  }).map(m => m.closest(".math").textContent)"""
     )
     assert cut == [], "a formula is broken where a phone's line ends"
+
+
+# The dots per inch of a picture are in its file, but for an animation's, which are the default of `widgets.animation`.
+PICTURES = """() => [...document.querySelectorAll("article img:not(.wordless)")].map(i => [
+    i.closest(".rgd-player") !== null, i.src, parseFloat(getComputedStyle(i).width) / i.naturalWidth])"""
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_in_figures_can_be_read_on_a_phone(window: Window, html: Path, name: str, scheme: str) -> None:
+    notebook = ROOT / f"{name}.ipynb"
+    drawn_by = notebook if notebook.exists() else ROOT / "tools" / "figures.py"
+    smallest = min(map(int, re.findall(r"fontsize=(\d+)", drawn_by.read_text())), default=9)  # of a picture table
+    window.page.set_viewport_size({"width": SIZES["phone"][0], "height": SIZES["phone"][1]})
+    window.page.emulate_media(color_scheme=scheme)
+    page = window.open(name)
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.rgd-view img')].every(i => i.style.getPropertyValue('--drawn'))"
+    )
+    for moves, source, share in page.evaluate(PICTURES):
+        if moves:
+            points, dpi = plots.STYLE["font.size"], inspect.signature(widgets.animation).parameters["dpi"].default
+        else:
+            points = min(smallest, 9)
+            dpi = Image.open(html / unquote(urlsplit(source).path).lstrip("/")).info["dpi"][0]
+        assert share * dpi / 72 * points > 8.999, (source[-40:], share)
+
+
+def test_drawings_are_part_of_the_page(window: Window) -> None:
+    for name, drawing in (("06_the_unet", "unet"), ("10_robust_training", "attack"), ("12_guided_sampling", "guided")):
+        page, inks = window.open(f"notebooks/{name}"), []
+        for size, (width, height) in SIZES.items():
+            page.set_viewport_size({"width": width, "height": height})
+            texts = page.evaluate(
+                """name => { const svg = document.querySelector(`#drawn-${name} svg`);
+                             const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+                             return [...svg.querySelectorAll("text, tspan")].map(t =>
+                                 [t.textContent, parseFloat(getComputedStyle(t).fontSize) * scale]); }""",
+                drawing,
+            )
+            assert [text for text, height in texts if height < 9] == [], size
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
+            inks.append(
+                page.evaluate("n => getComputedStyle(document.querySelector(`#drawn-${n} text`)).fill", drawing)
+            )
+        assert inks == ["rgb(34, 34, 34)", "rgb(230, 230, 230)"], "it follows the page's light and dark"
+        page.emulate_media(color_scheme="light")
+
+
+@pytest.mark.parametrize("name", [page for page in PAGES if page.startswith("notebooks/")])
+def test_a_chapter_is_downloaded_without_solutions_or_with_them(window: Window, html: Path, name: str) -> None:
+    page, committed = window.open(name), ROOT / f"{name}.ipynb"
+    page.locator(".dropdown-download-buttons > button").press("Enter")
+    offered = page.locator(".dropdown-download-buttons li > *")
+    assert offered.all_inner_texts() == ["Notebook", "Notebook with solutions", ".pdf"]
+    assert offered.first.is_visible()
+    short, whole = (html / unquote(urlsplit(offered.nth(k).evaluate("a => a.href")).path).lstrip("/") for k in (0, 1))
+    assert whole.read_bytes() == committed.read_bytes()
+    kept = nbformat.read(short, 4)
+    nbformat.validate(kept)
+    text = "".join(cell.source for cell in kept.cells)
+    all_of_it = "".join(cell.source for cell in nbformat.read(committed, 4).cells)
+    assert "{solution" not in text
+    for mark in ("{exercise-start}", "{exercise-end}", "# your answer"):
+        assert text.count(mark) == all_of_it.count(mark)
+    ruff = [Path(sys.executable).with_name("ruff"), "check", "--isolated", "--select", "F821", short]
+    checked = subprocess.run(ruff, capture_output=True, text=True)
+    assert checked.returncode == 0, f"without its solutions it lacks a name:\n{checked.stdout}"
 
 
 @pytest.mark.parametrize("size", SIZES)

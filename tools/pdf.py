@@ -11,6 +11,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -190,19 +192,26 @@ def write(whole: Path, pdf: Path, chromium: Browser) -> None:
     mend_outline(pdf)
 
 
-def main() -> None:
-    """Make the PDF.
+@contextmanager
+def started() -> Iterator[Browser]:
+    """Chromium, until it is no longer needed.
 
     Raises:
-        SystemExit: where there is no Chromium.
+        SystemExit: where there is none.
     """
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        raise SystemExit("the book is printed by Chromium, which is not here: apt-get install chromium")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        raise SystemExit("this is drawn by Chromium, which is not here: apt-get install chromium")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+
+
+def main() -> None:
+    """Make the PDF."""
     pdf = ROOT / "build" / "the-gradient-decides.pdf"
     whole = single_page(ROOT / "build" / "pdf")
-    with sync_playwright() as playwright:
-        write(whole, pdf, playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"]))
+    with started() as chromium:
+        write(whole, pdf, chromium)
     print(f"{pdf.relative_to(ROOT)}: {pdf.stat().st_size / 1e6:.1f} MB")
 
 

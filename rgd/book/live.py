@@ -10,6 +10,16 @@ MODULES = Path(__file__).parent / "js"
 _IMPORT = re.compile(r'^import (\{[^}]*\}|\* as \w+) from "\./(\w+)\.js";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (default |(?:async )?function\*? (\w+)|(?:const|class) (\w+))", re.MULTILINE)
 
+_IN_NOTEBOOK = """
+export default {{
+  render(host) {{
+    const [r, g, b] = getComputedStyle(document.body).color.match(/[\\d.]+/g).map(Number);
+    host.el.dataset.theme = r + g + b > 3 * 128 ? "dark" : "light";
+    return rgdLive.{name}.default.render(host);
+  }},
+}};
+"""
+
 
 def names() -> list[str]:
     """The widgets that there are: the modules with a default export. The others are imported by them."""
@@ -53,6 +63,18 @@ def _alone(name: str) -> str:
     return f"rgdLive.{name} ??= (() => {{\nlet whole;\n{body}\nreturn {{ {things} }};\n}})();\n"
 
 
+def module(name: str) -> str:
+    """A widget as the ES module that a live notebook loads.
+
+    A page says by `data-theme` at its root whether it is dark. Every kind of notebook has another way, and in all of
+    them the text is light: its place is given the same mark.
+
+    Raises:
+        ValueError: as `script` does.
+    """
+    return f"const rgdLive = {{}};\n{script(name)}{_IN_NOTEBOOK.format(name=name)}"
+
+
 def live(name: str, **state: Any) -> Any:
     """The live widget `name` of the book's pages, in a live notebook. Its state is what the page's block sets.
 
@@ -62,11 +84,11 @@ def live(name: str, **state: Any) -> Any:
         ImportError: without anywidget.
         ValueError: if there is no such widget.
     """
-    module = f"const rgdLive = {{}};\n{script(name)}\nexport default rgdLive.{name}.default;\n"
+    source = module(name)
     try:
         import anywidget
         import traitlets
     except ImportError as error:
         raise ImportError("a live widget needs anywidget: pip install anywidget") from error
     traits = {key: traitlets.Any(value).tag(sync=True) for key, value in state.items()}
-    return type("Live", (anywidget.AnyWidget,), {"_esm": module, **traits})()
+    return type("Live", (anywidget.AnyWidget,), {"_esm": source, **traits})()

@@ -44,7 +44,7 @@ const STYLE = `
 .rgd-guide canvas { width: 100%; aspect-ratio: 1; image-rendering: pixelated; display: block; border-radius: 2px; }
 .rgd-guide .replay { margin-top: .8rem; }
 .rgd-guide .replay input { width: 100%; }
-html[data-theme="dark"] .rgd-guide { color-scheme: dark; }
+[data-theme="dark"] .rgd-guide { color-scheme: dark; }
 @media (max-width: 500px) { .rgd-guide .images { grid-template-columns: repeat(5, 1fr); }
   .rgd-guide { padding: .7rem; } }
 `;

@@ -191,12 +191,9 @@ function follow(canvas, redraw) {
   theme.observe(document.documentElement, { attributeFilter: ["data-theme"] });
   const size = new ResizeObserver(redraw);
   size.observe(canvas);
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  dark.addEventListener("change", redraw);
   return () => {
     theme.disconnect();
     size.disconnect();
-    dark.removeEventListener("change", redraw);
   };
 }
 

@@ -72,15 +72,13 @@ export function told(state, { ends, sources, outside }, examined) {
   return sentences.join(" ");
 }
 
-/** The widget's own style. Colours follow the page's theme, or in a notebook what the reader's system asks for. */
+/** The widget's own style. Colours follow the page's theme, or the notebook's. */
 export const STYLE = `
 .rgd-plane { --ink: #1f2328; --paper: #ffffff; --line: #8c959f; --class-0: #0b7a6f; --class-1: #b07d00;
   --class-2: #a03a96; --wrong: #c04f00; color: var(--ink); font-size: 0.9rem; line-height: 1.4;
   display: grid; gap: 1rem 1.4rem; grid-template-columns: minmax(0, 1fr); }
-html[data-theme="dark"] .rgd-plane { --ink: #e6e9ec; --paper: #14181e; --line: #768390; --class-0: #4fd1c0;
+[data-theme="dark"] .rgd-plane { --ink: #e6e9ec; --paper: #14181e; --line: #768390; --class-0: #4fd1c0;
   --class-1: #f2c14e; --class-2: #e691de; --wrong: #ff9955; }
-@media (prefers-color-scheme: dark) { html:not([data-theme]) .rgd-plane { --ink: #e6e9ec; --paper: #14181e;
-  --line: #768390; --class-0: #4fd1c0; --class-1: #f2c14e; --class-2: #e691de; --wrong: #ff9955; } }
 .rgd-plane canvas { width: 100%; max-width: 30rem; aspect-ratio: 1; border: 1px solid var(--line);
   border-radius: 0.4rem; touch-action: pan-y; display: block; }
 .rgd-plane fieldset { border: 0; margin: 0 0 0.7rem; padding: 0; min-width: 0; }
