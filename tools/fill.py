@@ -46,7 +46,7 @@ def fill(text: str, root: Path = ROOT, strict: bool = True) -> str:
 
 def pages() -> list[Path]:
     """The pages that may hold blocks."""
-    return [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    return [ROOT / "README.md", ROOT / "index.md", *sorted((ROOT / "book").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
 
 
 def filled(page: Path) -> str:

@@ -1,7 +1,7 @@
 """What the live digit loads on the site: onnxruntime-web and the published models, as files that a page may load even
 when it was opened from a folder.
 
-`python -m tools.live` writes them into `build/live`. There a page can load classic scripts alone, so that each file is
+`python -m tools.live` writes them into `build/live`, unless those that are there were made from the same. There a page can load classic scripts alone, so that each file is
 one, and holds base64 of the gzipped content. The runtime comes from npm, at one version with one hash.
 """
 
@@ -20,6 +20,7 @@ from pathlib import Path
 import tyro
 
 from rgd.checkpoints import write_atomic
+from rgd.lab import registry
 from tools import export
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,19 +81,39 @@ def write(folder: Path, package: Path, graphs: Path) -> None:
         write_atomic(folder / f"{graph.stem}.js", script(graph.stem, graph.read_bytes()))
 
 
-def main(folder: Path = ROOT / "build" / "live", cache: Path = ROOT / "build") -> None:
+def origin() -> str:
+    """The hash of all that the files are made from: this file, which holds the runtime's, the exporter, networks and
+    weights."""
+    code = [Path(__file__), Path(export.__file__), *(ROOT / "rgd" / f"{name}.py" for name in ("layers", "networks"))]
+    weights = [registry.path(name) for name in export.MODELS]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in (*code, *weights))).hexdigest()
+
+
+def main(folder: Path = ROOT / "build" / "live", cache: Path = ROOT / "build", optional: bool = False) -> None:
     """Write the live digit's files.
 
     Args:
         folder: where to.
         cache: where the runtime's package and the graphs are kept.
+        optional: without npm or a network, say so and leave the site without them.
     """
-    package = runtime(cache)
+    made, wanted = folder / "origin", origin().encode()
+    if made.exists() and made.read_bytes() == wanted:
+        print(f"{folder} is made from the same runtime and models already")
+        return
+    try:
+        package = runtime(cache)
+    except SystemExit as reason:
+        if not optional:
+            raise
+        print(f"The book will be without its live digit, and says so where one would be: {reason}", file=sys.stderr)
+        return
     export.main(cache / "onnx")
     write(folder, package, cache / "onnx")
     for file in sorted(folder.glob("*.js")):
         content = file.read_bytes()
         print(f"{file.name}: {len(content) / 1e6:.2f} MB, compressed {len(gzip.compress(content)) / 1e6:.2f} MB")
+    write_atomic(made, wanted)
 
 
 if __name__ == "__main__":
