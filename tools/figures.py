@@ -1,7 +1,7 @@
 """The figures of the book's pages, each made from files of `results/`.
 
-`python -m tools.figures` draws those whose files are there and writes them to `book/figures/`. A figure carries the hash
-of its files, so that a test can tell a stale one.
+`python -m tools.figures` draws those whose files are there and writes them to `book/figures/`. A figure carries the
+hash of its files, so that a test can tell a stale one.
 """
 
 from __future__ import annotations
@@ -157,10 +157,9 @@ def matching(results: dict[str, Any]) -> Figure:
 
 def nearer(results: dict[str, Any]) -> Figure:
     """The landing page's first half: how much more of the truth the paper's robust gradient explains than vanilla's."""
-    fig, axes = plots.figure(1, 1, 3.8, 3.1)
-    plan, ax = results["plan"], axes[0, 0]
-    levels, denoiser = results["classifiers"]["mnist/robust"]["levels"], plan["denoisers"][0]
-    points = [Estimate(**level["by"][denoiser]["explained_more"]) for level in levels]
+    fig, ((ax,),) = plots.figure(1, 1, 3.8, 3.1)
+    plan, levels = results["plan"], results["classifiers"]["mnist/robust"]["levels"]
+    points = [Estimate(**level["by"][plan["denoisers"][0]]["explained_more"]) for level in levels]
     _band(ax, plan["levels"], points, "robust", _styles(["robust"])["robust"])
     ax.axhline(0, color=plots.COLOURS["vanilla"])
     ax.margins(y=0.12)
@@ -181,19 +180,17 @@ SETTINGS = {
 
 def steers(*results: dict[str, Any]) -> Figure:
     """The landing page's second half: robust minus vanilla in FD-judge, in each of the settings."""
-    fig, axes = plots.figure(1, 1, 3.8, 3.1)
-    ax = axes[0, 0]
+    fig, ((ax,),) = plots.figure(1, 1, 3.8, 3.1)
     for place, (name, found) in enumerate(zip(SETTINGS.values(), results, strict=True)):
         (pair,) = (pair for pair in found["differences"] if (pair["a"], pair["b"]) == ("robust", "vanilla"))
         fd = Estimate(**pair["fd"])
         ahead = "robust" if fd.high < 0 else "vanilla" if fd.low > 0 else "none"
         ax.plot([fd.low, fd.high], [place, place], color=plots.COLOURS[ahead], linewidth=2)
         ax.plot(fd.value, place, plots.MARKERS[ahead], color=plots.COLOURS[ahead])
-        side = "left" if fd.value < 0 else "right"  # opposite the interval
-        ax.annotate(name, (0, place), (8 if side == "left" else -8, 0), textcoords="offset points", ha=side, va="center")
+        side, gap = ("left", 8) if fd.value < 0 else ("right", -8)  # opposite the interval
+        ax.annotate(name, (0, place), (gap, 0), textcoords="offset points", ha=side, va="center")
     ax.axvline(0, color="black", linewidth=0.8)
-    ax.set_yticks([])
-    ax.set_ylim(len(SETTINGS) - 0.6, -0.8)
+    ax.set(yticks=[], ylim=(len(SETTINGS) - 0.6, -0.8))
     limit = 1.1 * max(abs(end) for end in ax.get_xlim())
     ax.set_xlim(-limit, limit)
     ax.set_xlabel("← robust steers better     vanilla →")

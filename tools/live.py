@@ -1,8 +1,9 @@
 """What the live digit loads on the site: onnxruntime-web and the published models, as files that a page may load even
 when it was opened from a folder.
 
-`python -m tools.live` writes them into `build/live`, unless those that are there were made from the same. There a page can load classic scripts alone, so that each file is
-one, and holds base64 of the gzipped content. The runtime comes from npm, at one version with one hash.
+`python -m tools.live` writes them into `build/live`, unless those that are there were made from the same. There a page
+can load classic scripts alone, so that each file is one, and holds base64 of the gzipped content. The runtime comes
+from npm, at one version with one hash.
 """
 
 from __future__ import annotations

@@ -33,7 +33,10 @@ def describe(app: Sphinx, page: str, template: str, context: dict[str, Any], doc
     told = {"title": title, "type": "article", "site_name": escape(app.config.html_title)}
     told |= {"description": words, "url": f"{app.config.html_baseurl}{page}.html"}
     told |= {"image": f"{app.config.html_baseurl}_static/{PICTURE}", "image:alt": escape(app.config.html_title)}
-    lines = [f'<meta name="description" content="{words}" />', '<meta name="twitter:card" content="summary_large_image" />']
+    lines = [
+        f'<meta name="description" content="{words}" />',
+        '<meta name="twitter:card" content="summary_large_image" />',
+    ]
     lines += [f'<meta property="og:{name}" content="{text}" />' for name, text in told.items() if text]
     small, large = (context["pathto"](f"_static/{icon}", resource=True) for icon in (ICON, LARGE_ICON))
     lines += [
