@@ -52,7 +52,8 @@ def runtime(folder: Path) -> Path:
     if not package.exists():
         folder.mkdir(parents=True, exist_ok=True)
         name, version = RUNTIME.removesuffix(".tgz").rsplit("-", 1)
-        fetched = subprocess.run([npm(), "pack", f"{name}@{version}", "--silent"], cwd=folder)
+        quiet = "--loglevel=error", "--fetch-retries=1"
+        fetched = subprocess.run([npm(), "pack", f"{name}@{version}", *quiet], cwd=folder)
         if fetched.returncode:
             raise SystemExit(f"npm could not fetch {name} {version}, for the reason above (no network?)")
     if integrity(package.read_bytes()) != INTEGRITY:
