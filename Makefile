@@ -63,6 +63,7 @@ results: .venv/.installed-results  ## every experiment and the recipes it needs,
 	$(BIN)/python -m tools.evidence --quick
 
 book: .venv/.installed-book  ## the site, in build/book/_build/html
+	$(BIN)/python -m tools.live --optional
 	$(BIN)/jupyter-book build . -W -n --path-output build/book
 
 pdf: .venv/.installed-pdf  ## the book for paper, in build (needs Chromium)

@@ -1,7 +1,8 @@
-"""Exported graphs give what the networks give, gradients included."""
+"""Exported graphs give what the networks give, gradients included; the site's files are made of them once."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from rgd.lab import registry
 pytestmark = [pytest.mark.check, pytest.mark.timeout(600)]
 onnxruntime = pytest.importorskip("onnxruntime", reason="graphs are exported by the extra 'book'")
 pytest.importorskip("onnxscript", reason="graphs are exported by the extra 'book'")
-from tools import export  # noqa: E402
+from tools import export, live  # noqa: E402
 
 
 def run(model: Any, **inputs: Tensor) -> list[np.ndarray]:
@@ -47,3 +48,31 @@ def test_a_denoiser_is_torchs_and_half_its_size() -> None:
     exact = registry.model("mnist/ddpm", "cpu").network(xt, t).numpy()
     assert np.abs(output - exact).max() < 1e-5 * max(1, np.abs(exact).max())
     assert len(model.SerializeToString()) < 1.2 * registry.path("mnist/ddpm").stat().st_size
+
+
+def test_files_that_were_made_from_the_same_are_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[Path] = []
+    monkeypatch.setattr(live, "runtime", lambda cache: cache / live.RUNTIME)
+    monkeypatch.setattr(export, "main", lambda graphs: None)
+    monkeypatch.setattr(live, "write", lambda folder, package, graphs: made.append(folder))
+    live.main(tmp_path / "live", tmp_path)
+    live.main(tmp_path / "live", tmp_path)
+    assert made == [tmp_path / "live"]
+    assert "already" in capsys.readouterr().out
+    monkeypatch.setattr(export, "MODELS", export.MODELS[:-1])
+    live.main(tmp_path / "live", tmp_path)
+    assert len(made) == 2
+
+
+def test_without_npm_there_are_no_files_and_the_book_is_built_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(live.shutil, "which", lambda name: None)
+    monkeypatch.setattr(live.sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(SystemExit, match=r"install Node\.js"):
+        live.main(tmp_path / "live", tmp_path)
+    live.main(tmp_path / "live", tmp_path, optional=True)
+    assert "without its live digit" in capsys.readouterr().err
+    assert not (tmp_path / "live").exists()

@@ -60,6 +60,7 @@ class Quiet(SimpleHTTPRequestHandler):
 def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site as `make book` builds it: any warning is an error, and so is a broken reference."""
     out = tmp_path_factory.mktemp("book")
+    subprocess.run([sys.executable, "-m", "tools.live", "--optional"], cwd=ROOT, check=True)
     built = subprocess.run(
         [Path(sys.executable).with_name("jupyter-book"), "build", ".", "-W", "-n", "--path-output", str(out)],
         cwd=ROOT, capture_output=True, text=True,
@@ -425,6 +426,83 @@ def test_drop_downs_open_and_animations_play(window: Window, name: str) -> None:
     assert window.complaints == []
 
 
+def test_chapters_have_their_number_wherever_they_are_named(html: Path) -> None:
+    chapters = [page for page in PAGES if page.startswith("notebooks/")]
+    assert [int(re.findall(r"\d+", page)[0]) for page in chapters] == list(range(len(chapters)))
+    for number, page in enumerate(chapters):
+        text = (html / f"{page}.html").read_text()
+        assert re.findall(r'<h\d><span class="section-number">([^<]*)</span>', text) == [f"{number}. "]
+        assert f"<title>{number}. " in text
+        assert re.search(r'current active"><a class="[^"]*" href="#">' + rf"{number}\. ", text), "in the sidebar"
+        for kind in ("Fig.", "Exercise"):
+            counted = re.findall(rf'caption-number">{kind} ([\d.]+) ?<', text)
+            assert counted == [f"{number}.{i + 1}" for i in range(len(counted))]
+            assert counted or (kind, number) == ("Exercise", 0)
+        following = re.search(r'class="right-next"\s+href="([^"]*)"', text)
+        assert following is not None
+        if number + 1 < len(chapters):
+            assert following[1] == f"{Path(chapters[number + 1]).name}.html"
+    front = (html / "index.html").read_text()
+    for start, entries in re.findall(r'<ol class="arabic simple"(?: start="(\d+)")?>(.*?)</ol>', front, re.DOTALL):
+        for number, page in enumerate(re.findall(r'href="(notebooks/[^"#.]*)\.html', entries), int(start or 1)):
+            assert page == chapters[number], "the landing page counts as the book does"
+
+
+def test_the_landing_page_loads_nothing_of_the_digit_before_the_click(window: Window, html: Path) -> None:
+    asked: list[str] = []
+    window.page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    page = window.open("index")
+    go = page.get_by_role("button", name="Draw ten digits")
+    go.wait_for()
+    files = [Path(path).stem for path in asked if "/_static/live/" in path]
+    assert files == ["guide"], "what draws the controls, and no model"
+    if not (html / "_static" / "live" / "ort.js").exists():
+        pytest.skip("the site was built without npm")
+    go.click()
+    page.wait_for_function(
+        "() => /Done|not work/.test(document.querySelector('.rgd-guide [role=status]').textContent)", timeout=300_000
+    )
+    assert page.get_by_role("status").text_content().startswith("Done")
+    files = sorted(Path(path).stem for path in asked if "/_static/live/" in path)
+    assert files == ["glue", "guide", "mnist-ddpm", "mnist-robust", "ort", "wasm"]
+    sent = sum(len(gzip.compress((html / "_static" / "live" / f"{file}.js").read_bytes())) for file in files)
+    said = re.search(r"about (\d+) MB", (html / "_static" / "live" / "guide.js").read_text())
+    assert said is not None
+    assert round(sent / 1e6) == int(said[1])
+    # The picture above it was drawn with the same settings: black and white where the page's own images are.
+    from PIL import Image
+
+    drawn = page.evaluate(
+        """() => [...document.querySelectorAll(".rgd-guide .images")[0].querySelectorAll("canvas")].map(
+            c => [...c.getContext("2d").getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 0))"""
+    )
+    picture = Image.open(ROOT / "book" / "figures" / "digits.png").convert("L")
+    picture = picture.resize((picture.width // 4, picture.height // 4), Image.Resampling.NEAREST)
+    for column, image in enumerate(drawn):
+        left, top = 29 * column + 1, 2 * 29 + 1
+        shown = list(picture.crop((left, top, left + 28, top + 28)).getdata())
+        assert max(abs(a - b) for a, b in zip(image, shown, strict=True)) <= 2
+    assert window.complaints == []
+
+
+def test_a_link_to_a_page_shows_what_it_is(html: Path) -> None:
+    from PIL import Image
+
+    for name in ("index", "notebooks/04_when_classifiers_lie"):
+        head = (html / f"{name}.html").read_text().split("</head>")[0]
+        told = dict(re.findall(r'<meta (?:name|property)="(og:[a-z:]+|description)" content="([^"]+)"', head))
+        assert told["og:description"] == told["description"]
+        assert 50 < len(told["description"]) <= 200
+        assert told["og:url"].endswith(f"/rgd/{name}.html")
+        icons = re.findall(r'<link rel="(?:icon|apple-touch-icon)"[^>]* href="([^"]+)"', head)
+        assert len(icons) == 3
+        for icon in icons:
+            assert ((html / name).parent / icon).exists()
+    picture = html / "_static" / told["og:image"].rpartition("/")[2]
+    assert Image.open(picture).size == (1200, 630), "as large as those who show it want it"
+    assert told["og:title"] == "4. When classifiers lie"
+
+
 def test_search_finds_a_term(window: Window) -> None:
     page = window.page
     page.goto(f"{window.site}search.html?q=autoguidance", wait_until="networkidle")
@@ -515,9 +593,10 @@ def test_the_book_is_printed_with_page_numbers_that_are_right(
         "The Gradient Decides",
         "Contents",
         "Preface",
-        "The idea in fifteen minutes",
-        "Notation and glossary",
+        "0. The idea in fifteen minutes",
+        "1. Mixtures under noise",
     ]
+    assert not any("Now you." in text for text in pages), "the landing page is for screens"
     contents, index = "\n".join(pages[1:5]), "\n".join(pages[-3:])
     for heading in ("Mixtures under noise", "Why is it not true?", "What makes it a U?", "Errata"):
         told = re.search(re.escape(heading) + r"\s*(\d+)", contents)

@@ -252,6 +252,12 @@ def test_matching_by_either_denoiser_leaves_out_who_is_compared_with() -> None:
     ]
 
 
+def test_a_number_of_the_matching_is_found_by_its_level() -> None:
+    assert views.matched(MATCHED, "explained_more of m/robust_1 at 300") == "5.00 (4.99 to 5.01)"
+    with pytest.raises(ValueError):
+        views.matched(MATCHED, "explained_more of m/robust_1 at 200")
+
+
 @pytest.mark.parametrize(
     ("function", "content", "lines"),
     [
@@ -265,6 +271,19 @@ def test_matching_by_either_denoiser_leaves_out_who_is_compared_with() -> None:
 def test_figures_draw_every_row(function: Any, content: dict[str, Any], lines: int) -> None:
     plots.use_style()
     assert sum(len(ax.lines) for ax in function(content).axes) == lines
+
+
+def test_the_landing_pages_figures_say_who_is_ahead() -> None:
+    fig = figures.nearer({**MATCHED, "classifiers": {"mnist/robust": MATCHED["classifiers"]["m/robust_1"]}})
+    assert [list(line.get_ydata()) for line in fig.axes[0].lines] == [[3.0, 5.0], [0, 0]]
+    intervals = [(1.0, 2.0), (-2.0, -1.0), (-1.0, 2.0), (-2.0, 1.0)]
+    found = [{"a": "robust", "b": "vanilla", "fd": {**about((low + high) / 2), "low": low, "high": high}}
+             for low, high in intervals]  # fmt: skip
+    other = {"a": "robust", "b": "none", "fd": about(9.0)}
+    lines = figures.steers(*({"differences": [other, pair]} for pair in found)).axes[0].lines[:-1]
+    assert [tuple(line.get_xdata()) for line in lines[::2]] == intervals
+    ahead = ("vanilla", "robust", "none", "none")
+    assert [line.get_color() for line in lines[::2]] == [plots.COLOURS[name] for name in ahead]
 
 
 def test_kinds_without_a_colour_of_the_book_can_be_told_apart() -> None:
@@ -298,11 +317,12 @@ def test_figures_carry_the_hash_of_their_file(project: Path, monkeypatch: pytest
 
 
 def test_the_books_figures_are_those_of_the_results() -> None:
-    for name, (file, _) in figures.FIGURES.items():
-        source, picture = ROOT / "results" / f"{file}.json", ROOT / "book" / "figures" / f"{name}.png"
-        assert source.exists() == picture.exists(), f"run python -m tools.figures: {name}"
-        if source.exists():
-            assert figures.source_of(picture) == figures.digest_of(source), f"run python -m tools.figures: {name}"
+    for name, (files, _) in figures.FIGURES.items():
+        sources = [ROOT / "results" / f"{file}.json" for file in files.split()]
+        picture = ROOT / "book" / "figures" / f"{name}.png"
+        assert all(source.exists() for source in sources) == picture.exists(), f"run python -m tools.figures: {name}"
+        if picture.exists():
+            assert figures.source_of(picture) == figures.digest_of(*sources), f"run python -m tools.figures: {name}"
 
 
 @pytest.mark.parametrize("name", [name for name in experiments.names() if (ROOT / f"results/{name}.json").exists()])

@@ -1,7 +1,7 @@
-"""The figures of the results page, each made from one file of `results/`.
+"""The figures of the book's pages, each made from files of `results/`.
 
-`python -m tools.figures` draws those whose file is there and writes them to `book/figures/`. A figure carries the hash
-of its file, so that a test can tell a stale one.
+`python -m tools.figures` draws those whose files are there and writes them to `book/figures/`. A figure carries the
+hash of its files, so that a test can tell a stale one.
 """
 
 from __future__ import annotations
@@ -155,6 +155,49 @@ def matching(results: dict[str, Any]) -> Figure:
     return fig
 
 
+def nearer(results: dict[str, Any]) -> Figure:
+    """The landing page's first half: how much more of the truth the paper's robust gradient explains than vanilla's."""
+    fig, ((ax,),) = plots.figure(1, 1, 3.8, 3.1)
+    plan, levels = results["plan"], results["classifiers"]["mnist/robust"]["levels"]
+    points = [Estimate(**level["by"][plan["denoisers"][0]]["explained_more"]) for level in levels]
+    _band(ax, plan["levels"], points, "robust", _styles(["robust"])["robust"])
+    ax.axhline(0, color=plots.COLOURS["vanilla"])
+    ax.margins(y=0.12)
+    ax.annotate("robust", (plan["levels"][0], max(p.value for p in points)), color=plots.COLOURS["robust"])
+    ax.annotate("vanilla", (plan["levels"][0], 0), (0, -12), textcoords="offset points", color=plots.COLOURS["vanilla"])
+    ax.set_xlabel("t, the noise level")
+    ax.set_title("Nearer to the true gradient", fontsize=11)
+    return fig
+
+
+SETTINGS = {
+    "compare_mnist": "MNIST",
+    "compare_mnist_conditional": "MNIST, class told",
+    "compare_cifar10": "CIFAR-10",
+    "compare_cifar10_conditional": "CIFAR-10, class told",
+}
+
+
+def steers(*results: dict[str, Any]) -> Figure:
+    """The landing page's second half: robust minus vanilla in FD-judge, in each of the settings."""
+    fig, ((ax,),) = plots.figure(1, 1, 3.8, 3.1)
+    for place, (name, found) in enumerate(zip(SETTINGS.values(), results, strict=True)):
+        (pair,) = (pair for pair in found["differences"] if (pair["a"], pair["b"]) == ("robust", "vanilla"))
+        fd = Estimate(**pair["fd"])
+        ahead = "robust" if fd.high < 0 else "vanilla" if fd.low > 0 else "none"
+        ax.plot([fd.low, fd.high], [place, place], color=plots.COLOURS[ahead], linewidth=2)
+        ax.plot(fd.value, place, plots.MARKERS[ahead], color=plots.COLOURS[ahead])
+        side, gap = ("left", 8) if fd.value < 0 else ("right", -8)  # opposite the interval
+        ax.annotate(name, (0, place), (gap, 0), textcoords="offset points", ha=side, va="center")
+    ax.axvline(0, color="black", linewidth=0.8)
+    ax.set(yticks=[], ylim=(len(SETTINGS) - 0.6, -0.8))
+    limit = 1.1 * max(abs(end) for end in ax.get_xlim())
+    ax.set_xlim(-limit, limit)
+    ax.set_xlabel("← robust steers better     vanilla →")
+    ax.set_title("And as a guide?", fontsize=11)
+    return fig
+
+
 def _band(ax: Axes, x: Sequence[float], points: Sequence[Estimate], label: str, style: dict[str, Any]) -> None:
     ax.plot(x, [p.value for p in points], label=plots.plain(label), markersize=4, **style)
     ax.fill_between(x, [p.low for p in points], [p.high for p in points], color=style["color"], alpha=0.12, linewidth=0)
@@ -209,7 +252,10 @@ def truth_guidance(results: dict[str, Any]) -> Figure:
     return fig
 
 
-FIGURES: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
+# The files, by a space between them, and what draws them.
+FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
+    "nearer": ("matching_mnist", nearer),
+    "steers": (" ".join(SETTINGS), steers),
     "compare_mnist": ("compare_mnist", compare),
     "compare_mnist_conditional": ("compare_mnist_conditional", compare),
     "compare_cheaper": ("compare_cheaper", compare),
@@ -229,22 +275,22 @@ def source_of(picture: Path) -> str | None:
         return image.info.get("results")
 
 
-def digest_of(results: Path) -> str:
-    """The hash of a file of results."""
-    return hashlib.sha256(results.read_bytes()).hexdigest()
+def digest_of(*results: Path) -> str:
+    """The hash of files of results."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in results)).hexdigest()
 
 
 def draw(results: Path, target: Path) -> list[Path]:
-    """Draw every figure whose file is in the folder `results`; the pictures' paths."""
+    """Draw every figure whose files are in the folder `results`; the pictures' paths."""
     plots.use_style()
     target.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for name, (file, function) in FIGURES.items():
-        source = results / f"{file}.json"
-        if source.exists():
+    for name, (files, function) in FIGURES.items():
+        sources = [results / f"{file}.json" for file in files.split()]
+        if all(source.exists() for source in sources):
             drawn.append(target / f"{name}.png")
-            function(json.loads(source.read_text())).savefig(
-                drawn[-1], dpi=130, metadata={"results": digest_of(source), "Software": None}
+            function(*(json.loads(source.read_text()) for source in sources)).savefig(
+                drawn[-1], dpi=130, metadata={"results": digest_of(*sources), "Software": None}
             )
     return drawn
 

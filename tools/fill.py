@@ -46,7 +46,8 @@ def fill(text: str, root: Path = ROOT, strict: bool = True) -> str:
 
 def pages() -> list[Path]:
     """The pages that may hold blocks."""
-    return [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    first, book, notebooks = (ROOT / "README.md", ROOT / "index.md"), ROOT / "book", ROOT / "notebooks"
+    return [*first, *sorted(book.glob("*.md")), *sorted(notebooks.glob("*.ipynb"))]
 
 
 def filled(page: Path) -> str:

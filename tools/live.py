@@ -1,8 +1,9 @@
 """What live widgets load on the site: onnxruntime-web, the published models, a few digits and the blind test's pairs,
 as files that a page may load even when it was opened from a folder.
 
-`python -m tools.live` writes them into `build/live`. There a page can load classic scripts alone, so that each file is
-one, and holds base64 of the gzipped content. The runtime comes from npm, at one version with one hash.
+`python -m tools.live` writes them into `build/live`, unless those that are there were made from the same. There a page
+can load classic scripts alone, so that each file is one, and holds base64 of the gzipped content. The runtime comes
+from npm, at one version with one hash.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import tyro
 
 import rgd
 from rgd.checkpoints import write_atomic
+from rgd.lab import registry
 from tools import pairs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,7 +53,8 @@ def runtime(folder: Path) -> Path:
     if not package.exists():
         folder.mkdir(parents=True, exist_ok=True)
         name, version = RUNTIME.removesuffix(".tgz").rsplit("-", 1)
-        fetched = subprocess.run([npm(), "pack", f"{name}@{version}", "--silent"], cwd=folder)
+        quiet = "--loglevel=error", "--fetch-retries=1"
+        fetched = subprocess.run([npm(), "pack", f"{name}@{version}", *quiet], cwd=folder)
         if fetched.returncode:
             raise SystemExit(f"npm could not fetch {name} {version}, for the reason above (no network?)")
     if integrity(package.read_bytes()) != INTEGRITY:
@@ -94,21 +97,45 @@ def write(folder: Path, package: Path, graphs: Path) -> None:
         write_atomic(folder / f"{graph.stem}.js", script(graph.stem, graph.read_bytes()))
 
 
-def main(folder: Path = ROOT / "build" / "live", cache: Path = ROOT / "build") -> None:
+def origin() -> str:
+    """The hash of all that the files are made from: this file, which holds the runtime's, the exporter, networks, weights
+    and pictures."""
+    from tools import export
+
+    code = [Path(__file__), Path(export.__file__), *(ROOT / "rgd" / f"{name}.py" for name in ("layers", "networks"))]
+    weights = [registry.path(name) for name in export.MODELS]
+    read = b"".join(file.read_bytes() for file in (*code, *weights))
+    return hashlib.sha256(read + digits() + pairs.packed()).hexdigest()
+
+
+def main(folder: Path = ROOT / "build" / "live", cache: Path = ROOT / "build", optional: bool = False) -> None:
     """Write the live widgets' files.
 
     Args:
         folder: where to.
         cache: where the runtime's package and the graphs are kept.
+        optional: without npm or a network, say so and leave the site without what runs models.
     """
     from tools import export  # what needs no graphs needs no ONNX
 
-    package = runtime(cache)
+    made, wanted = folder / "origin", origin().encode()
+    if made.exists() and made.read_bytes() == wanted:
+        print(f"{folder} is made from the same runtime and models already")
+        return
+    try:
+        package = runtime(cache)
+    except SystemExit as reason:
+        if not optional:
+            raise
+        write_data(folder)
+        print(f"The book will be without its live digit, and says so where one would be: {reason}", file=sys.stderr)
+        return
     export.main(cache / "onnx")
     write(folder, package, cache / "onnx")
     for file in sorted(folder.glob("*.js")):
         content = file.read_bytes()
         print(f"{file.name}: {len(content) / 1e6:.2f} MB, compressed {len(gzip.compress(content)) / 1e6:.2f} MB")
+    write_atomic(made, wanted)
 
 
 if __name__ == "__main__":

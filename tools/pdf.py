@@ -44,7 +44,9 @@ book => {
     player.replaceWith(strip);
   }
 
-  // Chapters are sections of the root page: lift them to its level, and give every heading a name of its own.
+  // The root page is for screens. Chapters are sections of it: lift them to its level, and give every heading a name of
+  // its own.
+  for (const own of [...article.querySelector("section").children]) if (!own.matches(".toctree-wrapper")) own.remove();
   document.getElementById("document-genindex").nextElementSibling.remove();
   const contents = make("nav", "", "printed-contents"), index = {};
   contents.append(make("h1", "Contents"));
@@ -56,7 +58,6 @@ book => {
     contents.append(line);
   };
   const name = heading => { heading.id = "heading-" + headings++; return heading; };
-  entry(name(article.querySelector("h1")), "chapter");
   for (const part of book.parts) {
     contents.append(make("p", part.caption, "part"));
     for (const page of part.chapters) {

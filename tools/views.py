@@ -195,6 +195,13 @@ def matching(results: dict[str, Any], what: str) -> str:
     return _table(["t", *(columns[k] for k in shown)], table)
 
 
+def matched(results: dict[str, Any], what: str) -> str:
+    """One number of that table with its interval: `explained_more of mnist/robust at 400`."""
+    name, model, level = re.split(" of | at ", what)
+    row = results["classifiers"][model]["levels"][results["plan"]["levels"].index(int(level))]
+    return estimate_text(row["by"][results["plan"]["denoisers"][0]][name])
+
+
 def radius_name(radius: float | str) -> str:
     """How pages call a classifier of the truth's worlds; its radius is a share of the way between two classes."""
     if isinstance(radius, str):
@@ -347,6 +354,7 @@ FUNCTIONS: tuple[Callable[..., str], ...] = (
     made,
     levels,
     matching,
+    matched,
     truth,
     truth_differences,
     truth_levels,

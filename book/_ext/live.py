@@ -87,8 +87,8 @@ def write_scripts(app: Sphinx, failure: Exception | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name in modules.names():
             (folder / f"{name}.js").write_text(START + modules.script(name))
-        if GENERATED.is_dir():
-            shutil.copytree(GENERATED, folder, dirs_exist_ok=True)
+        for file in GENERATED.glob("*.js"):
+            shutil.copy(file, folder)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

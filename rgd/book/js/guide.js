@@ -175,7 +175,7 @@ async function sample(state, el, parts, alive) {
     if (!alive()) return; // stopped, or another part failed
     progress.max = of;
     progress.value = done;
-    say(what ? `Loaded ${what}, ${done} of ${of}.` : "Loading the models, about 9 MB …");
+    say(what ? `Loaded ${what}, ${done} of ${of}.` : "Loading the models, about 8 MB …");
   });
   progress.hidden = true;
   history.length = 0;

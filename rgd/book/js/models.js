@@ -24,7 +24,9 @@ function script(address) {
     element.onload = resolve;
     element.onerror = () => {
       element.remove();
-      reject(new Error(`The file ${address} could not be loaded. Is the site whole, and are you online?`));
+      const file = address.split("/").pop();
+      reject(new Error(`The site's file ${file} could not be loaded. Either you are offline, or the site was built where npm `
+        + "could not be reached: then it lacks what runs the models, and make book adds it once npm can be."));
     };
     element.src = address;
     document.head.append(element);
