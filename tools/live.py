@@ -98,8 +98,8 @@ def write(folder: Path, package: Path, graphs: Path) -> None:
 
 
 def origin() -> str:
-    """The hash of all that the files are made from: this file, which holds the runtime's, the exporter, networks, weights
-    and pictures."""
+    """The hash of all that the files are made from: this file, which holds the runtime's, the exporter, networks,
+    weights and pictures."""
     from tools import export
 
     code = [Path(__file__), Path(export.__file__), *(ROOT / "rgd" / f"{name}.py" for name in ("layers", "networks"))]
