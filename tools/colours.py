@@ -10,6 +10,7 @@ import re
 from matplotlib.artist import Artist
 from matplotlib.colors import to_hex, to_rgba_array
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from rgd.measure.plots import COLOURS
 
@@ -35,7 +36,7 @@ def strangers(figure: Figure) -> list[str]:
 
 def _name(artist: Artist) -> str:
     """What it says, or its label; matplotlib begins those that it gave itself with an underscore."""
-    name = artist.get_text() if hasattr(artist, "get_text") else str(artist.get_label())
+    name = artist.get_text() if isinstance(artist, Text) else str(artist.get_label())
     return "" if name.startswith("_") else name
 
 
