@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
+from nbformat.v4 import new_code_cell, new_notebook, writes
 
 from rgd.measure import Estimate, plots
 from tools import colours, figures
+
+pytest_plugins = ("pytester",)
 
 ROOT = Path(__file__).resolve().parent.parent
 RESERVED = ("vanilla", "robust", "oracle", "classifier-free")
@@ -86,3 +89,18 @@ def test_figures_of_the_evidence_keep_the_colours(name: str) -> None:
                  for line in ax.lines if not str(line.get_label()).startswith("_")]  # fmt: skip
         repeated = len(looks) - len(set(looks))
         assert name == "truth_guidance" or not repeated, looks
+
+
+@pytest.mark.check
+def test_a_notebook_whose_figure_breaks_the_rule_fails(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest((ROOT / "notebooks" / "conftest.py").read_text().replace(
+        "Path(__file__).resolve().parent.parent", repr(str(ROOT))))  # fmt: skip
+    for name, label in (("right", "robust"), ("wrong", "plain")):
+        source = f"""from rgd import plots
+fig, axes = plots.figure()
+axes[0, 0].plot([0, 1], color=plots.COLOURS["robust"], label={label!r})
+fig"""
+        pytester.path.joinpath(f"{name}.ipynb").write_text(writes(new_notebook(cells=[new_code_cell(source)])))
+    result = pytester.runpytest_subprocess("--nbval-lax", "--nbval-current-env", "-p", "no:xdist")
+    result.assert_outcomes(passed=5, failed=1)
+    result.stdout.fnmatch_lines(["*wrong.ipynb::colours kept*"])

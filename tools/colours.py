@@ -6,6 +6,7 @@ Black and grey are free: axes, data and reference lines wear them too.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.colors import to_hex, to_rgba_array
@@ -45,3 +46,16 @@ def _worn(artist: Artist) -> list[str]:
     looks = (getattr(artist, f"get_{look}")() for look in LOOKS if hasattr(artist, f"get_{look}"))
     colours = {to_hex(colour) for look in looks for colour in to_rgba_array(look)}
     return [KINDS[colour] for colour in sorted(colours & KINDS.keys())]
+
+
+def watch() -> list[str]:
+    """A list to which every figure that is saved or shown from now on adds its `strangers`."""
+    found: list[str] = []
+    save = Figure.savefig
+
+    def savefig(self: Figure, *args: Any, **kwargs: Any) -> None:
+        found.extend(strangers(self))
+        save(self, *args, **kwargs)
+
+    Figure.savefig = savefig  # type: ignore[method-assign]
+    return found
