@@ -288,9 +288,23 @@ def test_the_landing_pages_figures_say_who_is_ahead() -> None:
 
 def test_kinds_without_a_colour_of_the_book_can_be_told_apart() -> None:
     styles = figures._styles(["vanilla", "free", "fgsm", "pgd3", "robust_1", "robust, radius 2"])
-    assert len({style["color"] for style in styles.values()}) == 5, "the two robust ones share theirs"
+    assert len({style["color"] for style in styles.values()}) == 6, "a variant of robust has not robust's"
     assert len({style["marker"] for style in styles.values()}) == 6
     assert styles["robust_1"]["color"] == plots.COLOURS["robust"]
+
+
+def test_kinds_with_variants_have_a_row_each_over_the_grey_curves_of_the_others() -> None:
+    names = ["none", "vanilla", "robust", "robust, radius 1", "clean", "clean, at x0"]
+    sweep = [cell(name, scale, 9.0 / scale) for name in names for scale in (1.0, 2.0)]
+    plan = {"entries": [{"name": name, "guide": None} for name in names]}
+    axes = figures.compare({**COMPARED, "plan": plan, "sweep": sweep}).axes
+    for row, (own, others) in zip((axes[:2], axes[2:]), (("robust", "clean"), ("clean", "robust"))):
+        for ax in row:
+            named = [line.get_label() for line in ax.lines if not str(line.get_label()).startswith("_")]
+            shown = [name for name in names if not name.startswith(others)]
+            assert named == [*shown, "held-out images"]
+            assert sum(name.startswith(own) for name in shown) == 2
+            assert [line.get_color() for line in ax.lines].count("0.85") == 2
 
 
 def test_held_out_images_far_below_do_not_press_the_curves_flat() -> None:

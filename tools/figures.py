@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -25,59 +26,64 @@ from tools.views import learned, over_levels, radius_name
 
 ROOT = Path(__file__).resolve().parent.parent
 RADII = {"vanilla": plots.COLOURS["vanilla"], "0.05": "#9ecae1", "0.1": "#4292c6", "0.2": "#2171b5", "0.4": "#08306b"}
-# Variants of one kind of guide, such as robust ones of several radii, share its colour.
-DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
-VARIANTS = ("v", "^", "D", "*", "h")
-SPARE = (("#e69f00", "P"), ("#009e73", "X"), ("#56b4e9", "<"))  # for kinds that the book has no colour and marker for
+DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))  # for variants of one kind of guide, in turn
+
+
+def _kind(name: str) -> str:
+    return re.split("[,_]", name)[0]
 
 
 def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """A colour by the first word of each name; those of one kind differ in dashes and markers."""
+    """The first of a kind has the kind's colour and marker; variants and kinds without have spare ones in turn."""
     found: dict[str, dict[str, Any]] = {}
-    kinds = [re.split("[,_]", name)[0] for name in names]
-    new = dict(zip((kind for kind in dict.fromkeys(kinds) if kind not in plots.COLOURS), cycle(SPARE)))
-    for i, (name, kind) in enumerate(zip(names, kinds)):
-        before = kinds[:i].count(kind)
-        colour, marker = new.get(kind) or (plots.COLOURS[kind], plots.MARKERS.get(kind, "P"))
-        found[name] = {
-            "color": colour,
-            "linestyle": DASHES[before % len(DASHES)],
-            "marker": VARIANTS[(before - 1) % len(VARIANTS)] if before else marker,
-        }
+    spare, seen = cycle(plots.SPARE.items()), Counter[str]()
+    for name in names:
+        kind = _kind(name)
+        known = kind in plots.COLOURS and not seen[kind]
+        colour, marker = (plots.COLOURS[kind], plots.MARKERS[kind]) if known else next(spare)
+        found[name] = {"color": colour, "linestyle": DASHES[seen[kind] % len(DASHES)], "marker": marker}
+        seen[kind] += 1
     return found
 
 
 def compare(results: dict[str, Any]) -> Figure:
-    """Every guidance at every scale: distance against accuracy, precision against recall."""
-    fig, axes = plots.figure(1, 2, 8.4, 5.2)
+    """Every guidance at every scale, distance against accuracy and precision against recall: a row for each kind with
+    variants, over the grey curves of the other such kinds."""
     best = best_cells(results["sweep"])
     entries = [entry["name"] for entry in results["plan"]["entries"] if entry["name"] in best]  # or still to be swept
-    for ax, (x, y) in zip(axes[0], (("accuracy", "fd"), ("recall", "precision"))):
-        for name, style in _styles(entries).items():
-            cells = [cell for cell in results["sweep"] if cell["name"] == name]
-            places = [c[x]["value"] for c in cells], [c[y]["value"] for c in cells]
-            ax.plot(*places, label=plots.plain(name), markersize=4, **style)
-            ax.plot(
-                best[name][x]["value"],
-                best[name][y]["value"],
-                "o",
-                markersize=11,
-                fillstyle="none",
-                color=style["color"],
-            )
-        real, lowest = results["real"], min(cell[y]["value"] for cell in results["sweep"])
-        place = real[x]["value"], max(real[y]["value"], lowest / 2)
-        ax.plot(*place, "*", markersize=13, color="black", label="held-out images")
-        if place[1] > real[y]["value"]:  # so far below that the curves would lie flat
-            note = f"↓ at {real[y]['value']:.1f}"
-            ax.annotate(note, place, (-10, -2), textcoords="offset points", ha="right", fontsize=9)
-        ax.locator_params(axis="x", nbins=6)
-        ax.set_xlabel({"accuracy": "judge accuracy", "recall": "recall"}[x])
-        ax.set_ylabel({"fd": "FD-judge", "precision": "precision"}[y])
-    axes[0, 0].set_yscale("log")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
+    kinds = Counter(map(_kind, entries))
+    rows = [kind for kind, n in kinds.items() if n > 1] or [""]
+    fig, axes = plots.figure(len(rows), 2, 9.6, 3.9 * len(rows) + 0.5)
+    for kind, line in zip(rows, axes):
+        shown = _styles([name for name in entries if kinds[_kind(name)] == 1 or _kind(name) == kind])
+        for ax, measures in zip(line, (("accuracy", "fd"), ("recall", "precision"))):
+            _curves(ax, results, measures, {name: shown.get(name) for name in entries}, best)
+        line[0].set_yscale("log")
+        line[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
     return fig
+
+
+def _curves(ax: Axes, results: dict[str, Any], measures: tuple[str, str], styles: dict[str, Any], best: Any) -> None:
+    """One panel of `compare`: each entry by scale, its chosen scale ringed; those without a style in grey behind."""
+    x, y = measures
+    for name, style in styles.items():
+        cells = [cell for cell in results["sweep"] if cell["name"] == name]
+        places = [c[x]["value"] for c in cells], [c[y]["value"] for c in cells]
+        if style is None:
+            ax.plot(*places, color="0.85", linewidth=1, zorder=1)
+            continue
+        ax.plot(*places, label=plots.plain(name), markersize=4, **style)
+        ring = {"markersize": 11, "fillstyle": "none", "color": style["color"]}
+        ax.plot(best[name][x]["value"], best[name][y]["value"], "o", **ring)
+    real, lowest = results["real"], min(cell[y]["value"] for cell in results["sweep"])
+    place = real[x]["value"], max(real[y]["value"], lowest / 2)
+    ax.plot(*place, "*", markersize=13, color="black", label="held-out images")
+    if place[1] > real[y]["value"]:  # so far below that the curves would lie flat
+        note = f"↓ at {real[y]['value']:.1f}"
+        ax.annotate(note, place, (-10, -2), textcoords="offset points", ha="right", fontsize=9)
+    ax.locator_params(axis="x", nbins=6)
+    ax.set_xlabel({"accuracy": "judge accuracy", "recall": "recall"}[x])
+    ax.set_ylabel({"fd": "FD-judge", "precision": "precision"}[y])
 
 
 STUDY = {
@@ -205,9 +211,8 @@ def _band(ax: Axes, x: Sequence[float], points: Sequence[Estimate], label: str, 
 
 def _truth_style(radius: float | str) -> dict[str, Any]:
     if isinstance(radius, str):
-        grows = radius == "growing"
-        colour = plots.COLOURS["autoguidance" if grows else "classifier-free"]
-        return {"color": colour, "linestyle": "--", "marker": "^" if grows else "v"}
+        colour, marker = list(plots.SPARE.items())[radius == "growing"]
+        return {"color": colour, "linestyle": "--", "marker": marker}
     key = "vanilla" if radius == 0 else str(radius)
     return {"color": RADII.get(key, "#4292c6"), "marker": plots.MARKERS["robust" if radius else "vanilla"]}
 

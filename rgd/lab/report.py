@@ -148,7 +148,7 @@ def training_figure(logs: Mapping[str, list[dict[str, float]]]) -> Figure:
     """The loss of each network against its steps."""
     fig, axes = plots.figure(1, len(logs), 10.0, 2.6)
     for ax, (name, rows) in zip(axes[0], logs.items()):
-        ax.plot([r["step"] for r in rows], [r["loss"] for r in rows], color=plots.COLOURS.get(name, "#56b4e9"))
+        ax.plot([r["step"] for r in rows], [r["loss"] for r in rows], color=plots.COLOURS.get(name))
         ax.set_title(name, fontsize=10)
         ax.set_xlabel("step")
     axes[0, 0].set_ylabel("loss")

@@ -1,5 +1,5 @@
 """Figures: one style, and one colour for each kind of gradient in the whole book (Okabe and Ito's, safe for the
-colour-blind). Every function returns a matplotlib Figure and shows nothing.
+colour-blind), which nothing else has. Every function returns a matplotlib Figure and shows nothing.
 
 Names and titles may hold maths, as in "$x_t$". What a user has named, a class or a file, goes through `plain`.
 """
@@ -24,10 +24,11 @@ COLOURS = {
     "classifier-free": "#009e73", "autoguidance": "#e69f00",
 }  # fmt: skip
 MARKERS = dict(zip(COLOURS, "Dxso^vP", strict=True))
+SPARE = {"#882255": "X", "#999933": "p", "#56b4e9": "<", "#332288": ">", "#4d4d00": "h"}  # in turn, for all else
 STYLE: Any = {
     "figure.dpi": 110, "figure.constrained_layout.use": True, "font.size": 10, "axes.spines.top": False,
     "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "axes.axisbelow": True, "legend.frameon": False,
-    "image.interpolation": "nearest",
+    "image.interpolation": "nearest", "axes.prop_cycle": f"cycler('color', {list(SPARE)})",
 }  # fmt: skip
 
 
@@ -110,14 +111,13 @@ def picture_table(
 def curves(ax: Axes, x: Sequence[float], series: Mapping[str, Sequence[Estimate]], xlabel: str, ylabel: str) -> None:
     """Lines with bands: `series` gives for each name an estimate at each x, whose interval is the band. The name's
     first word is the kind that decides the colour; a second series of the same kind is dashed."""
-    seen: set[str] = set()
+    colours: dict[str, Any] = {}
     for name, points in series.items():
         kind = _kind(name)
         values, low, high = np.array([(point.value, point.low, point.high) for point in points]).T
-        colour = COLOURS.get(kind, "#56b4e9")
-        ax.plot(x, values, color=colour, label=name, marker=MARKERS.get(kind, "."), markersize=4,
-                linestyle="--" if kind in seen else "-")  # fmt: skip
+        (line,) = ax.plot(x, values, "--" if kind in colours else "-", color=colours.get(kind, COLOURS.get(kind)))
+        colour = colours.setdefault(kind, line.get_color())
+        line.set(label=name, markersize=4, marker=MARKERS.get(kind) or SPARE.get(colour, "."))
         ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-        seen.add(kind)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.legend()
