@@ -223,8 +223,9 @@ def test_what_is_wider_than_a_phone_says_so(window: Window, name: str) -> None:
 
 
 # The dots per inch of a picture are in its file, but for an animation's, which are the default of `widgets.animation`.
+# A picture's `width` is that of its content, to the nearest pixel.
 PICTURES = """() => [...document.querySelectorAll("article img:not(.wordless)")].map(i => [
-    i.closest(".rgd-player") !== null, i.src, parseFloat(getComputedStyle(i).width) / i.naturalWidth])"""
+    i.closest(".rgd-player") !== null, i.src, (i.width + 0.5) / i.naturalWidth])"""
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -264,9 +265,7 @@ def test_drawings_are_part_of_the_page(window: Window) -> None:
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
-            inks.append(
-                page.evaluate("n => getComputedStyle(document.querySelector(`#drawn-${n} text`)).fill", drawing)
-            )
+            inks.append(page.locator(f"#drawn-{drawing} svg").evaluate("svg => getComputedStyle(svg).fill"))
         assert inks == ["rgb(34, 34, 34)", "rgb(230, 230, 230)"], "it follows the page's light and dark"
         page.emulate_media(color_scheme="light")
 
