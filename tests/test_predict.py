@@ -29,7 +29,7 @@ from tools import axes as axes_extension
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
-BLOCK = re.compile(r"^:::\{live\} predict\n((?::\w+: .*\n)+)\n(.*?)^:::$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^:::\{live\} predict\n((?::\w+: [^\n]*\n)+)\n(.*?)^:::$", re.MULTILINE | re.DOTALL)
 check = pytest.mark.check
 
 
