@@ -16,7 +16,7 @@ const SIDES = ["A", "B"];
 const STYLE = `
 .rgd-blind { --line: color-mix(in srgb, currentColor 50%, transparent); border: 1px solid var(--line);
   border-radius: 6px; padding: 1rem; margin: 1rem 0; line-height: 1.4; }
-html[data-theme="dark"] .rgd-blind { color-scheme: dark; }
+[data-theme="dark"] .rgd-blind { color-scheme: dark; }
 .rgd-blind [hidden] { display: none !important; }
 .rgd-blind button { font: inherit; color: inherit; background: transparent; border: 1px solid var(--line);
   border-radius: 4px; padding: .1rem .9rem; min-height: 2.2rem; cursor: pointer; }

@@ -25,7 +25,7 @@ const DEFAULTS = { digit: 7, t: 400, seed: 0, towards: 8, own: false };
 const STYLE = `
 .rgd-explore { border: 1px solid color-mix(in srgb, currentColor 25%, transparent); border-radius: 6px; padding: 1rem;
   margin: 1rem 0; line-height: 1.4; font-size: .9rem; }
-html[data-theme="dark"] .rgd-explore { color-scheme: dark; }
+[data-theme="dark"] .rgd-explore { color-scheme: dark; }
 .rgd-explore :is(button, select, input[type=number]) { font: inherit; color: inherit; background: transparent;
   border: 1px solid color-mix(in srgb, currentColor 50%, transparent); border-radius: 4px; padding: .1rem .6rem;
   min-height: 2.2rem; box-sizing: border-box; }

@@ -12,7 +12,7 @@ import { board, overlay } from "./predict_curve.js";
 const STYLE = `
 .rgd-live[data-widget="predict"].rgd-live-on { --ink: #1f2328; --paper: #ffffff; --mark: #6a3d9a;
   border: 1px solid var(--mark); border-radius: 0.4rem; padding: 0.8rem 1rem; }
-html[data-theme="dark"] .rgd-live[data-widget="predict"].rgd-live-on { --ink: #e6e9ec; --paper: #14181e;
+[data-theme="dark"] .rgd-live[data-widget="predict"].rgd-live-on { --ink: #e6e9ec; --paper: #14181e;
   --mark: #c7a6ea; }
 .rgd-live[data-widget="predict"] > .rgd-live-instead { display: block; }
 .rgd-live[data-widget="predict"] .rgd-live-instead > :last-child { margin-bottom: 0.5rem; }
@@ -32,7 +32,7 @@ html[data-theme="dark"] .rgd-live[data-widget="predict"].rgd-live-on { --ink: #e
   outline-offset: 2px; }
 .rgd-board { display: block; width: 100%; height: auto; background: #fff; border-radius: 0.3rem; cursor: crosshair;
   touch-action: pan-y; overflow: hidden; margin-bottom: 0.5rem; }
-html[data-theme="dark"] .rgd-board { filter: brightness(0.82); }
+[data-theme="dark"] .rgd-board { filter: brightness(0.82); }
 .rgd-cover { fill: #fff; }
 :is(.rgd-board, .rgd-over) polyline { fill: none; stroke-linejoin: round; stroke-dasharray: 7 5;
   vector-effect: non-scaling-stroke; }
