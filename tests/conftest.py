@@ -1,7 +1,12 @@
-"""Settings for all tests: hypothesis draws the same examples every time, on machines however slow; Ctrl-C is heard."""
+"""Settings for all tests: hypothesis draws the same examples every time, on machines however slow; Ctrl-C is heard.
+A browser for those who ask for one."""
 
+import shutil
 import signal
+from collections.abc import Iterator
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("rgd", deadline=None, derandomize=True, max_examples=30)
@@ -9,3 +14,17 @@ settings.load_profile("rgd")
 
 # A shell starts what it runs in the background with SIGINT ignored, and every child inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Chromium, or a skip that says how to have it."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="a browser is driven by the extra 'test'")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +20,6 @@ from PIL import Image
 
 from rgd import checkpoints
 from rgd.lab import datasets, demo
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def rgd(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -56,20 +55,15 @@ def test_demo_writes_a_report_and_the_numbers_behind_it(folder: Path) -> None:
 
 
 @pytest.mark.check
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
-def test_the_report_has_no_serious_fault_of_accessibility(folder: Path) -> None:
+def test_the_report_has_no_serious_fault_of_accessibility(folder: Path, chromium: Any) -> None:
     from axe_playwright_python.sync_playwright import Axe
-    from playwright.sync_api import sync_playwright
 
     faults = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        for width, scheme in itertools.product((1280, 390), ("light", "dark")):
-            page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
-            page.goto((folder / "report.html").as_uri())
-            found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-            faults += [(width, scheme, f["id"], f["help"]) for f in found if f["impact"] in ("serious", "critical")]
-        browser.close()
+    for width, scheme in itertools.product((1280, 390), ("light", "dark")):
+        page = chromium.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+        page.goto((folder / "report.html").as_uri())
+        found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+        faults += [(width, scheme, f["id"], f["help"]) for f in found if f["impact"] in ("serious", "critical")]
     assert faults == []
 
 

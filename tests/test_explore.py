@@ -27,7 +27,6 @@ from tools import live, pairs
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("clean", "vanilla", "robust")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 at_one_width = pytest.mark.parametrize("page", ["desktop"], indirect=True)
 HOST = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>A widget</title>
@@ -58,17 +57,6 @@ def test_the_page_is_given_the_first_test_image_of_each_class() -> None:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="a browser is driven by the extra 'test'")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page for each widget, with the loader, scripts as the extension writes them, and all files but the models."""
     out = tmp_path_factory.mktemp("page")
@@ -81,18 +69,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def models(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def models(folder: Path) -> None:
     """The models beside the pages."""
     pytest.importorskip("onnxscript", reason="graphs are exported by the extra 'book'")
-    from tools import export
-
     try:
         live.npm()
     except SystemExit as error:
         pytest.skip(str(error))
-    graphs = tmp_path_factory.mktemp("graphs")
-    export.main(graphs, tuple(f"mnist/{name}" for name in NAMES))
-    live.write(folder / "live", live.runtime(ROOT / "build"), graphs)
+    live.main()
+    shutil.copytree(live.FOLDER, folder / "live", dirs_exist_ok=True)
 
 
 @pytest.fixture(params=SIZES)

@@ -24,11 +24,7 @@ from rgd.lab import registry
 from rgd.schedule import linear
 
 pytestmark = [pytest.mark.check, pytest.mark.timeout(600)]
-sync_api = pytest.importorskip("playwright.sync_api", reason="a browser is driven by the extra 'test'")
 pytest.importorskip("onnxscript", reason="graphs are exported by the extra 'book'")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("no Chromium is installed: apt-get install chromium", allow_module_level=True)
 from tools import live  # noqa: E402
 
 try:
@@ -71,10 +67,11 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The modules, what `tools.live` makes, and pages."""
     there = tmp_path_factory.mktemp("page")
-    live.main(there / "live", ROOT / "build")
+    live.main()
+    shutil.copytree(live.FOLDER, there / "live")
     for name in MODULES:
         shutil.copy(ROOT / "rgd" / "book" / "js" / f"{name}.js", there)
     for scheme in ("light", "dark"):
@@ -90,14 +87,6 @@ def site(folder: Path) -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

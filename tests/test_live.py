@@ -21,7 +21,6 @@ import rgd
 from rgd.book import live
 
 ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 SCHEDULE = rgd.schedule.linear(1000)
 check = pytest.mark.check
@@ -59,17 +58,6 @@ def test_a_widget_keeps_its_state_in_step() -> None:
     widget = rgd.widgets.live("plane", t=300, label=None)
     assert {"t": 300, "label": None}.items() <= widget.get_state().items()
     assert widget._esm == live.module("plane")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="a browser is driven by the extra 'test'")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

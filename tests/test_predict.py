@@ -27,7 +27,6 @@ from rgd.measure import plots
 from tools import axes as axes_extension
 
 ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 BLOCK = re.compile(r"^:::\{live\} predict\n((?::\w+: [^\n]*\n)+)\n(.*?)^:::$", re.MULTILINE | re.DOTALL)
 check = pytest.mark.check
@@ -192,17 +191,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> str:
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
     return (folder / "_build" / "html" / "page.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="a browser is driven by the extra 'test'")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=SIZES)

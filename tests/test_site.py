@@ -11,7 +11,6 @@ import gzip
 import inspect
 import json
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -32,10 +31,6 @@ from rgd import plots, widgets
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = [pytest.mark.check, pytest.mark.timeout(600)]
 pytest.importorskip("jupyter_book", reason="the site is built by the extra 'book'")
-sync_api = pytest.importorskip("playwright.sync_api", reason="a browser is driven by the extra 'test'")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("no Chromium is installed: apt-get install chromium", allow_module_level=True)
 
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
@@ -57,7 +52,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def html(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site as `make book` builds it: any warning is an error, and so is a broken reference."""
     out = tmp_path_factory.mktemp("book")
     subprocess.run([sys.executable, "-m", "tools.live", "--optional"], cwd=ROOT, check=True)
@@ -88,14 +83,6 @@ def site(html: Path) -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 class Window:

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import tyro
@@ -26,6 +27,7 @@ from rgd.lab import registry
 from tools import pairs
 
 ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "build" / "live"
 RUNTIME = "onnxruntime-web-1.30.0.tgz"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 # What is taken of it, under the names by which rgd/book/js/models.js asks for it.
@@ -53,10 +55,12 @@ def runtime(folder: Path) -> Path:
     if not package.exists():
         folder.mkdir(parents=True, exist_ok=True)
         name, version = RUNTIME.removesuffix(".tgz").rsplit("-", 1)
-        quiet = "--loglevel=error", "--fetch-retries=1"
-        fetched = subprocess.run([npm(), "pack", f"{name}@{version}", *quiet], cwd=folder)
-        if fetched.returncode:
-            raise SystemExit(f"npm could not fetch {name} {version}, for the reason above (no network?)")
+        with tempfile.TemporaryDirectory(dir=folder) as fresh:  # or another process takes half of it for the whole
+            quiet = "--loglevel=error", "--fetch-retries=1"
+            fetched = subprocess.run([npm(), "pack", f"{name}@{version}", *quiet], cwd=fresh)
+            if fetched.returncode:
+                raise SystemExit(f"npm could not fetch {name} {version}, for the reason above (no network?)")
+            (Path(fresh) / RUNTIME).replace(package)
     if integrity(package.read_bytes()) != INTEGRITY:
         raise SystemExit(f"{package} is not the package that this book was made with; delete it and run again")
     return package
@@ -108,7 +112,7 @@ def origin() -> str:
     return hashlib.sha256(read + digits() + pairs.packed()).hexdigest()
 
 
-def main(folder: Path = ROOT / "build" / "live", cache: Path = ROOT / "build", optional: bool = False) -> None:
+def main(folder: Path = FOLDER, cache: Path = ROOT / "build", optional: bool = False) -> None:
     """Write the live widgets' files.
 
     Args:
