@@ -51,9 +51,8 @@ test: .venv/.installed-test  ## the daily one: lint, types, and all tests but th
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not check"
 
 check: .venv/.installed-test  ## the rest: every notebook, the site in a browser, the wheel, and whatever else takes long
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m check
-	OMP_NUM_THREADS=1 RGD_PROFILE=ci $(BIN)/python -m pytest $(SIDE_BY_SIDE) \
-		--nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
+	OMP_NUM_THREADS=1 RGD_PROFILE=ci $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m check \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout 600 tests notebooks
 
 fix: .venv/.installed-test  ## format, and mend what the linter can mend
 	$(BIN)/ruff check --fix .

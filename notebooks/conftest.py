@@ -1,4 +1,4 @@
-"""Every notebook that is run as a test also shows that none of its figures has a kind's colour on something else."""
+"""Every notebook is a test of `make check`, which shows too that no figure has a kind's colour on something else."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ VERDICT = "assert not _strangers, _strangers"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A cell before the first of each notebook, and one after its last."""
+    """Marks cells, and adds one before the first of each notebook and one after its last."""
     notebooks = dict.fromkeys(item.parent for item in items if isinstance(item.parent, IPyNbFile))
     for notebook in notebooks:
         places = [place for place, item in enumerate(items) if item.parent is notebook]
         items.insert(places[-1] + 1, _cell(notebook, "colours kept", len(places), VERDICT))
         items.insert(places[0], _cell(notebook, "colours watched", -1, WATCH))
+    for item in items:
+        if isinstance(item.parent, IPyNbFile):
+            item.add_marker("check")
 
 
 def _cell(notebook: IPyNbFile, name: str, number: int, source: str) -> IPyNbCell:
