@@ -25,8 +25,8 @@ function script(address) {
     element.onerror = () => {
       element.remove();
       const file = address.split("/").pop();
-      reject(new Error(`The site's file ${file} could not be loaded. Either you are offline, or the site was built where `
-        + "npm could not be reached: then it lacks what runs the models, and make book adds it once npm can be."));
+      reject(new Error(`The site's file ${file} could not be loaded. Either you are offline, or the site was built `
+        + "where npm could not be reached: then it lacks what runs the models, and make book adds it once it can be."));
     };
     element.src = address;
     document.head.append(element);
