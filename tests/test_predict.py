@@ -267,23 +267,26 @@ def test_a_curve_lies_over_the_figure_where_it_was_drawn(page: Any) -> None:
 
 
 def over_red_pixels(page: Any) -> None:
-    """The drawn line covers the figure's red one, as the window shows them."""
+    """The drawn line covers the figure's red one, to the pixels of the window in which it was drawn: a phone shows the
+    figure itself in more."""
     png = np.asarray(Image.open(io.BytesIO(picture()[0])).convert("RGB")).astype(int)
     red = (png[..., 0] > 200) & (png[..., 1] < 120) & (png[..., 2] < 120)
     found = page.evaluate(
         """() => {
             const image = document.querySelector("#answer-line img"), box = image.getBoundingClientRect();
-            const frame = parseFloat(getComputedStyle(image).padding);
+            const { paddingLeft, paddingTop } = getComputedStyle(image);
+            const [left, top] = [parseFloat(paddingLeft), parseFloat(paddingTop)]; // and as much on the other sides
+            const [width, height] = [box.width - 2 * left, box.height - 2 * top];
             const line = document.querySelector(".rgd-over .rgd-drawn"), matrix = line.getScreenCTM();
-            return [(box.width - 2 * frame) / image.naturalWidth, [...line.points].map(p => p.matrixTransform(matrix))
-                .map(p => [(p.x - box.x - frame) / (box.width - 2 * frame),
-                           (p.y - box.y - frame) / (box.height - 2 * frame)])];
+            const board = document.querySelector("#predict-line").clientWidth;
+            return [Math.min(width, board) / image.naturalWidth, [...line.points].map(p => p.matrixTransform(matrix))
+                .map(p => [(p.x - box.x - left) / width, (p.y - box.y - top) / height])];
         }"""
     )
     scale, points = found
     for across, down in points[1:-1]:
         rows = red[:, round(across * png.shape[1])].nonzero()[0]
-        assert abs(rows.mean() + 0.5 - down * png.shape[0]) * scale < 2, "pixels of the window"
+        assert abs(rows.mean() + 0.5 - down * png.shape[0]) * scale < 2
 
 
 @check

@@ -8,6 +8,7 @@ longer change.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -147,15 +148,14 @@ def numbers(pdf: Path) -> dict[str, int]:
 
 
 def mend_outline(pdf: Path) -> None:
-    """Chromium writes a heading that begins a page into the outline twice, as one title."""
+    """Chromium writes each part of a heading that begins a page, its number and its words, into the outline twice."""
     writer = PdfWriter(clone_from=pdf)
     waiting: list[DictionaryObject] = [writer.get_outline_root()]
     while waiting:
         item = waiting.pop()
         waiting += [item[key].get_object() for key in ("/First", "/Next") if key in item]
-        title = item.get("/Title", "")
-        if title and title[: len(title) // 2] * 2 == title:
-            item[NameObject("/Title")] = TextStringObject(title[: len(title) // 2])
+        if twice := re.fullmatch(r"((?:\d+\. )?)\1(.+)\2", item.get("/Title", "")):
+            item[NameObject("/Title")] = TextStringObject(twice[1] + twice[2])
     writer.add_metadata({"/Title": description()["title"], "/Author": description()["author"]})
     writer.write(pdf)
 
