@@ -112,6 +112,8 @@ def _known(module: str | None) -> bool:
     return not {"site-packages", "dist-packages"}.isdisjoint(place)
 
 
+# What dataclass and Python write into a class, which follows from its fields; the rest of dataclass' comes from "<string>".
+_WRITTEN = {"__repr__", "__replace__", "__annotate__", "__annotate_func__"}
 _asked: list[Any] = []  # classes and functions whose identity is being made: one may name another that names it
 
 
@@ -125,9 +127,9 @@ def _class(cls: type) -> dict[str, Any]:
         for base in (base for base in cls.__mro__ if not _known(base.__module__)):
             for name, value in sorted(vars(base).items()):
                 function = getattr(value, "__func__", getattr(value, "fget", value))
-                if isinstance(function, types.FunctionType):  # not what dataclass writes, which follows from fields
-                    if name != "__repr__" and function.__code__.co_filename != "<string>":
-                        found[f"{base.__qualname__}.{name}"] = _function(function)
+                if isinstance(function, types.FunctionType):
+                    if name not in _WRITTEN and function.__code__.co_filename != "<string>":
+                        found[f"{base.__qualname__}.{name}"] = identity(function)
                 elif not name.startswith("__") and isinstance(value, int | float | str | tuple | list | dict):
                     found[f"{base.__qualname__}.{name}"] = identity(value)
     finally:
