@@ -72,8 +72,7 @@ def identity(thing: Any) -> Any:
     if isinstance(thing, nn.Module):
         if getattr(thing, "config", None) is None:
             raise _refused(thing, "is a network without a configuration")
-        parts = {"config": identity(thing.config), "weights": weights_digest(thing)}
-        return {**_class(type(thing)), **parts, **_hooks(thing)}
+        return _class(type(thing)) | {"config": identity(thing.config), "weights": weights_digest(thing)} | _hung(thing)
     return _other(thing)
 
 
@@ -112,8 +111,7 @@ def _known(module: str | None) -> bool:
     return not {"site-packages", "dist-packages"}.isdisjoint(place)
 
 
-# What dataclass and Python write into a class, which follows from its fields; the rest of dataclass' comes from "<string>".
-_WRITTEN = {"__repr__", "__replace__", "__annotate__", "__annotate_func__"}
+_WRITTEN = {"__repr__", "__replace__", "__annotate__", "__annotate_func__"}  # by Python; by dataclass, in "<string>"
 _asked: list[Any] = []  # classes and functions whose identity is being made: one may name another that names it
 
 
@@ -137,7 +135,7 @@ def _class(cls: type) -> dict[str, Any]:
     return found
 
 
-def _hooks(network: nn.Module) -> dict[str, Any]:
+def _hung(network: nn.Module) -> dict[str, Any]:
     """What was hung into a network and may change what it computes, if there is anything."""
     kinds = ("_forward_pre_hooks", "_forward_hooks")
     found = [[n, k, identity(h)] for n, m in network.named_modules() for k in kinds for h in getattr(m, k).values()]
