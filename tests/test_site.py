@@ -216,24 +216,25 @@ PICTURES = """() => [...document.querySelectorAll("article img:not(.wordless)")]
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_in_figures_can_be_read_on_a_phone(window: Window, html: Path, name: str, scheme: str) -> None:
+def test_text_in_figures_can_be_read_on_a_phone(window: Window, html: Path, name: str) -> None:
     notebook = ROOT / f"{name}.ipynb"
     drawn_by = notebook if notebook.exists() else ROOT / "tools" / "figures.py"
     smallest = min(map(int, re.findall(r"fontsize=(\d+)", drawn_by.read_text())), default=9)  # of a picture table
     window.page.set_viewport_size({"width": SIZES["phone"][0], "height": SIZES["phone"][1]})
-    window.page.emulate_media(color_scheme=scheme)
     page = window.open(name)
     page.wait_for_function(
         "() => [...document.querySelectorAll('.rgd-view img')].every(i => i.style.getPropertyValue('--drawn'))"
     )
-    for moves, source, share in page.evaluate(PICTURES):
-        if moves:
-            points, dpi = plots.STYLE["font.size"], inspect.signature(widgets.animation).parameters["dpi"].default
-        else:
-            points = min(smallest, 9)
-            dpi = Image.open(html / unquote(urlsplit(source).path).lstrip("/")).info["dpi"][0]
-        assert share * dpi / 72 * points > 8.999, (source[-40:], share)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
+        for moves, source, share in page.evaluate(PICTURES):
+            if moves:
+                points, dpi = plots.STYLE["font.size"], inspect.signature(widgets.animation).parameters["dpi"].default
+            else:
+                points = min(smallest, 9)
+                dpi = Image.open(html / unquote(urlsplit(source).path).lstrip("/")).info["dpi"][0]
+            assert share * dpi / 72 * points > 8.999, (scheme, source[-40:], share)
 
 
 def test_drawings_are_part_of_the_page(window: Window) -> None:
