@@ -294,6 +294,10 @@ def test_a_class_of_the_users_is_its_code_too(tmp_path: Path, monkeypatch: pytes
     ]
     keys = {key(made(MINE.replace(*change))["Mine"]()) for change in changed}
     assert len(keys | {key(first["Mine"]()), key(first["Mine"](0.6))}) == 6
+    newer = made(MINE)["Mine"]
+    newer.__replace__ = replace  # as Python 3.13 does, and 3.14
+    newer.__annotate_func__ = (lambda cls: lambda format: {"share": cls})(float)
+    assert key(newer()) == key(first["Mine"]())
     with pytest.raises(IdentityError, match="uses the module helpers as a whole"):
         key(first["radius"])
     with pytest.raises(IdentityError, match="imports helpers inside"):
