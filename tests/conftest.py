@@ -4,6 +4,7 @@ A browser for those who ask for one."""
 import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,3 +29,18 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def live_files() -> Path:
+    """The folder of what `tools.live` makes for the widgets, or a skip that says what it lacks."""
+    pytest.importorskip("onnxscript", reason="graphs are exported by the extra 'book'")
+    from tools import live
+
+    try:
+        live.main()
+    except SystemExit as error:
+        if (live.ROOT / "build" / live.RUNTIME).exists():
+            raise  # it is another than it should be
+        pytest.skip(str(error))  # no npm, or no network
+    return live.FOLDER

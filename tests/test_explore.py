@@ -69,16 +69,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def models(chromium: Any, folder: Path) -> None:
+def models(chromium: Any, live_files: Path, folder: Path) -> None:
     """The models beside the pages."""
-    pytest.importorskip("onnxscript", reason="graphs are exported by the extra 'book'")
-    try:
-        live.main()
-    except SystemExit as error:
-        if (ROOT / "build" / live.RUNTIME).exists():
-            raise  # it is another than it should be
-        pytest.skip(str(error))  # no npm, or no network
-    shutil.copytree(live.FOLDER, folder / "live", dirs_exist_ok=True)
+    shutil.copytree(live_files, folder / "live", dirs_exist_ok=True)
 
 
 @pytest.fixture(params=SIZES)

@@ -25,7 +25,6 @@ from rgd.schedule import linear
 
 pytestmark = [pytest.mark.check, pytest.mark.timeout(600)]
 pytest.importorskip("onnxscript", reason="graphs are exported by the extra 'book'")
-from tools import live  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = ("noise", "diffusion", "models", "pictures", "guide")  # each after those that it imports
@@ -62,16 +61,10 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def folder(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(chromium: Any, live_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The modules, what `tools.live` makes, and pages."""
     there = tmp_path_factory.mktemp("page")
-    try:
-        live.main()
-    except SystemExit as error:
-        if (ROOT / "build" / live.RUNTIME).exists():
-            raise  # it is another than it should be
-        pytest.skip(str(error))  # no npm, or no network
-    shutil.copytree(live.FOLDER, there / "live")
+    shutil.copytree(live_files, there / "live")
     for name in MODULES:
         shutil.copy(ROOT / "rgd" / "book" / "js" / f"{name}.js", there)
     for scheme in ("light", "dark"):

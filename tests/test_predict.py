@@ -267,8 +267,8 @@ def test_a_curve_lies_over_the_figure_where_it_was_drawn(page: Any) -> None:
 
 
 def over_red_pixels(page: Any) -> None:
-    """The drawn line covers the figure's red one, to the pixels of the window in which it was drawn: a phone shows the
-    figure itself in more."""
+    """What is drawn lies on the figure to the pixel, and covers its red line to the pixels in which it was drawn: a
+    phone shows the figure itself in more."""
     png = np.asarray(Image.open(io.BytesIO(picture()[0])).convert("RGB")).astype(int)
     red = (png[..., 0] > 200) & (png[..., 1] < 120) & (png[..., 2] < 120)
     found = page.evaluate(
@@ -279,11 +279,15 @@ def over_red_pixels(page: Any) -> None:
             const [width, height] = [box.width - 2 * left, box.height - 2 * top];
             const line = document.querySelector(".rgd-over .rgd-drawn"), matrix = line.getScreenCTM();
             const board = document.querySelector("#predict-line").clientWidth;
-            return [Math.min(width, board) / image.naturalWidth, [...line.points].map(p => p.matrixTransform(matrix))
+            const over = document.querySelector(".rgd-over").getBoundingClientRect();
+            const off = [over.x - box.x - left, over.y - box.y - top, over.width - width, over.height - height];
+            const drawn = Math.min(width, board) / image.naturalWidth;
+            return [Math.max(...off.map(Math.abs)), drawn, [...line.points].map(p => p.matrixTransform(matrix))
                 .map(p => [(p.x - box.x - left) / width, (p.y - box.y - top) / height])];
         }"""
     )
-    scale, points = found
+    off, scale, points = found
+    assert off < 1
     for across, down in points[1:-1]:
         rows = red[:, round(across * png.shape[1])].nonzero()[0]
         assert abs(rows.mean() + 0.5 - down * png.shape[0]) * scale < 2
