@@ -170,6 +170,7 @@ def write(whole: Path, pdf: Path, chromium: Browser) -> None:
     def print_with(told: dict[str, int]) -> dict[str, int]:
         """Print with these numbers, and return those that would have been right."""
         page = chromium.new_page(color_scheme="light")  # a page that was printed before breaks elsewhere
+        page.set_default_timeout(300_000)  # a page of some thousand formulas, and machines differ
         page.goto(whole.as_uri())
         page.evaluate("() => window.MathJax?.startup?.promise")
         page.evaluate(PREPARE, description())
