@@ -45,7 +45,7 @@ _LAZY = {"gradients": "rgd.measure.gradients", "metrics": "rgd.measure", "plots"
 _LAZY |= {n: f"rgd.lab.{n}" for n in ("comparison", "demo", "experiments", "matching", "report", "study", "truth")}
 _LAZY |= {"Judge": "rgd.lab.judge:Judge", "JudgeConfig": "rgd.lab.judge:JudgeConfig", "zoo": "rgd.lab.registry"}
 _LAZY |= {"Profile": "rgd.book.profile:Profile", "profile": "rgd.book.profile:profile", "check": "rgd.book.check:check"}
-_LAZY |= {"widgets": "rgd.book.widgets", "recipes": "rgd.recipes"}
+_LAZY |= {"widgets": "rgd.book.widgets", "recipes": "rgd.recipes", "course": "rgd.course"}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent / "rgd"
 PARTS = {"core": set(), "measure": {"core"}, "lab": {"core", "measure"}, "book": {"core", "measure"}}
+PARTS["course"] = set(PARTS)
 PARTS["cli"] = set(PARTS)
 # In the core, each file may import those before it.
 CORE = [
