@@ -117,10 +117,10 @@ def memory(notebooks: dict[str, Notebook]) -> str:
 
 
 def printed(notebook: Notebook, after: str) -> str:
-    """The first number, with its interval, that a chapter's outputs have after a text; `a | b`: after b, after a."""
+    """The first number, with its interval, that a chapter's outputs have after a text; `a & b`: after b, after a."""
     outputs = (output for cell in notebook["cells"] for output in cell.get("outputs", ()))
     rest = "\n".join("".join(output.get("text", ())) for output in outputs)
-    for part in after.split(" | "):
+    for part in after.split(" & "):
         _, part_of_it, rest = rest.partition(part)
         if not part_of_it:
             raise ValueError(f"no output has {part!r}")

@@ -1,4 +1,4 @@
-"""Break the metric: noise whose FD-judge is better than that of real digits. Who would have noticed?"""
+"""Break the metric: noise that FD-judge cannot tell from real digits. Who would have noticed?"""
 
 import torch
 from keep import REFERENCE, keep
