@@ -5,9 +5,8 @@ the classifier was trained. This folder is the core, in the order in which data 
 
 `schedule`, `randomness`, `data`, `layers`, `networks`, `denoiser`, `attacks`, `objectives`, `training`, `guidance`,
 `samplers`; `mixtures` is its oracle, `checkpoints` its memory, `processes` its hands. It knows nothing of what stands
-on it: `rgd.measure` (scores and gradients, with intervals), `rgd.lab` (experiments), `rgd.book` (what chapters need),
-`rgd.survey` (asking people) and `rgd.cli`. Those are loaded when first asked for, so that `import rgd` costs little
-more than `import torch`.
+on it: `rgd.measure` (scores, with intervals), `rgd.lab` (experiments), `rgd.book` (what chapters need), `rgd.survey`
+(asking people), `rgd.cli`. Those are loaded when first asked for: `import rgd` costs little more than `import torch`.
 """
 
 from importlib import import_module

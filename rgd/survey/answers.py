@@ -67,9 +67,13 @@ def write(key: Key, rater: Rater) -> str:
     return json.dumps({"answers": told, "checksum": _checksum(told)})
 
 
+def crc32(text: str) -> str:
+    """A checksum in hex. It tells an accident or an edit by hand, and no forger."""
+    return f"{zlib.crc32(text.encode(errors='replace')):08x}"
+
+
 def _checksum(told: Any) -> str:
-    """CRC-32 of the JSON that JavaScript writes. It tells an accident or a hand's edit, and no forger."""
-    return f"{zlib.crc32(json.dumps(told, separators=(',', ':'), ensure_ascii=False).encode()):08x}"
+    return crc32(json.dumps(told, separators=(",", ":"), ensure_ascii=False))  # as JavaScript writes it
 
 
 def parse(text: str, key: Key) -> Rater:

@@ -64,9 +64,9 @@ def page(drawn: Drawn) -> str:
     """The survey as HTML, whole: it works offline, as a file or on any server. At the end its raters are given a file
     of answers, or the answers are posted to the survey's address."""
     asked = drawn.key.survey
-    connect = "{0.scheme}://{0.netloc}".format(urlsplit(asked.address)) if asked.address else "'none'"
+    connect = html.escape("{0.scheme}://{0.netloc}".format(urlsplit(asked.address))) if asked.address else "'none'"
     data = json.dumps(packed(drawn)).replace("<", "\\u003c")
-    parts = {"title": html.escape(asked.title), "connect": html.escape(connect), "packed": data}
+    parts = {"title": html.escape(asked.title), "connect": connect, "packed": data}
     return _PAGE.format(script=live.script("survey"), **parts)
 
 
