@@ -6,6 +6,8 @@ import base64
 import html
 import io
 import json
+from pathlib import Path
+from string import Template
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,35 +17,7 @@ from torch import Tensor
 from rgd.book import live
 from rgd.survey.design import Drawn
 
-# The policy holds the page to its word: nothing is loaded from anywhere, and answers go to the one address, if any.
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; \
-script-src 'unsafe-inline'; connect-src {connect}; base-uri 'none'; form-action 'none'">
-<title>{title}</title>
-<style>
-:root {{ background: #fff; color: #1f2328; font: 1rem/1.45 system-ui, sans-serif; }}
-:root[data-theme="dark"] {{ background: #14181e; color: #e6e9ec; }}
-body {{ margin: 0 auto; padding: .8rem; max-width: 41rem; }}
-h1 {{ font-size: 1.15rem; margin: 0 0 .8rem; }}
-</style>
-<main><h1>{title}</h1><div id="survey"></div><noscript>This survey needs JavaScript.</noscript></main>
-<script type="application/json" id="packed">{packed}</script>
-<script>
-const dark = matchMedia("(prefers-color-scheme: dark)"), rgdLive = {{}};
-const paint = () => {{ document.documentElement.dataset.theme = dark.matches ? "dark" : "light"; }};
-dark.addEventListener("change", paint);
-paint();
-{script}
-const state = {{ survey: JSON.parse(document.getElementById("packed").textContent), whole: true }};
-const model = {{ get: (name) => state[name], set() {{}}, save_changes() {{}} }};
-rgdLive.survey.default.render({{ model, el: document.getElementById("survey") }});
-</script>
-</html>
-"""
+_PAGE = Path(__file__).with_name("page.html")
 
 
 def packed(drawn: Drawn) -> dict[str, Any]:
@@ -67,7 +41,7 @@ def page(drawn: Drawn) -> str:
     connect = html.escape("{0.scheme}://{0.netloc}".format(urlsplit(asked.address))) if asked.address else "'none'"
     data = json.dumps(packed(drawn)).replace("<", "\\u003c")
     parts = {"title": html.escape(asked.title), "connect": connect, "packed": data}
-    return _PAGE.format(script=live.script("survey"), **parts)
+    return Template(_PAGE.read_text()).substitute(parts, script=live.script("survey"))
 
 
 def widget(drawn: Drawn) -> Any:

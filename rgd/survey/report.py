@@ -71,7 +71,7 @@ def _forest(
     """A line for each estimate, the first at the top; what is compared with is grey."""
     ax.axvline(middle, color="0.6")
     for row, one in enumerate(shares.values()):
-        ax.plot([one.low, one.high], [row, row], color="#332288", linewidth=width, alpha=alpha)
+        ax.plot([one.low, one.high], [row, row], color="#332288", linewidth=width, alpha=alpha, solid_capstyle="butt")
         ax.plot(one.value, row, "o", color="#332288", markersize=5)
     ax.set_yticks(range(len(shares)), [plots.plain(name) for name in shares] if labels else [""] * len(shares))
     ax.set_ylim(len(shares) - 0.5, -0.5)
