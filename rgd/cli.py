@@ -1,4 +1,4 @@
-"""The command line: `rgd demo | train | sample | gradients | evaluate | info`. Each command is one typed function."""
+"""The command line: `rgd demo | train | sample | gradients | evaluate | survey | info`, a typed function each."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from rgd.measure import plots
 from rgd.measure.scores import Metric
 from rgd.networks import EncoderUNet, UNet
 from rgd.processes import processes
+from rgd.survey.commands import survey
 from rgd.training import Training, autocast
 
 
@@ -257,7 +258,7 @@ def info(file: Annotated[Path | None, tyro.conf.Positional] = None) -> None:
 
 def main() -> None:
     """The entry point: errors that say what to do are printed without a traceback."""
-    commands = {f.__name__: f for f in (demo, train, sample, gradients, evaluate, info)}
+    commands = {f.__name__: f for f in (demo, train, sample, gradients, evaluate, survey, info)}
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="rgd", description="Robust classifier guidance.")
     except KeyboardInterrupt:
