@@ -60,16 +60,18 @@ def _batch(task: Task, n: int, shape: tuple[int, ...], classes: int) -> tuple[Te
     return task.normal(n, *shape, dtype=torch.float64), task.integers(0, 900, n), task.integers(0, classes, n)
 
 
+def _left(images: Tensor) -> Tensor:
+    return images * (torch.arange(images.shape[3]) < images.shape[3] // 2)
+
+
+class _Left(L2):
+    def direction(self, gradient: Tensor) -> Tensor:
+        return unit(_left(gradient))
+
+
 @exercise("attacks-threat", points=3, minutes=20)
 def attacks_threat(task: Task, make: Answer) -> None:
     """An L2 ball of the left half's entries."""
-
-    def left(images: Tensor) -> Tensor:
-        return images * (torch.arange(images.shape[3]) < images.shape[3] // 2)
-
-    class Left(L2):
-        def direction(self, gradient: Tensor) -> Tensor:
-            return unit(left(gradient))
 
     def mine(radius: float) -> tuple[Any, Answer, Answer]:
         made = make(radius)
@@ -79,17 +81,15 @@ def attacks_threat(task: Task, make: Answer) -> None:
         for shape in ((3, 1, 2, 40), (5, 2, 6, 4)):
             radius = task.uniform(2, 5)
             g = task.normal(*shape, dtype=torch.float64) * per_image(torch.arange(1, shape[0] + 1), torch.empty(shape))
-            half = left(g)
+            half, fourteen = _left(g), g * (torch.arange(shape[3]) < 14)
             top = torch.cat([g[:, :, : shape[2] // 2], 0 * g[:, :, shape[2] // 2 :]], dim=2)
             mistakes = {
                 "Each image has a length of its own; that is the length of the whole batch.": half / half.norm(),
-                "Cut the right half off first: what is left must have length 1.": left(unit(g)),
+                "Cut the right half off first: what is left must have length 1.": _left(unit(g)),
                 "That is the left half of the gradient itself; it should have length 1.": half,
                 "That is the right half.": unit(g - half),
                 "That is the upper half: columns are the last dimension.": unit(top),
-                "The left half is half the width of these images, not always 14 columns.": unit(
-                    g * (torch.arange(shape[3]) < 14)
-                ),
+                "The left half is half the width of these images, not always 14 columns.": unit(fourteen),
                 "That changes both halves.": unit(g),
                 "The methods speak of the unit ball: the length is 1, not the radius.": radius * unit(half),
                 "Those are signs, the steepest direction in L-infinity.": half.sign(),
@@ -98,10 +98,10 @@ def attacks_threat(task: Task, make: Answer) -> None:
     with task.check("nothing to be gained", "Where the left half of a gradient is zero, so is its direction."):
         g = task.normal(3, 1, 2, 4, dtype=torch.float64)
         g[1, ..., :2] = 0
-        close(mine(1.0)[1](g), unit(left(g)), 1e-4)
+        close(mine(1.0)[1](g), unit(_left(g)), 1e-4)
     with task.check("project", "Shorten what is longer than 1, image by image, and nothing else."):
         length, radius = torch.tensor([0.3, 0.9, 1.7, 8.0]).double(), task.uniform(2, 5)
-        u = unit(left(task.normal(4, 2, 3, 8, dtype=torch.float64))) * length.reshape(-1, 1, 1, 1)
+        u = unit(_left(task.normal(4, 2, 3, 8, dtype=torch.float64))) * length.reshape(-1, 1, 1, 1)
         mistakes = {
             "That is the sphere. A point inside the ball is its own nearest point.": unit(u),
             "Each image has a length of its own; that is the length of the whole batch.": u / u.norm(),
@@ -113,17 +113,17 @@ def attacks_threat(task: Task, make: Answer) -> None:
         close(mine(radius)[2](u), u / per_image(length.clamp_min(1), u), 1e-4, mistakes)
     with task.check("what it is given", "Something that was handed to a method was changed in place: work on a copy."):
         g = 3 * task.normal(3, 1, 2, 4, dtype=torch.float64)
-        u, kept = left(g), g.clone()
+        u, kept = _left(g), g.clone()
         made = mine(1.0)[0]
         Answer(made.direction)(g), Answer(made.project)(u)  # a stub is not answered yet
         made.direction(g), made.project(u)
-        must(torch.equal(g, kept) and torch.equal(u, left(kept)))
+        must(torch.equal(g, kept) and torch.equal(u, _left(kept)))
     with task.check("within PGD", "The object needs the radius that it was made with; the methods speak of radius 1."):
         radius = task.uniform(0.5, 3.0)
         classifier, batch = _flipping(task, (1, 3, 4), 3), _batch(task, 6, (1, 3, 4), 3)
         made, direction, project = mine(radius)
         threat: Any = SimpleNamespace(radius=made.radius, direction=direction, project=project)
-        close(_steps(threat, 9, classifier, batch), _steps(Left(radius), 9, classifier, batch), 1e-3)
+        close(_steps(threat, 9, classifier, batch), _steps(_Left(radius), 9, classifier, batch), 1e-3)
 
 
 def _steps(
@@ -216,6 +216,9 @@ def attacks_unmask(task: Task, unmasked: Answer) -> None:
         def fooled(x: Tensor) -> float:
             return float((classifier(x, t).argmax(1) != y).double().mean())
 
+        # Chance is in what is drawn alone. Over 80 draws the quotient of the shares was 1.00, with a standard deviation
+        # of 0.014, for right answers of two kinds, and 0.15 with one of 0.1 for random changes. Three quarters is 18
+        # deviations below: a right answer is refused less than once in a million draws.
         must(fooled(found) >= 0.75 * fooled(_steps(L2(r), 20, classifier, (xt, t, y))))
 
     few = "Too few images are misread. Follow something that no factor silences, uphill, at each image's own t."
