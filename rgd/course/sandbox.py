@@ -1,0 +1,208 @@
+"""Students' code, held: in a container, or in namespaces of its own (`jail.py`), or, if it is trusted, with limits."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+import rgd
+from rgd.errors import RgdError
+
+HERE = Path(__file__).resolve().parent
+RUNNER = ["-m", "rgd.course.execute"]
+GRACE = 30.0  # seconds for Python and torch to start
+
+
+class SandboxError(RgdError, OSError):
+    """Students' code cannot be held as was asked for."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one submission may take."""
+
+    seconds: float = 240.0
+    cell: float = 45.0
+    """Seconds of one cell."""
+    memory: int = 6 * 2**30
+    """Bytes, of all its processes together."""
+    output: int = 4 * 2**20
+    """Bytes that come back."""
+    processes: int = 64
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """How students' code is held: `kind` is "container", "namespaces" or "trusted"."""
+
+    kind: str
+    says: str
+    image: str = ""
+    hidden: tuple[Path, ...] = ()
+
+    def command(self, scratch: str, name: str, limits: Limits) -> list[str]:
+        """What starts the runner."""
+        if self.kind == "container":
+            tool = _container_tool() or "docker"
+            held = ["--network=none", "--read-only", "--tmpfs=/tmp:size=256m", "--cap-drop=ALL", "--user=65534"]
+            held += [f"--memory={limits.memory}", f"--pids-limit={limits.processes}"]
+            env = [f"--env={key}={value}" for key, value in _quiet("/tmp").items()]
+            return [tool, "run", "--rm", "-i", f"--name={name}", *held, *env, self.image, "python", *RUNNER]
+        told = {"scratch": scratch, "shown": _shown(), "hidden": [str(path) for path in self.hidden], "megabytes": 256}
+        told |= {"memory": limits.memory, "seconds": int(limits.seconds), "processes": limits.processes}
+        held = [sys.executable, "-I", str(HERE / "jail.py"), json.dumps(told)]
+        return [*(held if self.kind == "namespaces" else []), sys.executable, *RUNNER]
+
+    def run(self, cells: Sequence[dict[str, Any]], limits: Limits) -> Iterator[dict[str, Any]]:
+        """What the runner says of the cells, line by line; the last is {"killed": why} if it did not come to its end."""
+        name = f"rgd-{uuid.uuid4().hex[:12]}"
+        with tempfile.TemporaryDirectory(prefix="rgd-", ignore_cleanup_errors=True) as scratch:
+            trusted = self.kind == "trusted"
+            env = os.environ.copy() if self.kind == "container" else _quiet(scratch if trusted else "/tmp")
+            with tempfile.TemporaryFile() as told:  # a pipe might fill up before anybody reads
+                told.write(json.dumps(list(cells)).encode())
+                told.seek(0)
+                process = subprocess.Popen(
+                    self.command(scratch, name, limits), stdin=told, stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL, env=env, cwd=scratch, start_new_session=True,
+                )  # fmt: skip
+            try:
+                yield from _watch(process, limits)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                if self.kind == "container":
+                    subprocess.run([_container_tool() or "docker", "kill", name], capture_output=True, check=False)
+                process.wait()
+                process.stdout.close()  # type: ignore[union-attr]
+
+
+def _watch(process: subprocess.Popen[bytes], limits: Limits) -> Iterator[dict[str, Any]]:
+    began = heard = time.monotonic()
+    patience, read, rest = limits.cell + GRACE, 0, b""
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as ready:
+        ready.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            now = time.monotonic()
+            many, much = _family(process.pid)
+            for over, why in (
+                (now - heard > patience, f"ran for more than {limits.cell:g} seconds"),
+                (now - began > limits.seconds, f"the whole took more than {limits.seconds:g} seconds"),
+                (read > limits.output, f"sent more than {limits.output:,} bytes"),
+                (many > limits.processes, f"started more than {limits.processes} processes"),
+                (much > limits.memory, f"took more than {limits.memory / 2**30:.2g} GiB"),
+            ):
+                if over:
+                    yield {"killed": why}
+                    return
+            if not ready.select(timeout=0.2):
+                continue
+            got = os.read(process.stdout.fileno(), 2**16)
+            if not got:
+                yield {"killed": "ended the process"}
+                return
+            read, heard, patience = read + len(got), now, limits.cell
+            *lines, rest = (rest + got).split(b"\n")
+            for line in lines:
+                with contextlib.suppress(ValueError):
+                    said = json.loads(line)
+                    yield said
+                    if said.keys() & {"done", "killed"}:
+                        return
+
+
+def _family(pid: int) -> tuple[int, int]:
+    """How many processes descend from one, and the bytes of memory that they hold; nothing where there is no /proc."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    ours, new = set[int](), {pid} & parents.keys()
+    while new:
+        ours |= new
+        new = {child for child, parent in parents.items() if parent in ours} - ours
+    kilobytes = 0
+    for one in ours:
+        with contextlib.suppress(OSError):  # a share of what several hold: forked processes hold the same
+            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+            kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return len(ours), 1024 * kilobytes
+
+
+def _quiet(scratch: str) -> dict[str, str]:
+    """The environment of students' code: silent, of one thread, of profile `ci`, and with nothing of the teacher's."""
+    kept = ("PATH", "LANG", "RGD_DATA", "RGD_ZOO", "LD_LIBRARY_PATH")
+    env = {name: os.environ[name] for name in kept if name in os.environ}
+    env |= {"HOME": scratch, "TMPDIR": scratch, "PYTHONPATH": str(HERE.parents[1]), "MPLCONFIGDIR": scratch}
+    env |= {"RGD_PROFILE": "ci", "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore", "MPLBACKEND": "agg"}
+    env |= {"XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))}
+    return env | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _shown() -> list[str]:
+    """The folders that students' code needs to see: Python's, this package, and the data that the book reads."""
+    package = Path(rgd.__file__).resolve().parent
+    shown = [Path(sys.base_prefix), Path(sys.prefix), package, package.parent / "weights", package.parent / "recipes"]
+    shown += [Path(os.environ[name]) for name in ("RGD_DATA", "RGD_ZOO") if name in os.environ]
+    shown += [Path(_quiet("")["XDG_CACHE_HOME"]) / name for name in ("rgd", "torch", "robust-guidance")]
+    return sorted(dict.fromkeys(str(path.absolute()) for path in shown if path.is_dir()))
+
+
+@cache
+def _container_tool() -> str | None:
+    """docker or podman, if it is there and answers."""
+    for tool in filter(None, map(shutil.which, ("docker", "podman"))):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if subprocess.run([tool, "info"], capture_output=True, timeout=20, check=False).returncode == 0:
+                return tool
+    return None
+
+
+def choose(image: str | None, trust: bool, hidden: Sequence[Path]) -> Sandbox:
+    """The best that this machine offers.
+
+    Args:
+        image: of a container in which this version of rgd is installed.
+        trust: whether students' code may run where nothing can hold it.
+        hidden: folders that it must not see, even inside of others that it sees.
+
+    Raises:
+        SandboxError: if there is nothing to hold it with.
+    """
+    if image is not None:
+        tool = _container_tool()
+        if tool is None:
+            raise SandboxError("--image needs docker or podman, and neither answers; start one, or leave --image out")
+        return Sandbox("container", f"in containers of {image}, by {Path(tool).name}, without network", image)
+    jailed = Sandbox("namespaces", "in namespaces of their own: no network, no files but rgd's", "", tuple(hidden))
+    why = "there are no namespaces outside Linux"
+    if sys.platform == "linux":
+        with tempfile.TemporaryDirectory() as scratch:
+            tried = [*jailed.command(scratch, "", Limits())[:4], sys.executable, "-c", ""]
+            done = subprocess.run(tried, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return jailed
+        why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    if not trust:
+        raise SandboxError(
+            f"students' code cannot be kept from your files and the network here ({why}). Name an --image with rgd in "
+            "it for docker or podman, grade on Linux, or say --trust if you trust this code as you trust your own"
+        )
+    return Sandbox("trusted", f"with your own rights, trusted ({why})")
