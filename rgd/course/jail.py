@@ -23,6 +23,7 @@ PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 MOUNT_SETATTR = 442  # on every machine
 DIE_WITH_PARENT, DROP, NO_MORE = 1, 24, 38  # options of prctl: a signal; a right; no program gives rights
 RIGHTS = 41  # CAP_LAST_CAP; a kernel that knows fewer says so
+USER = os.getuid()  # before it is root inside
 SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/lib32", "/sbin", "/etc", "/opt", "/dev")
 
 
@@ -39,7 +40,7 @@ def _mount(source: str, target: Path, kind: str | None, flags: int = 0, options:
 
 def _own_user() -> None:
     """Leave every namespace of the caller; its user is root in there, and nobody outside."""
-    user, group = os.getuid(), os.getgid()
+    user, group = USER, os.getgid()
     _call("unshare", NEW)
     for name, line in {"setgroups": "deny", "uid_map": f"0 {user} 1", "gid_map": f"0 {group} 1"}.items():
         Path(f"/proc/self/{name}").write_text(line)
@@ -63,6 +64,7 @@ def _own_files(scratch: Path, shown: list[str], hidden: list[str], megabytes: in
     for name in ("proc", "old", "tmp"):
         (scratch / name).mkdir(exist_ok=True)
     _mount("proc", scratch / "proc", "proc")
+    _few_processes(scratch / "proc/sys/kernel/pid_max")
     read_only = (ctypes.c_uint64 * 4)(READ_ONLY, 0, 0, 0)
     _call("syscall", MOUNT_SETATTR, -100, bytes(scratch), PATHS_BELOW, read_only, ctypes.sizeof(read_only))
     for folder in ("tmp", "dev/shm"):
@@ -71,6 +73,18 @@ def _own_files(scratch: Path, shown: list[str], hidden: list[str], megabytes: in
     _call("syscall", PIVOT_ROOT[os.uname().machine], bytes(scratch), bytes(scratch / "old"))
     os.chdir("/tmp")
     _call("umount2", b"/old", DETACH)
+
+
+def _few_processes(most: Path) -> None:
+    """The kernel is to stop processes that breed without end: who only watches them from outside comes too late.
+
+    RLIMIT_NPROC does it, but not for the superuser; the namespace's own pid_max does, from Linux 6.14 on.
+    """
+    try:
+        most.write_text("301")  # the least that Linux takes
+    except OSError as error:
+        if USER == 0:
+            raise OSError("nothing limits the processes of the superuser here; grade as another user") from error
 
 
 def _no_rights() -> None:
@@ -85,7 +99,7 @@ def limit(memory: int, seconds: int, processes: int) -> None:
     """Limits that the system keeps, for this process and those it starts; memory and processor time are of each."""
     wanted = {resource.RLIMIT_AS: memory, resource.RLIMIT_CPU: seconds, resource.RLIMIT_CORE: 0}
     wanted |= {resource.RLIMIT_FSIZE: 2**26, resource.RLIMIT_NOFILE: 1024}
-    if os.getuid() != 0 and sys.platform == "linux":  # the superuser is not limited; who watches counts instead
+    if USER != 0:
         wanted[resource.RLIMIT_NPROC] = processes
     for kind, most in wanted.items():
         hard = resource.getrlimit(kind)[1]
@@ -97,6 +111,7 @@ def main() -> None:
     """Enter, and become the command; its exit status is ours."""
     told, command = json.loads(sys.argv[1]), sys.argv[2:]
     _own_user()
+    _call("prctl", DIE_WITH_PARENT, 9)  # whatever ends the grader ends this
     inside = os.fork()  # the first process in the new namespace: if it ends, all end
     if inside:
         raise SystemExit(min(os.waitstatus_to_exitcode(os.waitpid(inside, 0)[1]) % 256, 255))
