@@ -21,7 +21,7 @@ from rgd.randomness import generator
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = {int(path.name[:2]): path for path in (ROOT / "notebooks").glob("*.ipynb")}
-SEEDS = ["public", *range(5)]
+SEEDS = ["public", 0, 1]
 FILE = "<ipython-input-answer>"
 
 

@@ -25,9 +25,27 @@ FILES = sorted(path for path in ROOT.rglob("*.py"))
 LINES, FUNCTION_LINES = 300, 60
 # How many lines of code each part may have. What explains it (docstrings, comments) is not counted, so that nobody
 # saves on that; nor are blank lines.
-MOST = {"core": 2500, "measure": 650, "lab": 1900, "book": 350, "cli": 250, "recipes": 450}
+MOST = {
+    "core": 2500,
+    "measure": 650,
+    "lab": 1900,
+    "book": 350,
+    "cli": 250,
+    "recipes": 450,
+    "course": 600,
+    "exercises": 1800,
+}
 # And how many lines of any kind: more than is meant (2500, 650, 1900, 350, 250, 450), to which they are to shrink.
-IN_ALL = {"core": 3271, "measure": 808, "lab": 2848, "book": 350, "cli": 275, "recipes": 450}
+IN_ALL = {
+    "core": 3271,
+    "measure": 808,
+    "lab": 2848,
+    "book": 350,
+    "cli": 275,
+    "recipes": 450,
+    "course": 800,
+    "exercises": 2200,
+}
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
@@ -109,6 +127,7 @@ def test_no_part_outgrows_the_house() -> None:
     for path in [*FILES, *(ROOT.parent / "recipes").glob("*.py")]:
         if path.is_relative_to(ROOT):
             part = "cli" if name_of(path) == "cli" else part_of("rgd." + name_of(path).replace("/", "."))
+            part = "exercises" if name_of(path).startswith("course/exercises/") else part
         else:
             part = "recipes"
         lines[part] += lines_of_code(path.read_text())
