@@ -25,17 +25,22 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_nothing_of_a_solution_is_given_away(out: Path, name: str) -> None:
     chapter = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     given = (out / "release" / name / f"{name}.ipynb").read_text()
-    assert "HIDDEN" not in given and "course.points" not in given and private_seed(out) not in given
+    assert "HIDDEN" not in given
+    assert "course.points" not in given
+    assert private_seed(out) not in given
     cells = nbformat.read(out / "release" / name / f"{name}.ipynb", as_version=4).cells
     text = "\n".join(cell.source for cell in cells)
-    stub = "\n".join(c.source for c in chapter.cells if c.metadata.get("rgd", {}).get("part") in ("answer", "given"))
+    stub = "\n".join(c.source for c in chapter.cells if c.metadata.get("rgd", {}).get("part") != "solution")
     prose = [line for line in solutions(chapter) if len(line.split()) > 5 and line not in stub]
-    assert prose and not [line for line in prose if line in text]
-    assert ":::" not in text and "{cite" not in text
+    assert prose
+    assert not [line for line in prose if line in text]
+    assert ":::" not in text
+    assert "{cite" not in text
 
 
 def test_the_seed_is_made_once_and_is_the_owners(out: Path) -> None:
-    assert private_seed(out) == private_seed(out) and (out / "seed").stat().st_mode & 0o077 == 0
+    assert private_seed(out) == private_seed(out)
+    assert (out / "seed").stat().st_mode & 0o077 == 0
 
 
 def test_the_graded_cell_gives_a_float_whatever_an_answer_did_to_the_checks(out: Path) -> None:
@@ -43,14 +48,15 @@ def test_the_graded_cell_gives_a_float_whatever_an_answer_did_to_the_checks(out:
     cells = nbformat.read(out / "source" / name / f"{name}.ipynb", as_version=4).cells
     (test,) = (c.source for c in cells if c.metadata.get("nbgrader", {}).get("grade_id") == "lie-square-test")
     *lines, last = test.replace("### END HIDDEN TESTS", "").strip().splitlines()
-    last, lines = ((last, lines) if last.startswith("course") else (lines[-1], lines[:-1]))
+    last, lines = (last, lines) if last.startswith("course") else (lines[-1], lines[:-1])
     from rgd import course
 
     page = {"course": course, "cosines": lambda r: (0.0, 0.0)}
     spoiled, course.points = course.points, lambda *args, **kwargs: 100.0
     try:
         exec("\n".join(lines), page)
-        assert type(got := eval(last, page)) is float and got < 100
+        assert type(got := eval(last, page)) is float
+        assert got < 100
         page["cosines"] = lambda r: (1 / (1 + r**2) ** 0.5, 1 / (1 + r**2))
         assert eval(last, page) == course.EXERCISES["lie-square"].points
     finally:

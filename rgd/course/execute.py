@@ -71,7 +71,7 @@ def run(shell: Any, source: str, graded: bool) -> list[dict[str, Any]]:
     teacher's seed."""
     printed, before = Printed(), (sys.stdout, sys.stderr)
     shell.displayhook.last, shell.traceback = None, []
-    sys.stdout = sys.stderr = printed  # type: ignore[assignment]
+    sys.stdout = sys.stderr = printed
     try:
         done = shell.run_cell(source, store_history=False)
         last = shell.displayhook.last
@@ -104,7 +104,8 @@ def main() -> None:
     for number in (0, 1, 2):  # what prints past Python
         os.dup2(nowhere, number)
     me, shell = os.getpid(), Shell.instance(colors="nocolor")
-    shell.history_manager.enabled = False
+    if shell.history_manager is not None:
+        shell.history_manager.enabled = False
 
     def say(to: TextIO, **what: Any) -> None:
         to.write(json.dumps(what) + "\n")

@@ -42,8 +42,8 @@ def graded_test(visible: str, name: str, seed: str) -> str:
     anew, so that what an answer has done to them is undone; it uses no name that an answer may have taken."""
     own = hashlib.sha256(f"{seed} {name}".encode()).hexdigest()[:16]
     call = visible.rstrip(";").replace("course.check(", "course.points(", 1)
-    anew = "import sys\nfor module in [*sys.modules]:\n    if module.startswith('rgd.course'):\n        del sys.modules[module]\n"
-    anew += "from rgd import course"
+    anew = "import sys\nfor module in [*sys.modules]:\n    if module.startswith('rgd.course'):\n"
+    anew += "        del sys.modules[module]\nimport rgd.course\nfrom rgd import course"
     hide = "\n".join((HIDDEN[0], "{}", HIDDEN[1]))
     return "\n".join((hide.format(anew), visible, hide.format(f'{call[:-1]}, seed="{own}")')))
 

@@ -19,8 +19,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
 import rgd
 from rgd.errors import RgdError
 
