@@ -128,8 +128,8 @@ def release(chapter: Path, out: Path, book: Path) -> Path:
         ReleaseError: if the chapter cannot be graded, or a line of a solution is left in what students get.
     """
     notebook, name = nbformat.read(chapter, as_version=4), chapter.stem
-    texts = {path.name: "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells
-                                  if cell.cell_type == "markdown") for path in sorted(chapter.parent.glob("*.ipynb"))}  # fmt: skip
+    pages = {path.name: nbformat.read(path, as_version=4).cells for path in sorted(chapter.parent.glob("*.ipynb"))}
+    texts = {page: "\n".join(c.source for c in cells if c.cell_type == "markdown") for page, cells in pages.items()}
     graded = edition(notebook, name, private_seed(out), bibliography(book / "references.bib"), targets(texts))
     given = for_students(graded)
     text = "\n".join(cell.source for cell in given.cells)

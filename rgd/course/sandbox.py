@@ -68,7 +68,7 @@ class Sandbox:
         return [*(held if self.kind == "namespaces" else []), sys.executable, *RUNNER]
 
     def run(self, cells: Sequence[dict[str, Any]], limits: Limits) -> Iterator[dict[str, Any]]:
-        """What the runner says of the cells, line by line; the last is {"killed": why} if it did not come to its end."""
+        """What the runner says of the cells, line by line; the last is {"killed": why} if it was stopped."""
         name = f"rgd-{uuid.uuid4().hex[:12]}"
         with tempfile.TemporaryDirectory(prefix="rgd-", ignore_cleanup_errors=True) as scratch:
             trusted = self.kind == "trusted"
