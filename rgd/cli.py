@@ -1,4 +1,4 @@
-"""The command line: `rgd demo | train | sample | gradients | evaluate | info`. Each command is one typed function."""
+"""The command line: `rgd demo | train | sample | gradients | evaluate | info | course`. Each command is one typed function."""
 
 from __future__ import annotations
 
@@ -255,14 +255,32 @@ def info(file: Annotated[Path | None, tyro.conf.Positional] = None) -> None:
     print(json.dumps(here, indent=1))
 
 
+def course() -> None:
+    """For teachers: `rgd course release` makes notebooks for students, `rgd course grade` grades what they hand in."""
+    raise ValueError("say `rgd course release CHAPTERS` or `rgd course grade SUBMISSIONS`")
+
+
+def _course() -> dict[str, Callable[..., Any]]:
+    try:
+        from rgd.course import commands
+    except ImportError as error:
+        raise ImportError(f"{error}; courses need `pip install 'robust-guidance[course]'`") from error
+    return {"release": commands.release, "grade": commands.grade}
+
+
 def main() -> None:
     """The entry point: errors that say what to do are printed without a traceback."""
-    commands = {f.__name__: f for f in (demo, train, sample, gradients, evaluate, info)}
+    commands: dict[str, Any] = {f.__name__: f for f in (demo, train, sample, gradients, evaluate, info, course)}
+    prog, args = ["rgd"], sys.argv[1:]
     try:
-        tyro.extras.subcommand_cli_from_dict(commands, prog="rgd", description="Robust classifier guidance.")
+        if args[:1] == ["course"] and args[1:]:
+            prog, args, commands = ["rgd", "course"], args[1:], _course()
+        tyro.extras.subcommand_cli_from_dict(
+            commands, prog=" ".join(prog), args=args, description="Robust classifier guidance."
+        )
     except KeyboardInterrupt:
         named = any(".py" in a or a in experiments.names() for a in sys.argv[1:])
-        resumable = {"demo", "train"} & set(sys.argv) or named
+        resumable = {"demo", "train", "course"} & set(sys.argv) or named
         kept = "What was done is kept; the same command goes on from here." if resumable else "Nothing was written."
         print(f"\nStopped. {kept}", file=sys.stderr)
         raise SystemExit(130) from None

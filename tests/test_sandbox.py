@@ -17,7 +17,7 @@ pytestmark = pytest.mark.check
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     try:
-        return choose(None, False, [tmp_path_factory.getbasetemp()])
+        return choose(False, [tmp_path_factory.getbasetemp()])
     except SandboxError as error:
         pytest.skip(str(error))
 
@@ -85,5 +85,5 @@ def test_a_child_that_comes_along_says_nothing(sandbox: Sandbox) -> None:
 def test_where_nothing_holds_it_trust_must_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(SandboxError, match="--trust"):
-        choose(None, False, [])
-    assert choose(None, True, []).kind == "trusted"
+        choose(False, [])
+    assert choose(True, []).kind == "trusted"

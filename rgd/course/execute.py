@@ -57,11 +57,6 @@ class Shell(InteractiveShell):
 
     displayhook_class = Result
 
-    def showtraceback(self, *args: Any, **kwargs: Any) -> None:
-        if isinstance(sys.exc_info()[1], MemoryError):
-            raise MemoryError  # there is none to write a traceback with
-        super().showtraceback(*args, **kwargs)
-
     def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:
         self.traceback = stb
 
@@ -77,6 +72,8 @@ def run(shell: Any, source: str, graded: bool) -> list[dict[str, Any]]:
         last = shell.displayhook.last
         shown = "" if last is None else repr(last)[:PRINTED]
         error = done.error_before_exec or done.error_in_exec
+        if isinstance(error, MemoryError):
+            raise error  # what holds the memory may be out of reach: the next cell needs a new process
     except MemoryError:
         raise
     except BaseException as raised:  # a __repr__ that raises, or what IPython lets through
@@ -115,7 +112,7 @@ def main() -> None:
         say(to, begins=cell["id"])
         try:
             outputs = run(shell, cell["source"], cell["graded"])
-        except MemoryError:  # what holds it may be out of reach: the next cell needs a new process
+        except MemoryError:
             say(to, killed="took more memory than there is")
             os._exit(1)
         if os.getpid() != me:  # a cell has forked, and here its child comes along

@@ -14,7 +14,9 @@ from typing import Any
 import nbformat
 
 from rgd.checkpoints import write_atomic
+from rgd.course.gradebook import generate
 from rgd.course.plain import bibliography, plain, targets
+from rgd.course.rebuild import visible
 from rgd.course.task import EXERCISES
 from rgd.errors import RgdError
 
@@ -75,7 +77,7 @@ def edition(notebook: Any, chapter: str, seed: str, known: Mapping[str, Any], ca
                     inside = piece.startswith(":::{solution-start")
                 elif not inside:
                     kept.append(piece)
-            cell.source = plain(START.sub(_title, "".join(kept)), known, called)
+            cell.source = plain(START.sub(title, "".join(kept)), known, called)
             cells += [cell] if cell.source else []
             continue
         if part == "solution":
@@ -100,24 +102,17 @@ def edition(notebook: Any, chapter: str, seed: str, known: Mapping[str, Any], ca
     return new
 
 
-def _title(match: re.Match[str]) -> str:
-    title, name = match.groups()
+def title(match: re.Match[str]) -> str:
+    """What an exercise is headed by, in place of its directive."""
+    words, name = match.groups()
     if name not in EXERCISES:
-        return f"### Exercise: {title}"
+        return f"### Exercise: {words}"
     this = EXERCISES[name]
-    return f"### Exercise: {title}\n\n*{this.points} points, about {this.minutes} minutes.*"
-
-
-def for_students(graded: Any) -> Any:
-    """The same without its hidden tests."""
-    new = copy.deepcopy(graded)
-    for cell in new.cells:
-        cell.source = re.sub(rf"(?ms)^{HIDDEN[0]}\n.*?^{HIDDEN[1]}\n?", "", cell.source).strip()
-    return new
+    return f"### Exercise: {words}\n\n*{this.points} points, about {this.minutes} minutes.*"
 
 
 def release(chapter: Path, out: Path, book: Path) -> Path:
-    """Write `source/CH/CH.ipynb`, with the hidden tests, and `release/CH/CH.ipynb`, for students; returns the latter.
+    """Write `source/CH/CH.ipynb`, with the hidden tests, and from it `release/CH/CH.ipynb`, for students.
 
     Args:
         chapter: its notebook.
@@ -130,16 +125,14 @@ def release(chapter: Path, out: Path, book: Path) -> Path:
     notebook, name = nbformat.read(chapter, as_version=4), chapter.stem
     pages = {path.name: nbformat.read(path, as_version=4).cells for path in sorted(chapter.parent.glob("*.ipynb"))}
     texts = {page: "\n".join(c.source for c in cells if c.cell_type == "markdown") for page, cells in pages.items()}
-    graded = edition(notebook, name, private_seed(out), bibliography(book / "references.bib"), targets(texts))
-    given = for_students(graded)
-    text = "\n".join(cell.source for cell in given.cells)
+    known, called = bibliography(book / "references.bib"), targets(texts)
+    graded = edition(notebook, name, private_seed(out), known, called)
+    text = "\n".join(visible(cell.source) for cell in graded.cells)
     source = "\n".join(cell.source for cell in notebook.cells if cell.metadata.get("rgd", {}).get("part") != "solution")
     source = SOLUTION.sub("", source)
     left = [line for line in solutions(notebook) if len(line.split()) > 4 and line in text and line not in source]
     if left:
         raise ReleaseError(f"{name}: a line of a solution is left in what students get: {left[0]!r}")
-    paths = out / "source" / name / f"{name}.ipynb", out / "release" / name / f"{name}.ipynb"
-    for path, what in zip(paths, (graded, given)):
-        nbformat.validate(what)
-        write_atomic(path, (nbformat.writes(what) + "\n").encode())
-    return paths[1]
+    nbformat.validate(graded)
+    write_atomic(out / "source" / name / f"{name}.ipynb", (nbformat.writes(graded) + "\n").encode())
+    return generate(out, name)

@@ -1,4 +1,4 @@
-"""Students' code, held: in a container, or in namespaces of its own (`jail.py`), or, if it is trusted, with limits."""
+"""Students' code, held: in namespaces of its own (`jail.py`), or, if it is trusted, with a few limits."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,21 +44,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """How students' code is held: `kind` is "container", "namespaces" or "trusted"."""
+    """How students' code is held: `kind` is "namespaces" or "trusted"."""
 
     kind: str
     says: str
-    image: str = ""
     hidden: tuple[Path, ...] = ()
 
-    def command(self, scratch: str, name: str, limits: Limits) -> list[str]:
+    def command(self, scratch: str, limits: Limits) -> list[str]:
         """What starts the runner."""
-        if self.kind == "container":
-            tool = _container_tool() or "docker"
-            held = ["--network=none", "--read-only", "--tmpfs=/tmp:size=256m", "--cap-drop=ALL", "--user=65534"]
-            held += [f"--memory={limits.memory}", f"--pids-limit={limits.processes}"]
-            env = [f"--env={key}={value}" for key, value in _quiet("/tmp").items()]
-            return [tool, "run", "--rm", "-i", f"--name={name}", *held, *env, self.image, "python", *RUNNER]
         told = {"scratch": scratch, "shown": _shown(), "hidden": [str(path) for path in self.hidden], "megabytes": 256}
         told |= {"memory": limits.memory, "seconds": int(limits.seconds), "processes": limits.processes}
         held = [sys.executable, "-I", str(HERE / "jail.py"), json.dumps(told)]
@@ -69,15 +59,13 @@ class Sandbox:
 
     def run(self, cells: Sequence[dict[str, Any]], limits: Limits) -> Iterator[dict[str, Any]]:
         """What the runner says of the cells, line by line; the last is {"killed": why} if it was stopped."""
-        name = f"rgd-{uuid.uuid4().hex[:12]}"
         with tempfile.TemporaryDirectory(prefix="rgd-", ignore_cleanup_errors=True) as scratch:
-            trusted = self.kind == "trusted"
-            env = os.environ.copy() if self.kind == "container" else _quiet(scratch if trusted else "/tmp")
+            env = _quiet(scratch if self.kind == "trusted" else "/tmp")
             with tempfile.TemporaryFile() as told:  # a pipe might fill up before anybody reads
                 told.write(json.dumps(list(cells)).encode())
                 told.seek(0)
                 process = subprocess.Popen(
-                    self.command(scratch, name, limits), stdin=told, stdout=subprocess.PIPE,
+                    self.command(scratch, limits), stdin=told, stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL, env=env, cwd=scratch, start_new_session=True,
                 )  # fmt: skip
             try:
@@ -85,8 +73,6 @@ class Sandbox:
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                if self.kind == "container":
-                    subprocess.run([_container_tool() or "docker", "kill", name], capture_output=True, check=False)
                 process.wait()
                 process.stdout.close()  # type: ignore[union-attr]
 
@@ -160,44 +146,28 @@ def _shown() -> list[str]:
     return sorted(dict.fromkeys(str(path.absolute()) for path in shown if path.is_dir()))
 
 
-@cache
-def _container_tool() -> str | None:
-    """docker or podman, if it is there and answers."""
-    for tool in filter(None, map(shutil.which, ("docker", "podman"))):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            if subprocess.run([tool, "info"], capture_output=True, timeout=20, check=False).returncode == 0:
-                return tool
-    return None
-
-
-def choose(image: str | None, trust: bool, hidden: Sequence[Path]) -> Sandbox:
+def choose(trust: bool, hidden: Sequence[Path]) -> Sandbox:
     """The best that this machine offers.
 
     Args:
-        image: of a container in which this version of rgd is installed.
         trust: whether students' code may run where nothing can hold it.
         hidden: folders that it must not see, even inside of others that it sees.
 
     Raises:
         SandboxError: if there is nothing to hold it with.
     """
-    if image is not None:
-        tool = _container_tool()
-        if tool is None:
-            raise SandboxError("--image needs docker or podman, and neither answers; start one, or leave --image out")
-        return Sandbox("container", f"in containers of {image}, by {Path(tool).name}, without network", image)
-    jailed = Sandbox("namespaces", "in namespaces of their own: no network, no files but rgd's", "", tuple(hidden))
+    jailed = Sandbox("namespaces", "in namespaces of their own: no network, no files but rgd's", tuple(hidden))
     why = "there are no namespaces outside Linux"
     if sys.platform == "linux":
         with tempfile.TemporaryDirectory() as scratch:
-            tried = [*jailed.command(scratch, "", Limits())[:4], sys.executable, "-c", ""]
+            tried = [*jailed.command(scratch, Limits())[:4], sys.executable, "-c", ""]
             done = subprocess.run(tried, capture_output=True, text=True, check=False)
         if done.returncode == 0:
             return jailed
         why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
     if not trust:
         raise SandboxError(
-            f"students' code cannot be kept from your files and the network here ({why}). Name an --image with rgd in "
-            "it for docker or podman, grade on Linux, or say --trust if you trust this code as you trust your own"
+            f"students' code cannot be kept from your files and the network here ({why}). Grade on Linux, or in a "
+            "container, or say --trust if you trust this code as you trust your own"
         )
     return Sandbox("trusted", f"with your own rights, trusted ({why})")
