@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import html
 import io
 import json
-import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -104,24 +104,24 @@ def _plain(output: dict[str, Any]) -> Any:
 
 def settle(notebook: Any) -> list[str]:
     """Make sure that every test cell says what its exercise is worth, which nbgrader takes for all points where it is
-    not said. Returns what went wrong, by exercise."""
-    remarks = []
+    not said. Returns what went wrong, by exercise: what its answer raised, else what its test did."""
+    remarks: dict[str, str] = {}
     for cell in notebook.cells:
-        mark = cell.metadata.get("nbgrader", {})
-        if not mark.get("grade"):
+        mark = cell.metadata.get("nbgrader")
+        if mark is None:
             continue
-        errors = [f"{o.ename}: {o.evalue}" if o.evalue else o.ename for o in cell.outputs if o.output_type == "error"]
+        said = [f"{o.ename}: {o.evalue}" for o in cell.outputs if o.output_type == "error"]
         results = [o.data["text/plain"] for o in cell.outputs if o.output_type == "execute_result"]
-        try:
-            worth = float(results[0])
-        except (IndexError, ValueError):
-            worth = math.nan
-        if errors or not 0 <= worth <= mark["points"]:
-            said = "".join(c for c in (errors or ["its test gave no points"])[0] if c.isprintable())
-            remarks.append(f"{mark['grade_id'].removesuffix('-test')}: {said[:120]}")
-            cell.outputs = [o for o in cell.outputs if o.output_type != "execute_result"]
-            cell.outputs += [] if errors else [nbformat.v4.new_output("error", ename="NoPoints", evalue="", traceback=[])]
-    return remarks
+        if mark["grade"] and not said:
+            with contextlib.suppress(IndexError, ValueError):
+                if 0 <= float(results[0]) <= mark["points"]:
+                    continue
+            said = ["its test gave no points"]
+            cell.outputs = [nbformat.v4.new_output("error", ename="NoPoints", evalue=said[0], traceback=said)]
+        if said:
+            shown = "".join(c if c.isprintable() else " " for c in said[0])[:120]
+            remarks.setdefault(mark["grade_id"].removesuffix("-test"), shown)
+    return [f"{name}: {said}" for name, said in remarks.items()]
 
 
 def one(given: Any, source: Any, before: list[str], sandbox: Sandbox, limits: Limits) -> tuple[Any, list[str]]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,12 +35,17 @@ def _reasons() -> Iterator[None]:
     handler = logging.Handler(logging.ERROR)
     handler.emit = lambda record: logged.append(record.getMessage().strip())  # type: ignore[method-assign]
     before, log.handlers, above, log.propagate = log.handlers, [handler], log.propagate, False
+    path = os.environ["PATH"]
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"  # it calls `alembic` by this name
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its queries
+            yield
     except (Exception, SystemExit) as error:
-        lines = [said.splitlines()[-1] for said in logged if said]
+        lines = [said.splitlines()[-1] for said in logged if "Traceback" in said]
         raise GradebookError(f"nbgrader: {lines[0] if lines else error}") from error
     finally:
+        os.environ["PATH"] = path
         log.handlers, log.propagate = before, above
 
 

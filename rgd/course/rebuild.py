@@ -79,7 +79,7 @@ def needed(cells: Sequence[Any]) -> list[str]:
     """The ids of the cells that answers and tests need, themselves among them, by the names that they use."""
     run, wanted = list[str](), set[str]()
     for cell in reversed([cell for cell in cells if cell.cell_type == "code"]):
-        bound, used = names(cell.source)
+        bound, used = names(visible(cell.source))
         if "nbgrader" in cell.metadata or cell.metadata.get("rgd", {}).get("part") == "given" or bound & wanted:
             run.append(cell.id)
             wanted |= used
