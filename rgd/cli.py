@@ -1,4 +1,4 @@
-"""The command line: `rgd demo | train | sample | gradients | evaluate | info | course`. Each command is one typed function."""
+"""The command line: `rgd demo | train | sample | gradients | evaluate | info | course`. Each is one typed function."""
 
 from __future__ import annotations
 

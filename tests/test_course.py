@@ -19,12 +19,12 @@ import pytest
 
 pytest.importorskip("nbgrader")
 
-from rgd.course import EXERCISES  # noqa: E402
-from rgd.course.commands import release  # noqa: E402
-from rgd.course.grade import grade  # noqa: E402
-from rgd.course.rebuild import names, needed, rebuild  # noqa: E402
-from rgd.course.sandbox import Limits, Sandbox, SandboxError, choose  # noqa: E402
-from rgd.course.teacher import rubric  # noqa: E402
+from rgd.course import EXERCISES
+from rgd.course.commands import release
+from rgd.course.grade import grade
+from rgd.course.rebuild import names, needed, rebuild
+from rgd.course.sandbox import Limits, Sandbox, SandboxError, choose
+from rgd.course.teacher import rubric
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = {"04": "04_when_classifiers_lie", "10": "10_robust_training"}
@@ -141,7 +141,8 @@ def other(key: str, value: str) -> Callable[[Any], Any]:
 
 SQUARE = "def cosines(r):\n    return 1 / (1 + r**2) ** 0.5, 1 / (1 + r**2)\n"
 BREED = "import os, time\nfor _ in range(400):\n    if os.fork() == 0:\n        time.sleep(20)\n        os._exit(0)\n"
-WRITE = "import os\nfor fd in range(3, 60):\n    try:\n        os.write(fd, b'x' * 100)\n    except OSError:\n        pass\n"
+ALLOCATE = "held = [bytearray(2**28) for _ in range(40)]\n"
+WRITE = "import os\nfor fd in range(3, 60):\n    try: os.write(fd, b'x')\n    except OSError: pass\n"
 # By name: what is done to a right submission, whether lie-square is lost by it, and what is said of it.
 HOSTILE: dict[str, tuple[Callable[[Any], Any], bool, str]] = {
     "exits": (answering("import os\nos._exit(0)"), True, "lie-square: Stopped: ended the process"),
@@ -153,7 +154,7 @@ HOSTILE: dict[str, tuple[Callable[[Any], Any], bool, str]] = {
     "loops when asked": (answering("def cosines(r):\n    while True: pass"), True, "ran for more than"),
     "prints much": (answering("for _ in range(100_000): print('x' * 1000)\n" + SQUARE), False, ""),
     "breeds": (answering(BREED + SQUARE), True, ""),
-    "allocates": (answering("held = [bytearray(2**28) for _ in range(40)]\n" + SQUARE), True, "lie-square: Stopped: took more memory than there is"),
+    "allocates": (answering(ALLOCATE + SQUARE), True, "lie-square: Stopped: took more memory than there is"),
     "writes past Python": (answering(WRITE + SQUARE), False, ""),
     "imports nothing": (imports_nothing, False, "import"),
     "no answer cell": (without("answer"), True, "the answer cell of lie-square is missing"),
@@ -253,7 +254,10 @@ def test_forty_at_once_and_once_more(
     course: Path, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for k in range(40):
-        hand_in(tmp_path / f"student {k}.ipynb", answering("def cosines(r):\n    return 1, 1")(solved(course)) if k % 3 else "")
+        hand_in(
+            tmp_path / f"student {k}.ipynb",
+            answering("def cosines(r):\n    return 1, 1")(solved(course)) if k % 3 else "",
+        )
     rows = grade(tmp_path, course, sandbox, Limits(cell=30), False, print)
     assert len(rows) == 40
     assert sum(not row["points"] for row in rows) == 14
@@ -266,7 +270,9 @@ def test_forty_at_once_and_once_more(
         book.db.commit()
     hand_in(tmp_path / "student 2.ipynb", solved(course))
     said: list[str] = []
-    points = {row["student"]: row["points"] for row in grade(tmp_path, course, sandbox, Limits(cell=30), False, said.append)}
+    points = {
+        row["student"]: row["points"] for row in grade(tmp_path, course, sandbox, Limits(cell=30), False, said.append)
+    }
     assert said[0].startswith("1 to grade, 39")
     assert points["student 1"]["lie-square"] == 1.5
     assert points["student 2"] == most(LIE)
@@ -287,7 +293,9 @@ def test_of_a_submission_nothing_but_answers_is_taken(course: Path) -> None:
 
 
 def test_names_are_those_of_the_page() -> None:
-    bound, used = names("import a.b\nx, y[0] = f(z)\nresults[k] = 1\ndef g(q):\n    w = h(q)\n    return w\n%matplotlib inline")
+    bound, used = names(
+        "import a.b\nx, y[0] = f(z)\nresults[k] = 1\ndef g(q):\n    w = h(q)\n    return w\n%matplotlib inline"
+    )
     assert {"a", "x", "g", "results"} <= bound
     assert {"f", "z", "h"} <= used
     assert not {"q", "w"} & (bound | used)

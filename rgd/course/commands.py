@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import nbformat
 import tyro
 
 import rgd
@@ -52,4 +51,6 @@ def grade(
         raise RgdError(f"{submissions} is no folder: name the one that the submissions are in")
     sandbox = choose(trust, [course.resolve(), submissions.resolve()])
     rows = grading.grade(submissions.resolve(), course.resolve(), sandbox, Limits(cell=cell), again, print)
-    print(f"\n{grading.summary(rows)}\n\nThe grades are {course / 'grades.csv'}, the feedback is in {course / 'feedback'}")
+    print(
+        f"\n{grading.summary(rows)}\n\nThe grades are {course / 'grades.csv'}, the feedback is in {course / 'feedback'}"
+    )

@@ -20,8 +20,8 @@ from traitlets.log import get_logger
 
 from rgd.errors import RgdError
 
-MAKE = (steps.LockCells, steps.CheckCellMetadata, steps.ComputeChecksums, steps.SaveCells)
-MAKE = (*MAKE, steps.ClearHiddenTests, steps.ComputeChecksums, steps.CheckCellMetadata)
+MAKE = [steps.LockCells, steps.CheckCellMetadata, steps.ComputeChecksums, steps.SaveCells]
+MAKE += [steps.ClearHiddenTests, steps.ComputeChecksums, steps.CheckCellMetadata]
 
 
 class GradebookError(RgdError, RuntimeError):
@@ -31,7 +31,8 @@ class GradebookError(RgdError, RuntimeError):
 @contextlib.contextmanager
 def _reasons() -> Iterator[None]:
     """nbgrader logs why it fails, and raises that it has logged it; here the reason is raised."""
-    log, logged = get_logger(), list[str]()
+    log: Any = get_logger()
+    logged = list[str]()
     handler = logging.Handler(logging.ERROR)
     handler.emit = lambda record: logged.append(record.getMessage().strip())  # type: ignore[method-assign]
     before, log.handlers, above, log.propagate = log.handlers, [handler], log.propagate, False
@@ -60,7 +61,7 @@ def generate(course: Path, chapter: str) -> Path:
         GradebookError: if exercises came or went since somebody was graded, for one.
     """
     with _reasons():
-        GenerateAssignment(coursedir=_folder(course, chapter), preprocessors=[*MAKE], force=True).start()
+        GenerateAssignment(coursedir=_folder(course, chapter), preprocessors=MAKE, force=True).start()
     return course / "release" / chapter / f"{chapter}.ipynb"
 
 
@@ -75,7 +76,10 @@ def record(course: Path, chapter: str, student: str, executed: Any) -> dict[str,
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(executed, path)
     folder = _folder(course, chapter, student)
-    saved: Any = {"sanitize_preprocessors": [], "autograde_preprocessors": [steps.SaveAutoGrades, steps.ClearHiddenTests]}
+    saved: Any = {
+        "sanitize_preprocessors": [],
+        "autograde_preprocessors": [steps.SaveAutoGrades, steps.ClearHiddenTests],
+    }
     with _reasons():
         Autograde(coursedir=folder, force=True, **saved).start()
         GenerateFeedback(coursedir=folder, force=True).start()
