@@ -1,6 +1,6 @@
 """Run the cells of a notebook that is not trusted: `python -m rgd.course.execute`, meant for a sandbox.
 
-Cells are read from stdin, as JSON; on stdout there is one line of JSON as each begins, and one with its outputs as it
+Cells are read from stdin, as JSON; on stdout there is one line of JSON as each begins, and one with what it did as it
 ends. Whatever a cell prints is kept up to a length; the rest is thrown away as it comes. There is no kernel and no
 socket, and so no port and no second process: IPython runs the cells in this one.
 """
@@ -61,9 +61,9 @@ class Shell(InteractiveShell):
         self.traceback = stb
 
 
-def run(shell: Any, source: str, graded: bool) -> list[dict[str, Any]]:
-    """A cell's outputs, as notebooks keep them. A graded cell's error goes without the lines around it, which hold the
-    teacher's seed."""
+def run(shell: Any, source: str, graded: bool) -> dict[str, Any]:
+    """What a cell printed, and the error that it raised, or else what its last line is worth. A graded cell's error
+    goes without the lines around it, which hold the teacher's seed."""
     printed, before = Printed(), (sys.stdout, sys.stderr)
     shell.displayhook.last, shell.traceback = None, []
     sys.stdout = sys.stderr = printed
@@ -80,17 +80,11 @@ def run(shell: Any, source: str, graded: bool) -> list[dict[str, Any]]:
         shown, error = "", raised
     finally:
         sys.stdout, sys.stderr = before
-    outputs: list[dict[str, Any]] = []
-    if str(printed):
-        outputs.append({"output_type": "stream", "name": "stdout", "text": str(printed)})
-    if error is not None:
-        name, said = type(error).__name__, str(error)[:PRINTED]
-        lines = [f"{name}: {said}"] if graded else [line[:PRINTED] for line in shell.traceback[-10:]]
-        outputs.append({"output_type": "error", "ename": name, "evalue": said, "traceback": lines})
-    elif shown:
-        result = {"data": {"text/plain": shown}, "metadata": {}, "execution_count": None}
-        outputs.append({"output_type": "execute_result", **result})
-    return outputs
+    if error is None:
+        return {"printed": str(printed), "result": shown}
+    name, said = type(error).__name__, str(error)[:PRINTED]
+    lines = [f"{name}: {said}"] if graded else [line[:PRINTED] for line in shell.traceback[-10:]]
+    return {"printed": str(printed), "error": [name, said, *lines]}
 
 
 def main() -> None:
@@ -111,13 +105,13 @@ def main() -> None:
     for cell in cells:
         say(to, begins=cell["id"])
         try:
-            outputs = run(shell, cell["source"], cell["graded"])
+            found = run(shell, cell["source"], cell["graded"])
         except MemoryError:
             say(to, killed="took more memory than there is")
             os._exit(1)
         if os.getpid() != me:  # a cell has forked, and here its child comes along
             os._exit(0)
-        say(to, ends=cell["id"], outputs=outputs)
+        say(to, ends=cell["id"], **found)
     say(to, done=True)
     os._exit(0)  # with whatever threads there are
 

@@ -78,12 +78,12 @@ def execute(notebook: Any, run: list[str], sandbox: Sandbox, limits: Limits) -> 
         for said in sandbox.run([cell for cell in cells if cell["id"] not in ended], left):
             at, why = said.get("begins", at), said.get("killed")
             if said.get("ends") == at:
-                found[at] = [_plain(output) for output in said["outputs"]]
+                found[at] = _outputs(said)
         if why is None:
             break
         over = at not in graded or time.monotonic() > until
         for name in graded.keys() - found.keys() if over else [at]:
-            ended[name] = [nbformat.v4.new_output("error", ename="Stopped", evalue=why, traceback=[f"Stopped: {why}"])]
+            ended[name] = _outputs({"error": ["Stopped", why, f"Stopped: {why}"]})
         if over:
             break
     for cell in notebook.cells:
@@ -91,15 +91,17 @@ def execute(notebook: Any, run: list[str], sandbox: Sandbox, limits: Limits) -> 
             cell.outputs, cell.execution_count = ended.get(cell.id) or found.get(cell.id, []), None
 
 
-def _plain(output: dict[str, Any]) -> Any:
-    """An output as it may be shown to others: text and no more, whatever the student's process sent."""
-    kind = output["output_type"]
-    if kind == "stream":
-        return nbformat.v4.new_output(kind, name="stdout", text=str(output["text"]))
-    if kind == "error":
-        said = {key: str(output[key]) for key in ("ename", "evalue")}
-        return nbformat.v4.new_output(kind, **said, traceback=[str(line) for line in output["traceback"]])
-    return nbformat.v4.new_output("execute_result", data={"text/plain": str(output["data"]["text/plain"])})
+def _outputs(said: dict[str, Any]) -> list[Any]:
+    """What the runner says of a cell, as notebooks keep it: text and no more, whatever the student's process sent."""
+    new, outputs = nbformat.v4.new_output, []
+    if said.get("printed"):
+        outputs.append(new("stream", name="stdout", text=str(said["printed"])))
+    if said.get("error"):
+        name, value, *lines = map(str, said["error"])
+        outputs.append(new("error", ename=name, evalue=value, traceback=lines))
+    if said.get("result"):
+        outputs.append(new("execute_result", data={"text/plain": str(said["result"])}))
+    return outputs
 
 
 def settle(notebook: Any) -> list[str]:
@@ -117,7 +119,7 @@ def settle(notebook: Any) -> list[str]:
                 if 0 <= float(results[0]) <= mark["points"]:
                     continue
             said = ["its test gave no points"]
-            cell.outputs = [nbformat.v4.new_output("error", ename="NoPoints", evalue=said[0], traceback=said)]
+            cell.outputs = _outputs({"error": ["NoPoints", *said, *said]})
         if said:
             shown = "".join(c if c.isprintable() else " " for c in said[0])[:120]
             remarks.setdefault(mark["grade_id"].removesuffix("-test"), shown)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+
+import nbformat
 
 BLOCK = re.compile(r"^:::\{([\w-]+)\}[ \t]*(.*)\n((?::[\w-]+:.*\n)*)((?:(?!:::).*\n)*?):::[ \t]*$", re.MULTILINE)
 COMMENT = re.compile(r"<!-- cost -->.*?<!-- /cost -->|<!--.*?-->", re.DOTALL)
@@ -14,12 +17,7 @@ ENTRY = re.compile(r"^@\w+\{(\w+),(.*?)^\}", re.MULTILINE | re.DOTALL)
 FIELD = re.compile(r"^\s*(\w+) = \{(.*)\},?$", re.MULTILINE)
 
 
-def targets(texts: Mapping[str, str]) -> dict[str, str]:
-    """The heading that follows each label in the book's pages: what a reference without words is called."""
-    return {label: title or label for text in texts.values() for label, title in TARGET.findall(text)}
-
-
-def bibliography(path: Path) -> dict[str, tuple[str, str, str]]:
+def _bibliography(path: Path) -> dict[str, tuple[str, str, str]]:
     """(authors, year, address) of each entry of a BibTeX file of ours; nothing if it is not there."""
     found = {}
     for key, body in ENTRY.findall(path.read_text()) if path.exists() else ():
@@ -45,8 +43,8 @@ def plain(text: str, known: Mapping[str, tuple[str, str, str]], called: Mapping[
     """A Markdown cell's text without anything that MyST alone understands.
 
     Args:
-        known: of `bibliography`.
-        called: of `targets`.
+        known: (authors, year, address) by the key of a citation.
+        called: what a reference without words is called, by its label.
     """
 
     def role(match: re.Match[str]) -> str:
@@ -74,3 +72,11 @@ def plain(text: str, known: Mapping[str, tuple[str, str, str]], called: Mapping[
     for step in steps:
         text = step(text)
     return text
+
+
+def reader(notebooks: Path, bibliography: Path) -> Callable[[str], str]:
+    """`plain` with what the book knows: a label is called what the heading after it says."""
+    cells = [cell for path in sorted(notebooks.glob("*.ipynb")) for cell in nbformat.read(path, as_version=4).cells]
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    called = {label: title or label for label, title in TARGET.findall(text)}
+    return partial(plain, known=_bibliography(bibliography), called=called)

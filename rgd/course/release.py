@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import nbformat
 
 from rgd.checkpoints import write_atomic
 from rgd.course.gradebook import generate
-from rgd.course.plain import bibliography, plain, targets
+from rgd.course.plain import reader
 from rgd.course.rebuild import visible
 from rgd.course.task import EXERCISES
 from rgd.errors import RgdError
@@ -58,7 +58,7 @@ def solutions(notebook: Any) -> list[str]:
     return [line.strip() for line in [*found, *"\n".join(code).splitlines()] if line.strip()]
 
 
-def edition(notebook: Any, chapter: str, seed: str, known: Mapping[str, Any], called: Mapping[str, str]) -> Any:
+def edition(notebook: Any, chapter: str, seed: str, plain: Callable[[str], str]) -> Any:
     """The notebook that nbgrader starts from: the student's, with the hidden tests.
 
     Raises:
@@ -77,7 +77,7 @@ def edition(notebook: Any, chapter: str, seed: str, known: Mapping[str, Any], ca
                     inside = piece.startswith(":::{solution-start")
                 elif not inside:
                     kept.append(piece)
-            cell.source = plain(START.sub(title, "".join(kept)), known, called)
+            cell.source = plain(START.sub(title, "".join(kept)))
             cells += [cell] if cell.source else []
             continue
         if part == "solution":
@@ -123,10 +123,7 @@ def release(chapter: Path, out: Path, book: Path) -> Path:
         ReleaseError: if the chapter cannot be graded, or a line of a solution is left in what students get.
     """
     notebook, name = nbformat.read(chapter, as_version=4), chapter.stem
-    pages = {path.name: nbformat.read(path, as_version=4).cells for path in sorted(chapter.parent.glob("*.ipynb"))}
-    texts = {page: "\n".join(c.source for c in cells if c.cell_type == "markdown") for page, cells in pages.items()}
-    known, called = bibliography(book / "references.bib"), targets(texts)
-    graded = edition(notebook, name, private_seed(out), known, called)
+    graded = edition(notebook, name, private_seed(out), reader(chapter.parent, book / "references.bib"))
     text = "\n".join(visible(cell.source) for cell in graded.cells)
     source = "\n".join(cell.source for cell in notebook.cells if cell.metadata.get("rgd", {}).get("part") != "solution")
     source = SOLUTION.sub("", source)

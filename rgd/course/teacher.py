@@ -10,7 +10,7 @@ import nbformat
 from nbconvert import SlidesExporter
 
 from rgd.checkpoints import write_atomic
-from rgd.course.plain import bibliography, plain, targets
+from rgd.course.plain import reader
 from rgd.course.release import START, title
 from rgd.course.task import EXERCISES
 
@@ -40,9 +40,7 @@ def teach(chapter: Path, out: Path, book: Path) -> Path:
         book: the clone, for references and the bank of wrong answers.
     """
     notebook, name = nbformat.read(chapter, as_version=4), chapter.stem
-    pages = [nbformat.read(path, as_version=4).cells for path in sorted(chapter.parent.glob("*.ipynb"))]
-    called = targets({str(k): "\n".join(c.source for c in cells) for k, cells in enumerate(pages)})
-    known = bibliography(book / "book" / "references.bib")
+    plain = reader(chapter.parent, book / "book" / "references.bib")
     bank = book / "course" / "wrong" / f"{name}.py"
     wrong, cells = bank.read_text() if bank.exists() else "", []
     for cell in notebook.cells:
@@ -50,7 +48,7 @@ def teach(chapter: Path, out: Path, book: Path) -> Path:
         if prose:
             text = START.sub(title, cell.source)
             text = re.sub(r"(?m)^:::\{solution-start\}.*\n(?::.*\n)*?:::$", "**Solution.**", text)
-            cell.source = plain(text, known, called)
+            cell.source = plain(text)
         shown = prose or told.get("part") == "solution" or bool(cell.outputs)
         kind = "slide" if prose and re.search(r"(?m)^#", cell.source) else "subslide" if shown else "skip"
         cell.metadata = nbformat.from_dict({"slideshow": {"slide_type": kind}})
