@@ -62,7 +62,7 @@ def test_the_kernel_stops_processes_that_breed(sandbox: Sandbox) -> None:
     ],
 )  # fmt: skip
 def test_why_it_was_stopped(sandbox: Sandbox, source: str, why: str) -> None:
-    assert why in run(sandbox, source, cell=20 if "held" in source else 2, processes=8, memory=3 * 2**30)[-1]["killed"]
+    assert why in run(sandbox, source, cell=20 if "held" in source else 2, processes=8, memory=4 * 2**30)[-1]["killed"]
 
 
 def test_of_what_is_printed_the_beginning_is_kept(sandbox: Sandbox) -> None:

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from rgd.checkpoints import write_atomic
 from rgd.course.gradebook import record, scores
 from rgd.course.rebuild import SubmissionError, read, rebuild
-from rgd.course.sandbox import Limits, Sandbox
+from rgd.course.sandbox import Limits, Sandbox, SandboxError
 from rgd.errors import RgdError
 
 TRIES = 6  # times that one submission is run, each without the cells that ended the runs before
@@ -81,7 +81,9 @@ def execute(notebook: Any, run: list[str], sandbox: Sandbox, limits: Limits) -> 
                 found[at] = _outputs(said)
         if why is None:
             break
-        over = at not in graded or time.monotonic() > until
+        over = time.monotonic() > until
+        if at not in graded and not over:
+            raise SandboxError(f"no cell was begun ({why}): grade it again when this machine has less to do")
         for name in graded.keys() - found.keys() if over else [at]:
             ended[name] = _outputs({"error": ["Stopped", why, f"Stopped: {why}"]})
         if over:

@@ -50,6 +50,8 @@ def _own_files(scratch: Path, shown: list[str], hidden: list[str], megabytes: in
     """A root folder with what is shown, in place of the one that was. `scratch` can be written to; it keeps nothing."""
     _mount("none", Path("/"), None, PRIVATE)
     _mount("root", scratch, "tmpfs", 0, "size=1m")
+    (scratch / "tmp").mkdir()
+    _mount("scratch", scratch / "tmp", "tmpfs", 0, f"size={megabytes}m")  # first: what is shown may lie in it
     for folder in dict.fromkeys([*SYSTEM, *shown]):
         target = scratch / folder.lstrip("/")
         if Path(folder).is_symlink() and not target.exists():
@@ -61,18 +63,22 @@ def _own_files(scratch: Path, shown: list[str], hidden: list[str], megabytes: in
     for folder in hidden:
         if (scratch / folder.lstrip("/")).is_dir():
             _mount("nothing", scratch / folder.lstrip("/"), "tmpfs", 0, "size=4k")
-    for name in ("proc", "old", "tmp"):
+    for name in ("proc", "old"):
         (scratch / name).mkdir(exist_ok=True)
     _mount("proc", scratch / "proc", "proc")
     _few_processes(scratch / "proc/sys/kernel/pid_max")
-    read_only = (ctypes.c_uint64 * 4)(READ_ONLY, 0, 0, 0)
-    _call("syscall", MOUNT_SETATTR, -100, bytes(scratch), PATHS_BELOW, read_only, ctypes.sizeof(read_only))
-    for folder in ("tmp", "dev/shm"):
-        if (scratch / folder).is_dir():
-            _mount("scratch", scratch / folder, "tmpfs", 0, f"size={megabytes}m")
+    _read_only(scratch, PATHS_BELOW, READ_ONLY, 0)
+    _read_only(scratch / "tmp", 0, 0, READ_ONLY)
+    if (scratch / "dev/shm").is_dir():
+        _mount("scratch", scratch / "dev/shm", "tmpfs", 0, f"size={megabytes}m")
     _call("syscall", PIVOT_ROOT[os.uname().machine], bytes(scratch), bytes(scratch / "old"))
     os.chdir("/tmp")
     _call("umount2", b"/old", DETACH)
+
+
+def _read_only(path: Path, below: int, on: int, off: int) -> None:
+    attributes = (ctypes.c_uint64 * 4)(on, off, 0, 0)
+    _call("syscall", MOUNT_SETATTR, -100, bytes(path), below, attributes, ctypes.sizeof(attributes))
 
 
 def _few_processes(most: Path) -> None:

@@ -160,8 +160,8 @@ def choose(trust: bool, hidden: Sequence[Path]) -> Sandbox:
     why = "there are no namespaces outside Linux"
     if sys.platform == "linux":
         with tempfile.TemporaryDirectory() as scratch:
-            tried = [*jailed.command(scratch, Limits())[:4], sys.executable, "-c", ""]
-            done = subprocess.run(tried, capture_output=True, text=True, check=False)
+            tried = [*jailed.command(scratch, Limits())[:4], sys.executable, "-c", f"import {RUNNER[1]}"]
+            done = subprocess.run(tried, capture_output=True, text=True, env=_quiet("/tmp"), check=False)
         if done.returncode == 0:
             return jailed
         why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
