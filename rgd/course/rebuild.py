@@ -6,6 +6,7 @@ import copy
 import json
 import re
 import symtable
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,9 @@ def read(path: Path) -> Any:
     if not size or size > MOST_BYTES:
         raise SubmissionError(f"{path.name} is {'empty' if not size else f'larger than {MOST_BYTES:,} bytes'}")
     try:
-        notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of doubled ids
+            notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
         sources = [cell.source for cell in notebook.cells if isinstance(cell.metadata, dict)]
         json.dumps(sources).encode()
     except Exception as error:  # whatever its bytes do to the readers
