@@ -97,7 +97,12 @@ def imports_nothing(notebook: Any) -> Any:
 def doubled(notebook: Any) -> Any:
     """The cell was copied, ids and all, and the copy emptied."""
     twin = copy.deepcopy(answers(notebook)["lie-square"])
-    twin.source = "def cosines(r):\n    ...  # your answer"
+    stub = (
+        "def cosines(r):",
+        '    """(cosine of an estimate to g, cosine between two estimates)."""',
+        "    ...  # your answer",
+    )
+    twin.source = "\n".join(stub)
     notebook.cells.append(twin)
     return notebook
 
@@ -195,7 +200,7 @@ def hostile(course: Path, folder: Path) -> None:
     hand_in(folder / "both chapters" / "b.ipynb", solved(course, CHAPTERS["10"]))
 
 
-LIMITS = Limits(cell=8, memory=5 * 2**30, seconds=180)
+LIMITS = Limits(cell=8, memory=4 * 2**30, seconds=180)
 
 
 @pytest.fixture(scope="module")
@@ -252,29 +257,27 @@ class TestHostile:
 def test_forty_at_once_and_once_more(
     course: Path, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    wrong = answering("def cosines(r):\n    return 1, 1")
     for k in range(40):
-        hand_in(
-            tmp_path / f"student {k}.ipynb",
-            answering("def cosines(r):\n    return 1, 1")(solved(course)) if k % 3 else "",
-        )
+        hand_in(tmp_path / f"student {k}.ipynb", "" if k % 4 else wrong(solved(course)))
     rows = grade(tmp_path, course, sandbox, Limits(cell=30), False, print)
     assert len(rows) == 40
-    assert sum(not row["points"] for row in rows) == 14
+    assert [row["student"] for row in rows if row["points"]] == sorted(f"student {k}" for k in range(0, 40, 4))
     # The teacher gives one of them more by hand; then another hands in anew, and that one alone is run.
     from nbgrader.api import Gradebook
 
     with Gradebook(f"sqlite:///{course}/gradebook.db") as book:
-        mark = book.find_grade("lie-square-test", LIE, LIE, "student 1")
+        mark = book.find_grade("lie-square-test", LIE, LIE, "student 0")
         mark.manual_score = 1.5
         book.db.commit()
-    hand_in(tmp_path / "student 2.ipynb", solved(course))
+    hand_in(tmp_path / "student 4.ipynb", solved(course))
     said: list[str] = []
     points = {
         row["student"]: row["points"] for row in grade(tmp_path, course, sandbox, Limits(cell=30), False, said.append)
     }
     assert said[0].startswith("1 to grade, 39")
-    assert points["student 1"]["lie-square"] == 1.5
-    assert points["student 2"] == most(LIE)
+    assert points["student 0"]["lie-square"] == 1.5
+    assert points["student 4"] == most(LIE)
 
 
 def test_of_a_submission_nothing_but_answers_is_taken(course: Path) -> None:

@@ -32,7 +32,7 @@ MOST = {
     "book": 350,
     "cli": 250,
     "recipes": 450,
-    "course": 1050,
+    "course": 1055,
     "exercises": 1800,
 }
 # And how many lines of any kind: more than is meant (2500, 650, 1900, 350, 250, 450), to which they are to shrink.

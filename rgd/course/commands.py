@@ -13,6 +13,7 @@ from rgd.course import release as releasing
 from rgd.course.sandbox import Limits, choose
 from rgd.course.teacher import teach
 from rgd.errors import RgdError
+from rgd.lab.checks import numbers
 
 BOOK = Path(rgd.__file__).resolve().parent.parent
 Positional = tyro.conf.Positional
@@ -49,6 +50,7 @@ def grade(
     """
     if not submissions.is_dir():
         raise RgdError(f"{submissions} is no folder: name the one that the submissions are in")
+    numbers(1, cell=cell)
     sandbox = choose(trust, [course.resolve(), submissions.resolve()])
     rows = grading.grade(submissions.resolve(), course.resolve(), sandbox, Limits(cell=cell), again, print)
     print(

@@ -7,6 +7,7 @@ socket, and so no port and no second process: IPython runs the cells in this one
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -18,28 +19,22 @@ from IPython.core.interactiveshell import InteractiveShell
 PRINTED = 20_000  # characters of a cell's output that are kept
 
 
-class Printed:
+class Printed(io.StringIO):
     """A stream that keeps the beginning of what is written to it."""
 
-    encoding, errors, closed = "utf-8", "replace", False
-
-    def __init__(self) -> None:
-        self.kept, self.cut = "", False
+    cut = False
 
     def write(self, text: str) -> int:
-        room = PRINTED - len(self.kept)
-        self.kept += text[:room]
+        room = max(PRINTED - self.tell(), 0)
         self.cut |= len(text) > room
+        super().write(text[:room])
         return len(text)
 
-    def flush(self) -> None:
-        pass
-
-    def isatty(self) -> bool:
-        return False
+    def close(self) -> None:
+        """It stays open, whatever a cell does."""
 
     def __str__(self) -> str:
-        return self.kept + (f"\n... cut after {PRINTED:,} characters\n" if self.cut else "")
+        return self.getvalue() + (f"\n... cut after {PRINTED:,} characters\n" if self.cut else "")
 
 
 class Result(DisplayHook):

@@ -185,6 +185,7 @@ def grade(
                 rows[f"{student}/{chapter}"] = _row(done, student, chapter, mark, course)
                 write_atomic(kept_in, json.dumps(rows, indent=1).encode())
         except BaseException:
+            sandbox.stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     for row in rows.values():  # the teacher may have changed scores since

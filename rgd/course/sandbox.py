@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ class Sandbox:
     kind: str
     says: str
     hidden: tuple[Path, ...] = ()
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Once set, nothing runs any more."""
 
     def command(self, scratch: str, limits: Limits) -> list[str]:
         """What starts the runner."""
@@ -69,7 +72,7 @@ class Sandbox:
                     stderr=subprocess.DEVNULL, env=env, cwd=scratch, start_new_session=True,
                 )  # fmt: skip
             try:
-                yield from _watch(process, limits)
+                yield from _watch(process, limits, self.stop)
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
@@ -77,7 +80,7 @@ class Sandbox:
                 process.stdout.close()  # type: ignore[union-attr]
 
 
-def _watch(process: subprocess.Popen[bytes], limits: Limits) -> Iterator[dict[str, Any]]:
+def _watch(process: subprocess.Popen[bytes], limits: Limits, stop: threading.Event) -> Iterator[dict[str, Any]]:
     began = heard = time.monotonic()
     patience, read, rest = limits.cell + GRACE, 0, b""
     assert process.stdout is not None
@@ -87,6 +90,7 @@ def _watch(process: subprocess.Popen[bytes], limits: Limits) -> Iterator[dict[st
             now = time.monotonic()
             many, much = _family(process.pid)
             for over, why in (
+                (stop.is_set(), "was interrupted"),
                 (now - heard > patience, f"ran for more than {limits.cell:g} seconds"),
                 (now - began > limits.seconds, f"the whole took more than {limits.seconds:g} seconds"),
                 (read > limits.output, f"sent more than {limits.output:,} bytes"),
