@@ -85,4 +85,6 @@ def test_where_nothing_holds_it_trust_must_be_said(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(SandboxError, match="--trust"):
         choose(False, [])
-    assert choose(True, []).kind == "trusted"
+    trusted = choose(True, [])
+    assert trusted.kind == "trusted"
+    assert printed(run(trusted, "print(1)")) == ["1\n"]

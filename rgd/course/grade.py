@@ -84,7 +84,7 @@ def execute(notebook: Any, run: list[str], sandbox: Sandbox, limits: Limits) -> 
         over = time.monotonic() > until
         if at not in graded and not over:
             raise SandboxError(f"no cell was begun ({why}): grade it again when this machine has less to do")
-        for name in graded.keys() - found.keys() if over else [at]:
+        for name in {cell["id"] for cell in cells} - found.keys() if over else {at}:
             ended[name] = _outputs({"error": ["Stopped", why, f"Stopped: {why}"]})
         if over:
             break
