@@ -5,8 +5,8 @@ the classifier was trained. This folder is the core, in the order in which data 
 
 `schedule`, `randomness`, `data`, `layers`, `networks`, `denoiser`, `attacks`, `objectives`, `training`, `guidance`,
 `samplers`; `mixtures` is its oracle, `checkpoints` its memory, `processes` its hands. It knows nothing of what stands
-on it: `rgd.measure` (scores and gradients, with intervals), `rgd.lab` (experiments), `rgd.book` (what chapters need)
-and `rgd.cli`. Those are loaded when first asked for, so that `import rgd` costs little more than `import torch`.
+on it: `rgd.measure` (scores, with intervals), `rgd.lab` (experiments), `rgd.book` (what chapters need), `rgd.survey`
+(asking people), `rgd.cli`. Those are loaded when first asked for: `import rgd` costs little more than `import torch`.
 """
 
 from importlib import import_module
@@ -45,7 +45,7 @@ _LAZY = {"gradients": "rgd.measure.gradients", "metrics": "rgd.measure", "plots"
 _LAZY |= {n: f"rgd.lab.{n}" for n in ("comparison", "demo", "experiments", "matching", "report", "study", "truth")}
 _LAZY |= {"Judge": "rgd.lab.judge:Judge", "JudgeConfig": "rgd.lab.judge:JudgeConfig", "zoo": "rgd.lab.registry"}
 _LAZY |= {"Profile": "rgd.book.profile:Profile", "profile": "rgd.book.profile:profile", "check": "rgd.book.check:check"}
-_LAZY |= {"widgets": "rgd.book.widgets", "recipes": "rgd.recipes", "course": "rgd.course"}
+_LAZY |= {"widgets": "rgd.book.widgets", "recipes": "rgd.recipes", "course": "rgd.course", "survey": "rgd.survey"}
 
 
 def __getattr__(name: str) -> Any:

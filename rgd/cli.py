@@ -1,4 +1,4 @@
-"""The command line: `rgd demo | train | sample | gradients | evaluate | info | course`. Each is one typed function."""
+"""The command line: `rgd demo | train | sample | gradients | evaluate | survey | course | info`, a function each."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import tyro
 
 from rgd import checkpoints, samplers
 from rgd import measure as scoring
+from rgd.course.commands import course
 from rgd.data import same_classes
 from rgd.errors import RgdError
 from rgd.guidance import classifier_free, grad_log_prob, guide
@@ -30,6 +31,7 @@ from rgd.measure import plots
 from rgd.measure.scores import Metric
 from rgd.networks import EncoderUNet, UNet
 from rgd.processes import processes
+from rgd.survey.commands import survey
 from rgd.training import Training, autocast
 
 
@@ -255,29 +257,11 @@ def info(file: Annotated[Path | None, tyro.conf.Positional] = None) -> None:
     print(json.dumps(here, indent=1))
 
 
-def course() -> None:
-    """For teachers: `rgd course release` makes notebooks for students, `rgd course grade` grades what they hand in."""
-    raise ValueError("say `rgd course release CHAPTERS` or `rgd course grade SUBMISSIONS`")
-
-
-def _course() -> dict[str, Callable[..., Any]]:
-    try:
-        from rgd.course import commands
-    except ImportError as error:
-        raise ImportError(f"{error}; courses need `pip install 'robust-guidance[course]'`") from error
-    return {"release": commands.release, "grade": commands.grade}
-
-
 def main() -> None:
     """The entry point: errors that say what to do are printed without a traceback."""
-    commands: dict[str, Any] = {f.__name__: f for f in (demo, train, sample, gradients, evaluate, info, course)}
-    prog, args = ["rgd"], sys.argv[1:]
+    commands = {f.__name__: f for f in (demo, train, sample, gradients, evaluate, survey, course, info)}
     try:
-        if args[:1] == ["course"] and args[1:]:
-            prog, args, commands = ["rgd", "course"], args[1:], _course()
-        tyro.extras.subcommand_cli_from_dict(
-            commands, prog=" ".join(prog), args=args, description="Robust classifier guidance."
-        )
+        tyro.extras.subcommand_cli_from_dict(commands, prog="rgd", description="Robust classifier guidance.")
     except KeyboardInterrupt:
         named = any(".py" in a or a in experiments.names() for a in sys.argv[1:])
         resumable = {"demo", "train", "course"} & set(sys.argv) or named

@@ -39,8 +39,8 @@ def run(name: str, answer: str) -> list[Any]:
     """What an answer hands to the test of its exercise."""
     handed: list[Any] = []
     page: dict[str, Any] = {}
-    set_up = [c.source for c in cells(find(name).chapter)[:3] if c.cell_type == "code" and "%pip" not in c.source]
-    for source in (*set_up, answer):
+    _, imports = [c.source for c in cells(find(name).chapter) if c.cell_type == "code"][:2]  # after that of the %pip
+    for source in (imports, answer):
         exec(compile(source, FILE, "exec"), page)
     (test,) = part(name, "test")
     page["course"] = type("Course", (), {"check": staticmethod(lambda told, *answers: handed.extend([told, *answers]))})

@@ -128,7 +128,7 @@ def test_lots_are_fair_and_not_of_a_seeded_generator(page: Any, folder: Path) ->
     begin(page, folder)
     orders = page.evaluate(
         """() => { Math.random = () => { throw new Error("a seeded generator"); };
-                   return Array.from({length: 24000}, () => rgdLive.blind.shuffled([0, 1, 2, 3]).join("")); }"""
+                   return Array.from({length: 24000}, () => rgdLive.lots.shuffled([0, 1, 2, 3]).join("")); }"""
     )
     counts = np.unique(orders, return_counts=True)[1]
     assert len(counts) == 24

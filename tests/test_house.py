@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent / "rgd"
 PARTS = {"core": set(), "measure": {"core"}, "lab": {"core", "measure"}, "book": {"core", "measure"}}
-PARTS["course"] = set(PARTS)
+PARTS |= {"course": set(PARTS), "survey": set(PARTS)}
 PARTS["cli"] = set(PARTS)
 # In the core, each file may import those before it.
 CORE = [
@@ -25,27 +25,11 @@ FILES = sorted(path for path in ROOT.rglob("*.py"))
 LINES, FUNCTION_LINES = 300, 60
 # How many lines of code each part may have. What explains it (docstrings, comments) is not counted, so that nobody
 # saves on that; nor are blank lines.
-MOST = {
-    "core": 2500,
-    "measure": 650,
-    "lab": 1900,
-    "book": 350,
-    "cli": 250,
-    "recipes": 450,
-    "course": 1055,
-    "exercises": 1800,
-}
+MOST = {"core": 2500, "measure": 650, "lab": 1900, "book": 350, "cli": 250, "recipes": 450}
+MOST |= {"course": 1070, "exercises": 1800, "survey": 660}
 # And how many lines of any kind: more than is meant (2500, 650, 1900, 350, 250, 450), to which they are to shrink.
-IN_ALL = {
-    "core": 3271,
-    "measure": 808,
-    "lab": 2848,
-    "book": 350,
-    "cli": 293,
-    "recipes": 450,
-    "course": 1540,
-    "exercises": 2200,
-}
+IN_ALL = {"core": 3271, "measure": 808, "lab": 2848, "book": 350, "cli": 283, "recipes": 450}
+IN_ALL |= {"course": 1565, "exercises": 2200, "survey": 1050}
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
@@ -54,7 +38,7 @@ def name_of(path: Path) -> str:
 
 
 def part_of(module: str) -> str:
-    """core, measure, lab, book or cli, of a dotted name such as rgd.lab.store."""
+    """core, measure, lab, book, survey or cli, of a dotted name such as rgd.lab.store."""
     first = module.split(".")[1] if "." in module else ""
     return first if first in PARTS else "core"
 

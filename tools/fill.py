@@ -1,7 +1,8 @@
 """Write the tables and numbers of the README and the book from `results/`: nobody types a number.
 
 What stands between `<!-- fill: results/NAME.json VIEW ARGUMENT -->` and `<!-- /fill -->`, alone or in the middle of a
-sentence, is replaced by what the function VIEW of `tools.views` makes of that file. `python -m tools.fill` rewrites;
+sentence, is replaced by what the function VIEW of `tools.views` makes of that file. A VIEW of `tools.teaching` is given
+a chapter, or the folder of all of them, in place of a file of results. `python -m tools.fill` rewrites;
 `python -m tools.fill --check` says what is stale, and fails.
 """
 
@@ -11,12 +12,22 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
-from tools.views import TAKES_ARGUMENT, VIEWS
+from tools import teaching, views
 
+VIEWS = views.VIEWS | teaching.VIEWS
+TAKES_ARGUMENT = views.TAKES_ARGUMENT | teaching.TAKES_ARGUMENT
 ROOT = Path(__file__).resolve().parent.parent
 MISSING = "(not measured)"
 BLOCK = re.compile(r"(<!-- fill: (\S+) (\w+)(?: ([^>]*?))? -->)(\n?).*?(<!-- /fill -->)", re.DOTALL)
+
+
+def content(path: Path) -> Any:
+    """A file's content; of a folder, that of each notebook in it, by name."""
+    if path.is_dir():
+        return {each.stem: json.loads(each.read_text()) for each in sorted(path.glob("*.ipynb"))}
+    return json.loads(path.read_text())
 
 
 def fill(text: str, root: Path = ROOT, strict: bool = True) -> str:
@@ -34,7 +45,7 @@ def fill(text: str, root: Path = ROOT, strict: bool = True) -> str:
             if (argument is not None) != (view in TAKES_ARGUMENT):
                 raise ValueError(f"{view} takes {'an' if view in TAKES_ARGUMENT else 'no'} argument")
             arguments = () if argument is None else (argument,)
-            found = VIEWS[view](json.loads((root / file).read_text()), *arguments)
+            found = VIEWS[view](content(root / file), *arguments)
         except (LookupError, StopIteration, ValueError) as error:
             if strict:
                 raise ValueError(f"cannot fill {opening}: {error!r}") from error

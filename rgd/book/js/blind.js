@@ -6,6 +6,7 @@
  * reader answered stays in the browser (localStorage), until the test is begun anew.
  */
 
+import { shuffled } from "./lots.js";
 import { bytes, folder } from "./models.js";
 import { PIXELS, SIDE, draw, grey } from "./pictures.js";
 import { h } from "./plane_parts.js";
@@ -38,23 +39,6 @@ const STYLE = `
 .rgd-blind .all .mine canvas { outline: 3px solid #0072b2; outline-offset: 1px; }
 .rgd-blind .all .mine span { font-weight: 600; }
 `;
-
-/** An integer from 0 to n - 1, each as probable as the others, from the browser's source of true randomness. */
-export function below(n) {
-  const draws = new Uint32Array(1), fair = 2 ** 32 - (2 ** 32 % n);
-  do crypto.getRandomValues(draws); while (draws[0] >= fair);
-  return draws[0] % n;
-}
-
-/** A list in random order, each order as probable as the others (Fisher and Yates). */
-export function shuffled(list) {
-  const mixed = [...list];
-  for (let i = mixed.length - 1; i > 0; i--) {
-    const j = below(i + 1);
-    [mixed[i], mixed[j]] = [mixed[j], mixed[i]];
-  }
-  return mixed;
-}
 
 /** Of n answers `successes` as a share, with Wilson's 95 % interval: `rgd.metrics.proportion`. */
 export function proportion(successes, n) {
