@@ -1,4 +1,4 @@
-"""The command line: `rgd demo | train | sample | gradients | evaluate | survey | info`, a typed function each."""
+"""The command line: `rgd demo | train | sample | gradients | evaluate | survey | course | info`, a function each."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import tyro
 
 from rgd import checkpoints, samplers
 from rgd import measure as scoring
+from rgd.course.commands import course
 from rgd.data import same_classes
 from rgd.errors import RgdError
 from rgd.guidance import classifier_free, grad_log_prob, guide
@@ -258,12 +259,12 @@ def info(file: Annotated[Path | None, tyro.conf.Positional] = None) -> None:
 
 def main() -> None:
     """The entry point: errors that say what to do are printed without a traceback."""
-    commands = {f.__name__: f for f in (demo, train, sample, gradients, evaluate, survey, info)}
+    commands = {f.__name__: f for f in (demo, train, sample, gradients, evaluate, survey, course, info)}
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="rgd", description="Robust classifier guidance.")
     except KeyboardInterrupt:
         named = any(".py" in a or a in experiments.names() for a in sys.argv[1:])
-        resumable = {"demo", "train"} & set(sys.argv) or named
+        resumable = {"demo", "train", "course"} & set(sys.argv) or named
         kept = "What was done is kept; the same command goes on from here." if resumable else "Nothing was written."
         print(f"\nStopped. {kept}", file=sys.stderr)
         raise SystemExit(130) from None
