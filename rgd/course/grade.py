@@ -111,10 +111,11 @@ def settle(notebook: Any) -> list[str]:
     not said. Returns what went wrong, by exercise: what its answer raised, else what its test did."""
     remarks: dict[str, str] = {}
     for cell in notebook.cells:
+        said = [f"{o.ename}: {o.evalue}" for o in cell.get("outputs", []) if o.output_type == "error"]
         mark = cell.metadata.get("nbgrader")
         if mark is None:
+            remarks |= {f"the cell {cell.id}, which answers build on": what[:120] for what in said}
             continue
-        said = [f"{o.ename}: {o.evalue}" for o in cell.outputs if o.output_type == "error"]
         results = [o.data["text/plain"] for o in cell.outputs if o.output_type == "execute_result"]
         if mark["grade"] and not said:
             with contextlib.suppress(IndexError, ValueError):
