@@ -68,8 +68,13 @@ def exercises(source: Any) -> dict[str, float]:
 def execute(notebook: Any, run: list[str], sandbox: Sandbox, limits: Limits) -> None:
     """Run cells of a notebook, and put their outputs in. A cell that ends the process is left out, and all others run
     again, so that it costs what it must and no more."""
-    graded = {cell.id: cell.metadata.get("nbgrader", {}).get("grade", False) for cell in notebook.cells}
-    cells = [{"id": c.id, "source": c.source, "graded": graded[c.id]} for c in notebook.cells if c.id in run]
+    marks = {cell.id: cell.metadata.get("nbgrader") for cell in notebook.cells}
+    graded = {name: bool(mark and mark["grade"]) for name, mark in marks.items()}
+    cells = [
+        {"id": c.id, "source": c.source, "graded": graded[c.id], "page": marks[c.id] is None}
+        for c in notebook.cells
+        if c.id in run
+    ]
     found, ended = dict[str, list[Any]](), dict[str, list[Any]]()
     until = time.monotonic() + limits.seconds
     for _ in range(TRIES):

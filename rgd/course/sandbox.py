@@ -22,7 +22,7 @@ from rgd.errors import RgdError
 
 HERE = Path(__file__).resolve().parent
 RUNNER = ["-m", "rgd.course.execute"]
-GRACE = 30.0  # seconds for Python and torch to start
+GRACE = 30.0  # seconds more for Python to start, and for a cell of the page, which imports torch
 
 
 class SandboxError(RgdError, OSError):
@@ -72,7 +72,7 @@ class Sandbox:
                     stderr=subprocess.DEVNULL, env=env, cwd=scratch, start_new_session=True,
                 )  # fmt: skip
             try:
-                yield from _watch(process, limits, self.stop)
+                yield from _watch(process, limits, self.stop, {cell["id"] for cell in cells if cell.get("page")})
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
@@ -80,7 +80,9 @@ class Sandbox:
                 process.stdout.close()  # type: ignore[union-attr]
 
 
-def _watch(process: subprocess.Popen[bytes], limits: Limits, stop: threading.Event) -> Iterator[dict[str, Any]]:
+def _watch(
+    process: subprocess.Popen[bytes], limits: Limits, stop: threading.Event, page: set[str]
+) -> Iterator[dict[str, Any]]:
     began = heard = time.monotonic()
     patience, read, rest = limits.cell + GRACE, 0, b""
     assert process.stdout is not None
@@ -106,11 +108,12 @@ def _watch(process: subprocess.Popen[bytes], limits: Limits, stop: threading.Eve
             if not got:
                 yield {"killed": "ended the process"}
                 return
-            read, heard, patience = read + len(got), now, limits.cell
+            read, heard = read + len(got), now
             *lines, rest = (rest + got).split(b"\n")
             for line in lines:
                 with contextlib.suppress(ValueError):
                     said = json.loads(line)
+                    patience = limits.cell + (GRACE if said.get("begins") in page else 0)
                     yield said
                     if said.keys() & {"done", "killed"}:
                         return
