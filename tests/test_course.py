@@ -161,7 +161,7 @@ HOSTILE: dict[str, tuple[Callable[[Any], Any], bool, str]] = {
     "breeds": (answering(BREED + SQUARE), True, ""),
     "allocates": (answering(ALLOCATE + SQUARE), True, "lie-square: Stopped: took more memory than there is"),
     "writes past Python": (answering(WRITE + SQUARE), False, ""),
-    "imports nothing": (imports_nothing, False, "import"),
+    "imports nothing": (imports_nothing, False, "was missing: put back"),
     "no answer cell": (without("answer"), True, "the answer cell of lie-square is missing"),
     "no test cell": (without("test"), False, "the test of lie-square was missing: put back"),
     "doubled": (doubled, False, "lie-square has 2 answer cells"),
