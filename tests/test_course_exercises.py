@@ -204,7 +204,7 @@ def test_what_is_asked_is_another_with_another_seed() -> None:
 
 
 def test_an_exercise_that_is_not_there_is_named() -> None:
-    with pytest.raises(ValueError, match="no exercise 'lie-riple'; there are .*lie-ripple"):
+    with pytest.raises(ValueError, match=r"no exercise 'lie-riple'; there are .*lie-ripple"):
         points("lie-riple", seed=0)
     with pytest.raises(Wrong):
         close(1.0, 2.0)
