@@ -138,7 +138,8 @@ def test_every_public_dataclass_that_is_a_setting_is_among_them() -> None:
     found = set()
     for path in (Path(rgd.__file__).parent).rglob("*.py"):
         module = ".".join(("rgd", *path.relative_to(Path(rgd.__file__).parent).with_suffix("").parts))
-        if path.stem != "__init__":
+        # The course and the survey keep nothing in the store; a survey's own digest is tested with it.
+        if path.stem != "__init__" and not module.startswith(("rgd.course.", "rgd.survey.")):
             values = vars(importlib.import_module(module)).values()
             found |= {v for v in values if isinstance(v, type) and is_dataclass(v) and v.__module__ == module}
     public = {cls.__name__ for cls in found if not cls.__name__.startswith("_")}
