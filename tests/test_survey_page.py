@@ -248,7 +248,7 @@ def test_it_fits_and_has_no_fault_of_accessibility(page: Any, scheme: str) -> No
     page.emulate_media(color_scheme=scheme)
 
     def look() -> None:
-        assert page.evaluate("() => document.documentElement.dataset.theme") == scheme
+        page.wait_for_function("(scheme) => document.documentElement.dataset.theme === scheme", arg=scheme)
         assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
         found = axe.Axe().run(page).response["violations"]
         assert [(v["id"], v["help"], v["nodes"][0]["html"][:200]) for v in found] == []
