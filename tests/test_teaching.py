@@ -86,15 +86,15 @@ def test_printed_numbers_are_found_after_a_text() -> None:
 
 def test_blocks_are_filled_from_a_chapter_and_from_all_of_them(tmp_path: Path) -> None:
     (tmp_path / "notebooks").mkdir()
-    for name in ("01_first", "02_second"):
+    for name in ("98_first", "99_second"):
         (tmp_path / "notebooks" / f"{name}.ipynb").write_text(json.dumps(chapter(150, "")))
     page = (
-        "<!-- fill: notebooks hours 1 2 -->old<!-- /fill --> "
-        "<!-- fill: notebooks/01_first.ipynb printed vanilla: share -->old<!-- /fill -->"
+        "<!-- fill: notebooks hours 98 99 -->old<!-- /fill --> "
+        "<!-- fill: notebooks/98_first.ipynb printed vanilla: share -->old<!-- /fill -->"
     )
     assert re.findall("-->([^<]*)<!-- /", fill.fill(page, tmp_path)) == ["0.2", "3"]
     with pytest.raises(ValueError, match="no chapter 7"):
-        fill.fill("<!-- fill: notebooks hours 1 7 --><!-- /fill -->", tmp_path)
+        fill.fill("<!-- fill: notebooks hours 98 7 --><!-- /fill -->", tmp_path)
 
 
 def test_the_ten_weeks_have_every_chapter_once() -> None:
