@@ -44,7 +44,7 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 _LAZY = {"gradients": "rgd.measure.gradients", "metrics": "rgd.measure", "plots": "rgd.measure.plots"}
 _LAZY |= {n: f"rgd.lab.{n}" for n in ("comparison", "demo", "experiments", "matching", "report", "study", "truth")}
 _LAZY |= {"Judge": "rgd.lab.judge:Judge", "JudgeConfig": "rgd.lab.judge:JudgeConfig", "zoo": "rgd.lab.registry"}
-_LAZY |= {"Profile": "rgd.book.profile:Profile", "profile": "rgd.book.profile:profile", "check": "rgd.book.check:check"}
+_LAZY |= {"Profile": "rgd.book.profile:Profile", "profile": "rgd.book.profile:profile"}
 _LAZY |= {"widgets": "rgd.book.widgets", "recipes": "rgd.recipes", "course": "rgd.course", "survey": "rgd.survey"}
 
 
@@ -67,4 +67,4 @@ __all__ += ["L2", "PGD", "Linf", "NoiseRadius", "TrainStep", "Training", "fgsm",
 __all__ += ["autoguidance", "cap", "classifier_free", "guide", "smooth", "unconditional"]
 __all__ += ["grad_log_prob", "grad_log_prob_at_x0", "grad_log_prob_of_x0", "gradients"]
 __all__ += ["ddim", "ddpm", "dpm_solver", "heun", "sample"]
-__all__ += ["Profile", "check", "errors", "metrics", "profile", "widgets"]
+__all__ += ["Profile", "errors", "metrics", "profile", "widgets"]

@@ -109,11 +109,9 @@ def test_the_pages_know_their_exercises() -> None:
         marked = [c for c in cells(chapter) if "rgd" in c.metadata]
         told = {c.metadata["rgd"]["exercise"] for c in marked if c.metadata["rgd"]["part"] == "test"}
         assert told == {name for name, one in EXERCISES.items() if one.chapter == chapter}
-        if marked:
-            labels = {label for c in cells(chapter) for label in re.findall(r":label: ex-(\S+)", c.source)}
-            assert labels == {c.metadata["rgd"]["exercise"] for c in marked}
-            after = next(k for k, c in enumerate(cells(chapter)) if c is marked[0])
-            assert all("rgd" in c.metadata for c in cells(chapter)[after:]), "nothing stands between exercises"
+        labels = {label for c in cells(chapter) for label in re.findall(r":label: ex-(\S+)", c.source)}
+        assert labels == {c.metadata["rgd"]["exercise"] for c in marked}
+        assert marked == cells(chapter)[len(cells(chapter)) - len(marked) :], "nothing stands between exercises"
     for name in EXERCISES:
         shown = "".join(c.source for kind in ("text", "given", "answer", "test") for c in part(name, kind))
         assert "expected" not in shown
@@ -149,6 +147,23 @@ def checked(given: Any, expected: Any, **how: Any) -> str:
 )
 def test_answers_of_any_kind_are_compared(given: Any, expected: Any, said: str) -> None:
     assert said in checked(given, expected, mistakes={"That is twice as much.": 2 * number(expected)})
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "tolerance", "right"),
+    [
+        (2, 2.001, 1e-3, True),
+        (0.0285, 0.0357, 0.02, False),  # relative, or whatever is small enough would be right
+        (0.0357, 0.0356, 0.02, True),
+        (1e-7, 0.0, 1e-6, True),
+        (1e-5, 0.0, 1e-6, False),
+        ([1.0, 1e-3], [1.0, 0.0], 1e-2, True),  # to the largest of them
+    ],
+)
+def test_a_difference_is_relative_to_the_largest_that_is_expected(
+    given: Any, expected: Any, tolerance: float, right: bool
+) -> None:
+    assert (checked(given, expected, tolerance=tolerance) == "right") is right
 
 
 def test_an_answer_that_spoils_its_arguments_spoils_nothing() -> None:

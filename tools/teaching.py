@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import math
 import re
-import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,19 +21,17 @@ NO_PROSE = re.compile(
     r"<!--.*?-->|```.*?```|\$\$.*?\$\$|\$[^$]*\$|^[:|][^\n]*|^\([\w-]+\)=|\]\([^)]*\)|<[\w./-]+>(?=`)|\{[\w:]+\}(?=`)",
     re.DOTALL | re.MULTILINE,
 )
-EXERCISE = re.compile(r"^:::\{exercise-start\} (.*)$", re.MULTILINE)
 TITLE = re.compile(r"^\(([\w-]+)\)=\n# (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Minutes:
-    """How long a student needs for a chapter: each part in minutes, and whether all its exercises have minutes."""
+    """How long a student needs for a chapter: each part in minutes."""
 
     reading: int
     code: int
     running: int
     exercises: int
-    known: bool
 
     @property
     def together(self) -> int:
@@ -52,10 +49,8 @@ def prose(text: str) -> int:
 
 
 def minutes(name: str, notebook: Notebook) -> Minutes:
-    """Reading and code up to the exercises, the measured run under profile `cpu`, and the exercises' own minutes.
-
-    An exercise without minutes of its own counts as the mean of those that have them; research is not counted.
-    """
+    """Reading and code up to the exercises, the measured run under profile `cpu`, and the exercises' own minutes;
+    research has none."""
     words = cells = 0
     for cell in notebook["cells"]:
         text, *rest = re.split(r"^## Exercises$", "".join(cell["source"]), maxsplit=1, flags=re.MULTILINE)
@@ -63,14 +58,11 @@ def minutes(name: str, notebook: Notebook) -> Minutes:
         cells += cell["cell_type"] == "code" and "google.colab" not in text  # the set-up cell is the same everywhere
         if rest:
             break
-    titles = [title for text in _texts(notebook, "markdown") for title in EXERCISE.findall(text)]
-    asked = sum("(research)" not in title for title in titles)
-    own = [exercise.minutes for exercise in EXERCISES.values() if exercise.chapter == int(name[:2])]
-    guessed = max(0, asked - len(own)) * statistics.mean(exercise.minutes for exercise in EXERCISES.values())
+    exercises = sum(exercise.minutes for exercise in EXERCISES.values() if exercise.chapter == int(name[:2]))
     running = notebook["metadata"]["rgd"]["measured"]["cpu"]["seconds"] / 60
     reading = math.ceil(words / WORDS_A_MINUTE)
     code = MINUTES_A_CELL * cells
-    return Minutes(reading, code, math.ceil(running), round(sum(own) + guessed), asked <= len(own))
+    return Minutes(reading, code, math.ceil(running), exercises)
 
 
 def _chapters(notebooks: dict[str, Notebook]) -> Iterator[tuple[str, str, Notebook]]:
@@ -87,7 +79,7 @@ def chapters(notebooks: dict[str, Notebook]) -> str:
     rows = []
     for name, title, notebook in _chapters(notebooks):
         m = minutes(name, notebook)
-        rows.append([title, m.reading, m.code, m.running, f"{'' if m.known else '≈ '}{m.exercises}", m.together])
+        rows.append([title, m.reading, m.code, m.running, m.exercises, m.together])
     return _table(["chapter", "reading", "code", "running", "exercises", "together"], rows)
 
 

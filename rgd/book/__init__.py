@@ -1,1 +1,1 @@
-"""What chapters need on the reader's machine: widgets, profiles and self-tests."""
+"""What chapters need on the reader's machine: widgets and profiles."""
