@@ -83,6 +83,7 @@ def test_a_solution_is_right_wherever_it_is_asked(name: str) -> None:
     for seed in SEEDS:
         verdict = find(name).judge(answers, seed)
         assert verdict, str(verdict)
+        assert find(name).checks == [check for check, _ in verdict.found]
         assert len({check for check, _ in verdict.found}) == len(verdict.found) >= 2 or len(verdict.found) == 1
     assert points(name, *answers, seed=7) == EXERCISES[name].points
 

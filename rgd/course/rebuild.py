@@ -62,30 +62,42 @@ def visible(source: str) -> str:
     return HIDDEN.sub("", source).strip()
 
 
-def names(source: str) -> tuple[set[str], set[str]]:
-    """The names that a cell binds on the page, and those that it uses of it; none if it is not Python."""
+@dataclass(frozen=True)
+class Names:
+    """The names that a cell binds on the page, those of them that need nothing of what stood there (a `def`, a `class`,
+    an `import`), and those that it uses of what stood there."""
+
+    bound: frozenset[str] = frozenset()
+    defined: frozenset[str] = frozenset()
+    used: frozenset[str] = frozenset()
+
+
+def names(source: str) -> Names:
+    """Those of a cell; none if it is not Python."""
     try:
         table = symtable.symtable(TransformerManager().transform_cell(source), "cell", "exec")
     except Exception:  # its error is shown when it runs
-        return set(), set()
-    bound = {name.get_name() for name in table.get_symbols() if name.is_assigned() or name.is_imported()}
-    used, todo = set[str](), [table]
+        return Names()
+    top = table.get_symbols()
+    bound = {name.get_name() for name in top if name.is_assigned() or name.is_imported()}
+    defined = {name.get_name() for name in top if name.is_namespace() or name.is_imported()}
+    used, todo = {name.get_name() for name in top if name.is_referenced()}, table.get_children()
     while todo:
         this = todo.pop()
         todo += this.get_children()
-        here = [name for name in this.get_symbols() if name.is_referenced() and (this is table or name.is_global())]
-        used |= {name.get_name() for name in here}
-    return bound | {*SET_ITEM.findall(source)}, used
+        here = {name.get_name() for name in this.get_symbols() if name.is_referenced() and name.is_global()}
+        used |= here - defined  # a function looks its names up when it is called: the cell's own come first
+    return Names(frozenset(bound | {*SET_ITEM.findall(source)}), frozenset(defined), frozenset(used))
 
 
 def needed(cells: Sequence[Any]) -> list[str]:
     """The ids of the cells that answers and tests need, themselves among them, by the names that they use."""
-    run, wanted = list[str](), set[str]()
+    run, wanted = list[str](), frozenset[str]()
     for cell in reversed([cell for cell in cells if cell.cell_type == "code"]):
-        bound, used = names(visible(cell.source))
-        if "nbgrader" in cell.metadata or cell.metadata.get("rgd", {}).get("part") == "given" or bound & wanted:
+        here = names(visible(cell.source))
+        if "nbgrader" in cell.metadata or cell.metadata.get("rgd", {}).get("part") == "given" or here.bound & wanted:
             run.append(cell.id)
-            wanted |= used
+            wanted = wanted - here.defined | here.used
     return run[::-1]
 
 
@@ -110,8 +122,8 @@ def _answer(cell: Any, texts: list[str], own: dict[str, list[str]], remarks: lis
     """The student's answer to one exercise."""
     name, stub = cell.metadata["nbgrader"]["grade_id"], cell.source
     if not texts:
-        defined = names(stub)[0]
-        same = [(place, text) for place, many in own.items() for text in many if defined <= names(text)[0]]
+        defined = names(stub).bound
+        same = [(place, text) for place, many in own.items() for text in many if defined <= names(text).bound]
         if not same:
             remarks.append(f"the answer cell of {name} is missing: an empty one was put back")
             return stub

@@ -7,6 +7,7 @@ and out of sight of the page; answers get copies of what they are handed, so tha
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import traceback
 import warnings
@@ -41,6 +42,12 @@ class Exercise:
     points: int
     minutes: int
     body: Callable[..., None]
+
+    @property
+    def checks(self) -> list[str]:
+        """The names of its checks: those that answers fail which have not been written."""
+        answers = len(inspect.signature(self.body).parameters) - 1
+        return [name for name, _ in self.judge([lambda *_, **__: None] * answers, "public").found]
 
     def judge(self, answers: Sequence[Any], seed: int | str) -> Verdict:
         """What each check finds at the points that the seed draws. An answer may raise what it likes."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from nbconvert import SlidesExporter
@@ -17,12 +16,11 @@ from rgd.course.task import EXERCISES
 WRONG = re.compile(r"^# %% (\S+) \| (.*?) \|.*\n((?:(?!# %%).*\n?)*)", re.MULTILINE)
 
 
-def rubric(name: str, outputs: list[Any], wrong: str) -> str:
-    """What one exercise is graded by: its checks, as its solution in the book prints them, and what to look out for."""
+def rubric(name: str, wrong: str) -> str:
+    """What one exercise is graded by: its checks, and what to look out for."""
     exercise = EXERCISES[name]
-    printed = "".join(output.get("text", "") for output in outputs)
-    checks = [line.removesuffix(": right") for line in printed.splitlines() if line.endswith(": right")]
-    each = exercise.points / max(len(checks), 1)
+    checks = exercise.checks
+    each = exercise.points / len(checks)
     lines = [f"**Rubric.** {exercise.points} points, about {exercise.minutes} minutes.", ""]
     lines += [f"- {each:.3g} points: {check}" for check in checks]
     bank = [(said, code) for of, said, code in WRONG.findall(wrong) if of == name]
@@ -54,7 +52,7 @@ def teach(chapter: Path, out: Path, book: Path) -> Path:
         cell.metadata = nbformat.from_dict({"slideshow": {"slide_type": kind}})
         cells += [cell] if cell.source else []
         if told.get("part") == "solution" and not prose and told["exercise"] in EXERCISES:
-            said = nbformat.v4.new_markdown_cell(rubric(told["exercise"], cell.outputs, wrong))
+            said = nbformat.v4.new_markdown_cell(rubric(told["exercise"], wrong))
             said.metadata = nbformat.from_dict({"slideshow": {"slide_type": "notes"}})
             cells.append(said)
     notebook.cells = cells
