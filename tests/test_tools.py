@@ -174,6 +174,13 @@ def test_a_sentence_says_where_numbers_come_from() -> None:
     assert views.made({"provenance": PROVENANCE}).endswith("on a CPU, torch 2.9.")
 
 
+def test_a_capstones_numbers_are_told_with_where_they_come_from() -> None:
+    found = {"cosine": {"value": 0.5, "low": 0.25, "high": 0.75}}
+    *table, _, last = views.capstone({"provenance": PROVENANCE, "found": found}).splitlines()
+    assert table[-1] == "| cosine | 0.500 (0.250 to 0.750) |"
+    assert last == views.made({"provenance": PROVENANCE})
+
+
 def test_headline_has_a_row_for_each_guidance() -> None:
     *_, last = views.headline(COMPARED).splitlines()
     assert last.startswith("| robust, radius 1 | 2 | 0.900 ±0.010 | 5.0 ±0.0 | 10.0 ")

@@ -166,6 +166,12 @@ def made(results: dict[str, Any]) -> str:
     return f"Made on {days} at commit {commits}, on {device}, torch {origin['torch']}."
 
 
+def capstone(results: dict[str, Any]) -> str:
+    """The reference result of a capstone: each number, with its interval, and where it comes from."""
+    table = [[what, estimate_text(estimate, 3)] for what, estimate in results["found"].items()]
+    return f"{_table(['what', 'found'], table)}\n\n{made(results)}"
+
+
 def levels(results: dict[str, Any], name: str) -> str:
     """One measure of a study: a row for each classifier, a column for each noise level."""
     columns = [row["t"] for row in next(iter(results["classifiers"].values()))]
@@ -352,6 +358,7 @@ FUNCTIONS: tuple[Callable[..., str], ...] = (
     differences,
     value,
     made,
+    capstone,
     levels,
     matching,
     matched,
