@@ -33,7 +33,7 @@ def rgd(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A demo of a few training steps."""
     cwd = tmp_path_factory.mktemp("demo")
-    rgd("demo", "--effort", 0.02, "--samples", 40, cwd=cwd)
+    rgd("demo", "--effort", 0.02, "--samples", 20, cwd=cwd)
     return cwd / "runs" / "demo-digits"
 
 
@@ -71,7 +71,7 @@ def test_the_report_has_no_serious_fault_of_accessibility(folder: Path, chromium
 def test_demo_run_again_does_nothing_twice(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
     results = json.loads((folder / "results.json").read_text())
-    rgd("demo", "--effort", 0.02, "--samples", 40, cwd=folder.parent.parent)
+    rgd("demo", "--effort", 0.02, "--samples", 20, cwd=folder.parent.parent)
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
     again = json.loads((folder / "results.json").read_text())
     for key in ("sweep", "walk", "classifiers", "differences", "real"):
@@ -80,7 +80,7 @@ def test_demo_run_again_does_nothing_twice(folder: Path) -> None:
 
 @pytest.mark.check
 def test_demo_stopped_by_ctrl_c_goes_on_to_the_same_numbers(folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "rgd.cli", "demo", "--effort", "0.02", "--samples", "40"]
+    command = [sys.executable, "-m", "rgd.cli", "demo", "--effort", "0.02", "--samples", "20"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     mine = tmp_path / "runs" / "demo-digits"
     deadline = time.monotonic() + 120
@@ -92,7 +92,7 @@ def test_demo_stopped_by_ctrl_c_goes_on_to_the_same_numbers(folder: Path, tmp_pa
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "goes on from here" in stderr
-    rgd("demo", "--effort", 0.02, "--samples", 40, cwd=tmp_path)
+    rgd("demo", "--effort", 0.02, "--samples", 20, cwd=tmp_path)
     expected = json.loads((folder / "results.json").read_text())
     found = json.loads((mine / "results.json").read_text())
     for cell, other in zip(found["sweep"], expected["sweep"], strict=True):
@@ -106,7 +106,7 @@ def test_demo_of_a_folder_of_images(tmp_path: Path) -> None:
     for k, name in enumerate(names):
         (tmp_path / "mine" / name).mkdir(parents=True)
         for i, image in enumerate(digits.images[digits.labels == k][:40]):
-            picture = Image.fromarray(image[0].numpy()).resize((24, 24))
+            picture = Image.fromarray(image[0].numpy()).resize((16, 16))
             picture.save(tmp_path / "mine" / name / f"{i}.png")
     path = demo.run(tmp_path / "mine", tmp_path / "out", effort=0.004, samples=20, progress=False)
     results = json.loads((path.parent / "results.json").read_text())
@@ -114,7 +114,7 @@ def test_demo_of_a_folder_of_images(tmp_path: Path) -> None:
     page = path.read_text()
     assert "more like a R&amp;B &lt;3?" in page
     assert "R&B <3" not in page
-    assert results["image_shape"] == [1, 24, 24]
+    assert results["image_shape"] == [1, 16, 16]
 
 
 @pytest.mark.check
