@@ -168,9 +168,7 @@ def test_a_page_loads_whole(on_desktop: Window, on_phone: Window) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_page_fits_and_has_no_serious_fault_of_accessibility(
-    name: str, on_desktop: Window, on_phone: Window, size: str
-) -> None:
+def test_a_page_fits_and_has_no_serious_fault_of_accessibility(on_desktop: Window, on_phone: Window, size: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     window = {"desktop": on_desktop, "phone": on_phone}[size]
@@ -179,8 +177,6 @@ def test_a_page_fits_and_has_no_serious_fault_of_accessibility(
         window.turn(scheme)
         wide = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert window.page.evaluate(wide) <= 0, "no page is wider than its window"
-        if name.startswith("book/api/") and size == "phone":
-            continue  # axe takes long for these; they are made alike, and it reads them at the desk
         # The bibliography's list comes from docutils, whose items axe does not take for items of a list. In the dark
         # the page is the same but for its colours.
         options = {"resultTypes": ["violations"], **({"runOnly": ["color-contrast"]} if scheme == "dark" else {})}
