@@ -4,6 +4,7 @@ from rgd.attacks import L2, PGD
 from rgd.lab.comparison import Comparison, Entry
 from rgd.lab.matching import Matching
 from rgd.lab.study import Study
+from rgd.lab.tempering import Tempering
 from rgd.lab.truth import Truth
 
 # How tables call the classifiers that guide.
@@ -145,6 +146,8 @@ experiments = {
         classifiers=("mnist/clean", *(f"mnist/{guide}" for guide in GUIDES.values())),
         reference="mnist/vanilla",
     ),
+    # Does guidance at scale s sample p(x) p(y | x)^s, and what would that look like?
+    "tempering": Tempering("mnist", "mnist/judge", "mnist/ddpm", ("mnist/vanilla", "mnist/robust")),
     "compare_mnist": compare_mnist,
     "compare_mnist_conditional": compare_mnist_conditional,
     # What cheaper robust training buys: accuracy under PGD-7 within a radius of 1, gradients, and guidance.

@@ -5,8 +5,9 @@ the classifier was trained. This folder is the core, in the order in which data 
 
 `schedule`, `randomness`, `data`, `layers`, `networks`, `denoiser`, `attacks`, `objectives`, `training`, `guidance`,
 `samplers`; `mixtures` is its oracle, `checkpoints` its memory, `processes` its hands. It knows nothing of what stands
-on it: `rgd.measure` (scores, with intervals), `rgd.lab` (experiments), `rgd.book` (what chapters need), `rgd.survey`
-(asking people), `rgd.cli`. Those are loaded when first asked for: `import rgd` costs little more than `import torch`.
+on it: `rgd.methods` (newer than the paper), `rgd.measure` (scores, with intervals), `rgd.lab` (experiments), `rgd.book`
+(what chapters need), `rgd.survey` (asking people), `rgd.cli`. Those are loaded when first asked for: `import rgd` costs
+little more than `import torch`.
 """
 
 from importlib import import_module
@@ -16,17 +17,7 @@ from typing import Any
 from rgd import checkpoints, data, errors, objectives, schedule
 from rgd.attacks import L2, PGD, Linf, NoiseRadius, fgsm, pgd
 from rgd.denoiser import Denoiser, NetworkDenoiser, Prediction
-from rgd.guidance import (
-    autoguidance,
-    cap,
-    classifier_free,
-    grad_log_prob,
-    grad_log_prob_at_x0,
-    grad_log_prob_of_x0,
-    guide,
-    smooth,
-    unconditional,
-)
+from rgd.guidance import autoguidance, classifier_free, grad_log_prob, grad_log_prob_of_x0, guide, unconditional
 from rgd.mixtures import Mixture, mixture
 from rgd.networks import EncoderConfig, EncoderUNet, UNet, UNetConfig, build
 from rgd.randomness import NoiseStream, generator, noise
@@ -44,6 +35,8 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 _LAZY = {"gradients": "rgd.measure.gradients", "metrics": "rgd.measure", "plots": "rgd.measure.plots"}
 _LAZY |= {n: f"rgd.lab.{n}" for n in ("comparison", "demo", "experiments", "matching", "report", "study", "truth")}
 _LAZY |= {"Judge": "rgd.lab.judge:Judge", "JudgeConfig": "rgd.lab.judge:JudgeConfig", "zoo": "rgd.lab.registry"}
+_LAZY |= {n: f"rgd.methods.gradients:{n}" for n in ("cap", "grad_log_prob_at_x0", "smooth")}
+_LAZY |= {n: f"rgd.methods.steering:{n}" for n in ("Annealed", "Steered", "steer")}
 _LAZY |= {"Profile": "rgd.book.profile:Profile", "profile": "rgd.book.profile:profile"}
 _LAZY |= {"widgets": "rgd.book.widgets", "recipes": "rgd.recipes", "course": "rgd.course", "survey": "rgd.survey"}
 
@@ -64,7 +57,17 @@ __all__ = ["EncoderConfig", "EncoderUNet", "Judge", "JudgeConfig", "UNet", "UNet
 __all__ += ["Denoiser", "Mixture", "NetworkDenoiser", "Prediction", "Schedule", "mixture", "schedule"]
 __all__ += ["NoiseStream", "data", "generator", "noise"]
 __all__ += ["L2", "PGD", "Linf", "NoiseRadius", "TrainStep", "Training", "fgsm", "fit", "objectives", "pgd"]
-__all__ += ["autoguidance", "cap", "classifier_free", "guide", "smooth", "unconditional"]
+__all__ += [
+    "Annealed",
+    "Steered",
+    "autoguidance",
+    "cap",
+    "classifier_free",
+    "guide",
+    "smooth",
+    "steer",
+    "unconditional",
+]
 __all__ += ["grad_log_prob", "grad_log_prob_at_x0", "grad_log_prob_of_x0", "gradients"]
 __all__ += ["ddim", "ddpm", "dpm_solver", "heun", "sample"]
 __all__ += ["Profile", "errors", "metrics", "profile", "widgets"]

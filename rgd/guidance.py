@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rgd.attacks import Classifier, lengths, log_prob
-from rgd.denoiser import Denoiser, Holder, Prediction, Wrapper, begin, open_ended
+from rgd.denoiser import Denoiser, Prediction, Wrapper, open_ended
 from rgd.errors import one_of, require
 from rgd.schedule import Schedule, per_image
 
@@ -54,85 +54,6 @@ def grad_log_prob_of_x0(classifier: Classifier, denoise: Denoiser) -> Gradient:
     return grad_log_prob(of_x0)
 
 
-def grad_log_prob_at_x0(classifier: Classifier, denoise: Denoiser, tau: tuple[float, float] = (1.0, 0.5)) -> Gradient:
-    """EluCD's gradient (arXiv:2310.11311): at the detached x0_hat(xt), so that the denoiser is not differentiated.
-
-    grad log [exp(tau_1 f_y) / sum_k exp(tau_2 f_k)], where a tau_2 below tau_1 flattens the marginal term, times
-    sin(pi t / T), which is small at both ends of the process.
-    """
-    T = int(denoise.schedule.timesteps[-1]) + 1  # also of a process that was respaced
-
-    def gradient(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        with torch.no_grad():
-            x0 = denoise(xt, t).x0
-        with torch.enable_grad():
-            x0 = x0.requires_grad_()
-            logits = classifier(x0, torch.zeros_like(t))
-            beyond = (tau[0] - tau[1]) * logits.gather(1, y[:, None])[:, 0]
-            (at_x0,) = torch.autograd.grad((beyond + log_prob(tau[1] * logits, y)).sum(), x0)
-        return per_image((math.pi * (t + 0.5) / T).sin().to(xt), xt) * at_x0
-
-    return gradient
-
-
-@dataclass(frozen=True, eq=False)
-class Smoothed:
-    """A gradient averaged over the calls of a trajectory; made by `smooth`."""
-
-    gradient: Gradient
-    decay: float
-
-    def begin(self) -> Gradient:
-        """The average over one trajectory, which starts here."""
-        gradient, mean = begin(self.gradient), None
-
-        def average(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
-            nonlocal mean
-            now = gradient(xt, t, y)
-            mean = now if mean is None else torch.lerp(now, mean, self.decay)
-            return mean
-
-        return average
-
-    def __call__(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        """Outside a trajectory there is no past: the gradient itself."""
-        return self.gradient(xt, t, y)
-
-
-def smooth(gradient: Gradient, decay: float = 0.9) -> Smoothed:
-    """The exponential average of a gradient over the steps of sampling, which steadies that of a classifier of x0.
-
-    Every trajectory has its own: samplers begin one by `rgd.denoiser.begin`, and a denoiser of your own around a guided
-    one passes `begin` on. Heun's method asks twice a step, and both answers count. ValueError unless 0 <= decay < 1.
-    """
-    require(0 <= decay < 1, "the weight of the past", decay, "in [0, 1)")
-    return Smoothed(gradient, decay)
-
-
-@dataclass(frozen=True, eq=False)
-class Capped(Holder):
-    """A gradient that is nowhere too long; made by `cap`."""
-
-    gradient: Gradient
-    schedule: Schedule
-    most: float
-
-    def __call__(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        g, sigma = self.gradient(xt, t, y), self.schedule.at("sigma", t, xt)
-        return g * (self.most / per_image(lengths(sigma * g), xt).clamp(min=self.most))
-
-
-def cap(gradient: Gradient, schedule: Schedule, most: float = 3.0) -> Capped:
-    """The same direction, but nowhere so long that sqrt(1 - alpha_bar) ||g||_2 is more than `most`, image by image.
-
-    For a gradient that is far too long where the noise is strong, as that of a classifier that never saw noise is. At
-    scale s guidance then moves eps, whose own length is about sqrt(C H W), by at most s times `most`. ValueError unless
-    most > 0.
-    """
-    require(most > 0, "the greatest length", most, "positive")
-    return Capped(gradient, schedule, most)
-
-
 @dataclass(frozen=True)
 class GuidanceRecord:
     """What one guided step did, image by image, (B,): at time t, with a gradient of length `gradient_norm` before the
@@ -159,6 +80,23 @@ def _within_reach(x0_shift: Tensor, alpha_bar: Tensor, scale: float) -> Tensor:
     return torch.where(alpha_bar < LOST, share, 1)
 
 
+def _eps_shift(shift: Tensor, t: Tensor, schedule: Schedule, scale: float) -> Tensor:
+    """By how much guidance in the score form lowers eps, for shift = s g."""
+    sigma, signal, alpha_bar = (schedule.at(name, t, shift) for name in ("sigma", "signal", "alpha_bar"))
+    eps_shift = sigma * shift
+    return eps_shift * _within_reach(sigma / signal * eps_shift, alpha_bar, scale)
+
+
+def _move(prediction: Prediction, eps_shift: Tensor, t: Tensor, schedule: Schedule) -> Prediction:
+    ratio = schedule.at("sigma", t, eps_shift) / schedule.at("signal", t, eps_shift)
+    return replace(prediction, x0=prediction.x0 + ratio * eps_shift, eps=prediction.eps - eps_shift)
+
+
+def move(prediction: Prediction, gradient: Tensor, t: Tensor, schedule: Schedule, scale: float) -> Prediction:
+    """A prediction at t (B,), guided by a gradient g (B, C, H, W) at a scale, in the score form; see `guide`."""
+    return _move(prediction, _eps_shift(scale * gradient, t, schedule, scale), t, schedule)
+
+
 @dataclass(frozen=True, eq=False)
 class Guided(Wrapper):
     """A denoiser steered by a gradient; made by `guide`."""
@@ -176,16 +114,16 @@ class Guided(Wrapper):
             return prediction  # and the classifier is not even called
         gradient = self.gradient(xt, t, y)  # type: ignore[arg-type]
         shift = torch.where(per_image(inside, xt), self.scale * gradient, 0)
-        sigma, signal, alpha_bar = (self.schedule.at(name, t, xt) for name in ("sigma", "signal", "alpha_bar"))
-        eps_shift = sigma * shift
-        if self.form == "score":
-            eps_shift = eps_shift * _within_reach(sigma / signal * eps_shift, alpha_bar, self.scale)
+        if self.form == "mean":
+            eps_shift = self.schedule.at("sigma", t, xt) * shift
+            earlier = 0 if prediction.gradient is None else prediction.gradient
+            moved = replace(prediction, gradient=earlier + shift)
+        else:
+            eps_shift = _eps_shift(shift, t, self.schedule, self.scale)
+            moved = _move(prediction, eps_shift, t, self.schedule)
         if self.record is not None:
             self.record(GuidanceRecord(t, lengths(gradient), lengths(eps_shift) / lengths(prediction.eps)))
-        if self.form == "mean":
-            earlier = 0 if prediction.gradient is None else prediction.gradient
-            return replace(prediction, gradient=earlier + shift)
-        return replace(prediction, x0=prediction.x0 + sigma / signal * eps_shift, eps=prediction.eps - eps_shift)
+        return moved
 
 
 def guide(

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from rgd.denoiser import Denoiser, Prediction, begin
 from rgd.processes import processes
 from rgd.randomness import NoiseStream
+from rgd.schedule import Schedule
 
 Steps = int | str | Sequence[int] | None
 Noise = Callable[[int, Sequence[int]], Tensor]
@@ -63,6 +64,31 @@ def _ask(denoise: Denoiser, x: Tensor, t: int, y: Tensor | None, sampler: str) -
     return prediction
 
 
+class Kernel(Protocol):
+    """The law of a step from row i of the schedule to row i - 1: a mean (B, C, H, W) and a standard deviation, which
+    broadcasts against it and is 0 where the step draws nothing."""
+
+    def __call__(self, schedule: Schedule, i: int, x: Tensor, prediction: Prediction) -> tuple[Tensor, Tensor]: ...
+
+
+def ancestral(schedule: Schedule, i: int, x: Tensor, prediction: Prediction) -> tuple[Tensor, Tensor]:
+    """The `Kernel` of `ddpm`: the last step, to i = -1, is the mean alone."""
+    at = torch.full((len(x),), int(schedule.timesteps[i]), device=x.device)
+    variance = schedule.log_variance(at, prediction.fraction.expand_as(x)).exp()
+    mean = schedule.posterior_mean(prediction.x0, x, at)
+    if prediction.gradient is not None:
+        mean = mean + variance * prediction.gradient
+    return mean, variance.sqrt() if i > 0 else variance.new_zeros(())
+
+
+def implicit(schedule: Schedule, i: int, x: Tensor, prediction: Prediction, eta: float = 1.0) -> tuple[Tensor, Tensor]:
+    """The `Kernel` of `ddim` with that eta."""
+    previous = float(schedule.alpha_bar_prev[i])
+    sigma = eta * float(schedule.posterior_variance[i]) ** 0.5
+    mean = previous**0.5 * prediction.x0 + max(1 - previous - sigma**2, 0) ** 0.5 * prediction.eps
+    return mean, mean.new_tensor(sigma)
+
+
 @torch.no_grad()
 def ddpm(
     denoise: Denoiser, x: Tensor, y: Tensor | None = None, *, steps: Steps = None, noise: Noise | None = None
@@ -71,14 +97,10 @@ def ddpm(
     denoise, schedule, noise = begin(denoise), denoise.schedule.respace(steps), noise or _noise_of(x)
     for k, i in enumerate(reversed(range(schedule.T)), 1):
         t = int(schedule.timesteps[i])
-        at = torch.full((len(x),), t, device=x.device)
-        prediction = denoise(x, at, y)
-        variance = schedule.log_variance(at, prediction.fraction.expand_as(x)).exp()
-        x = schedule.posterior_mean(prediction.x0, x, at)
-        if prediction.gradient is not None:
-            x = x + variance * prediction.gradient
+        prediction = denoise(x, torch.full((len(x),), t, device=x.device), y)
+        x, sigma = ancestral(schedule, i, x, prediction)
         if i > 0:
-            x = x + variance.sqrt() * noise(k, x.shape).to(x)
+            x = x + sigma * noise(k, x.shape).to(x)
         yield SampleStep(k, t, x, prediction.x0)
 
 
@@ -97,10 +119,8 @@ def ddim(
     for k, i in enumerate(reversed(range(schedule.T)), 1):
         t = int(schedule.timesteps[i])
         prediction = _ask(denoise, x, t, y, "DDIM")
-        previous = float(schedule.alpha_bar_prev[i])
-        sigma = eta * float(schedule.posterior_variance[i]) ** 0.5
-        x = previous**0.5 * prediction.x0 + max(1 - previous - sigma**2, 0) ** 0.5 * prediction.eps
-        if sigma > 0:
+        x, sigma = implicit(schedule, i, x, prediction, eta)
+        if eta > 0 and i > 0:
             x = x + sigma * noise(k, x.shape).to(x)
         yield SampleStep(k, t, x, prediction.x0)
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch_fidelity
 
+import rgd
 from rgd import checkpoints, cli, guidance, identity
 from rgd import measure as metrics
 from rgd.checkpoints import Model
@@ -398,7 +399,7 @@ def test_every_kind_is_the_guidance_of_its_name() -> None:
         "none": strong,
         "classifier": guidance.guide(strong, guidance.grad_log_prob(strong.logits), 3.0),
         "through x0": guidance.guide(strong, guidance.grad_log_prob_of_x0(strong.logits, strong), 3.0),
-        "at x0": guidance.guide(strong, guidance.grad_log_prob_at_x0(strong.logits, strong), 3.0),
+        "at x0": guidance.guide(strong, rgd.grad_log_prob_at_x0(strong.logits, strong), 3.0),
         "classifier-free": guidance.classifier_free(strong, 3.0),
         "autoguidance": guidance.autoguidance(strong, weak, 3.0),
     }
@@ -411,8 +412,8 @@ def test_every_kind_is_the_guidance_of_its_name() -> None:
         if kind != "none":
             outside = replace(entry, interval=(600, math.inf)).build(model, 3.0)(xt, t, y)
             torch.testing.assert_close(outside.eps, strong(xt, t, y).eps)
-    for kind, gradient in (("at x0", guidance.grad_log_prob_at_x0), ("through x0", guidance.grad_log_prob_of_x0)):
-        capped = guidance.guide(strong, guidance.cap(gradient(strong.logits, strong), strong.schedule, 0.1), 3.0)
+    for kind, gradient in (("at x0", rgd.grad_log_prob_at_x0), ("through x0", guidance.grad_log_prob_of_x0)):
+        capped = guidance.guide(strong, rgd.cap(gradient(strong.logits, strong), strong.schedule, 0.1), 3.0)
         found = Entry(kind, "strong", kind, "classifier", most=0.1).build(model, 3.0)(xt, t, y)  # type: ignore[arg-type]
         torch.testing.assert_close(found.eps, capped(xt, t, y).eps)
         assert not torch.allclose(found.eps, expected[kind](xt, t, y).eps, atol=0.05)
@@ -540,11 +541,11 @@ def test_only_what_goes_through_x0_is_smoothed_and_only_after_it_is_capped() -> 
     xt, y = noise((4, 1, 1, 2)), torch.tensor([0, 1, 0, 1])
     for kind, gradient in {
         "classifier": guidance.grad_log_prob(strong.logits),
-        "at x0": guidance.grad_log_prob_at_x0(strong.logits, strong),
+        "at x0": rgd.grad_log_prob_at_x0(strong.logits, strong),
         "through x0": guidance.grad_log_prob_of_x0(strong.logits, strong),
     }.items():
-        gradient = guidance.cap(gradient, strong.schedule, 0.1)
-        gradient = guidance.smooth(gradient) if kind == "through x0" else gradient
+        gradient = rgd.cap(gradient, strong.schedule, 0.1)
+        gradient = rgd.smooth(gradient) if kind == "through x0" else gradient
         entry = Entry(kind, "strong", kind, "classifier", most=0.1)  # type: ignore[arg-type]
         found = begin(entry.build(lambda name: strong if name == "strong" else strong.logits, 3.0))
         expected = begin(guidance.guide(strong, gradient, 3.0))

@@ -20,15 +20,13 @@ from rgd.guidance import (
     LOST,
     GuidanceRecord,
     autoguidance,
-    cap,
     classifier_free,
     grad_log_prob,
-    grad_log_prob_at_x0,
     grad_log_prob_of_x0,
     guide,
-    smooth,
     unconditional,
 )
+from rgd.methods.gradients import cap, grad_log_prob_at_x0, smooth
 from rgd.mixtures import mixture
 from rgd.samplers import SampleStep, ddpm
 from rgd.schedule import per_image

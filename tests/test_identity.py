@@ -33,7 +33,9 @@ from rgd.lab.judge import JudgeConfig
 from rgd.lab.matching import Matching
 from rgd.lab.recipe import Recipe
 from rgd.lab.study import Study
+from rgd.lab.tempering import Tempering
 from rgd.lab.truth import Truth
+from rgd.methods.steering import Annealed
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.objectives import CleanCrossEntropy, Denoising, FreeCrossEntropy, NoisyCrossEntropy, RobustCrossEntropy
 from rgd.schedule import Schedule, cosine, linear
@@ -55,7 +57,7 @@ THINGS: list[Any] = [
     RobustCrossEntropy(PGD(L2(0.5))), FreeCrossEntropy(L2(0.5)), CleanCrossEntropy(), Training(10), linear(10),
     ENCODER, UNET, JUDGE, ENTRY, Comparison("digits", "t/judge", (ENTRY,)),
     Study("digits", "t/judge", "t/ddpm", (("t/a", None),)), Matching("digits", ("t/ddpm",), ("t/a", "t/b"), "t/a"),
-    Truth(),
+    Truth(), Annealed(4.0), Tempering("digits", "t/judge", "t/ddpm", ("t/a",)),
     NetworkDenoiser(build(UNET), linear(10)),
     Recipe("mine/a", "digits", ENCODER, NoisyCrossEntropy(), Training(10)),
     rgd.NoiseStream(1, 2),
@@ -150,7 +152,7 @@ def test_every_public_dataclass_that_is_a_setting_is_among_them() -> None:
 RESULTS = {
     "AttackStep", "Capped", "Config", "Dataset", "Estimate", "Extrapolated", "Features", "GuidanceRecord", "Guided",
     "Holder", "Kept", "Loss", "Mixture", "MixtureClassifier", "Plan", "Prediction", "Processes",
-    "Profile", "SampleStep", "Smoothed", "Store", "TrainStep", "Unconditional", "World", "Wrapper",
+    "Profile", "SampleStep", "Smoothed", "Steered", "Store", "TrainStep", "Unconditional", "World", "Wrapper",
 }  # fmt: skip
 
 

@@ -114,8 +114,8 @@ def traced(config: EncoderConfig | UNetConfig, batch: int) -> tuple[onnx.ModelPr
     """The graph of all networks of a configuration, and which weight each of its constants is. Tracing takes half a
     minute, and the published classifiers differ in their weights alone.
 
-    Only what no weight enters is computed here. The rest is optimised by the runtime when it loads a graph, and would
-    have to be sent what it can compute, such as the transpose of a weight.
+    Only what no weight enters is computed here. The rest, such as the transpose of a weight, is cheap enough for each
+    run, and computed here would have to be sent.
     """
     network: nn.Module = build(config).eval().requires_grad_(False)
     size = (batch, config.in_channels, config.image_size, config.image_size)

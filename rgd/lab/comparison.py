@@ -19,11 +19,12 @@ from rgd.denoiser import Denoiser
 from rgd.lab.bench import Bench
 from rgd.lab.cells import Work
 from rgd.lab.forecast import forecast
+from rgd.methods import gradients
 from rgd.processes import processes
 
 Kind = Literal["none", "classifier", "through x0", "at x0", "classifier-free", "autoguidance"]
 # For classifiers of clean images.
-IN_X0 = {"through x0": guidance.grad_log_prob_of_x0, "at x0": guidance.grad_log_prob_at_x0}
+IN_X0 = {"through x0": guidance.grad_log_prob_of_x0, "at x0": gradients.grad_log_prob_at_x0}
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ class Entry:
         if self.kind in IN_X0:
             gradient = IN_X0[self.kind](other, denoise)
         if self.most is not None:
-            gradient = guidance.cap(gradient, denoise.schedule, self.most)
+            gradient = gradients.cap(gradient, denoise.schedule, self.most)
         if self.kind == "through x0":
-            gradient = guidance.smooth(gradient)
+            gradient = gradients.smooth(gradient)
         return guidance.guide(denoise, gradient, scale, self.interval)
 
 

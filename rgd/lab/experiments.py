@@ -1,4 +1,4 @@
-"""Experiments: comparisons, studies, matchings and truths, by name or from a file; `run` runs any."""
+"""Experiments of all kinds, by name or from a file; `run` runs any."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rgd.lab.comparison import Comparison
 from rgd.lab.matching import Matching
 from rgd.lab.study import Study
 from rgd.lab.tables import look_up, table
+from rgd.lab.tempering import Tempering
 from rgd.lab.truth import Truth
 
 __all__ = ["Plan", "names", "read", "run"]
@@ -30,6 +31,6 @@ def read(what: Path | str, quick: bool = False) -> Plan:
     Raises:
         RgdError: if there is no such name or file, or no experiment in it.
     """
-    kinds: Any = (Comparison, Study, Matching, Truth)
+    kinds: Any = (Comparison, Study, Matching, Truth, Tempering)
     plan: Plan = look_up(what, "experiment", kinds)
     return plan.small() if quick else plan

@@ -62,6 +62,13 @@ class World:
     walk: float
 
 
+def line(schedule: Schedule) -> World:
+    """Two classes on a line; one has two Gaussians, of which only the second is near the other class."""
+    means = torch.tensor([-1.5, 0.5, 1.6]).reshape(3, 1, 1, 1).double()
+    weights, labels = torch.tensor([0.3, 0.3, 0.4]), torch.tensor([0, 0, 1])
+    return World(mixture(means, torch.tensor([0.2, 0.1, 0.3]), schedule, labels, weights), _seeded(1, 2), 1.0)
+
+
 def plane(schedule: Schedule) -> World:
     """Three classes of two Gaussians each in the plane, on a circle, so that no straight line parts them."""
     angle = torch.arange(6) * torch.pi / 3

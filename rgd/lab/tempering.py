@@ -1,0 +1,275 @@
+"""Does guidance at a scale s sample p(x) p(y | x)^s, and what would that look like?
+
+In worlds that density is known, so that guidance and walkers with weights (`rgd.steer`) can be held against it. On
+images only p(y | x) is, by a judge: it says how little the density differs from p(x | y), and what of guidance's effect
+is left for the steered walkers, and for samples at scale 1 of which some were rejected.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import kstest
+from torch import Tensor
+
+from rgd import measure
+from rgd import schedule as schedules
+from rgd.attacks import Classifier, log_prob
+from rgd.data import Dataset
+from rgd.guidance import grad_log_prob, guide, unconditional
+from rgd.lab.bench import Bench
+from rgd.lab.store import Kept
+from rgd.lab.truth import objective
+from rgd.lab.worlds import MLP, World, line, sphere
+from rgd.measure import Features
+from rgd.methods.steering import Annealed, Scale, accepted, steer
+from rgd.randomness import generator
+from rgd.samplers import ddim, ddpm, implicit, sample
+from rgd.schedule import Schedule
+from rgd.training import Training, fit
+
+WORLDS: dict[str, Callable[[Schedule], World]] = {
+    "line": line,
+    "sphere, 8": partial(sphere, dim=8),
+    "sphere, 64": partial(sphere, dim=64),
+}
+FEWEST = 10  # images that are scored
+METRICS = ("fd", "precision", "recall", "accuracy")
+
+
+@dataclass(frozen=True)
+class Tempering:
+    """What to sample, in worlds and of images.
+
+    Attributes:
+        data, judge, denoiser: the images, and models by name.
+        guides: classifiers by name; the target is what each of them says of clean images.
+        scales: s, in the worlds.
+        walkers: in an island, in the worlds.
+        draws: walkers of a cell, of all islands together.
+        repeats: seeds of a cell; a cell's number is their mean.
+        steps: ancestral, in the worlds.
+        learned: radii of L2 attacks, as shares of the line's `walk`, with which guides are trained on it; 0 is vanilla.
+        training: steps of those.
+        image_scales, image_walkers, image_steps: the same for images, by `ddim` with eta = 1.
+        images: of each cell.
+        seeds: of the images' cells.
+        reference: training images that they are compared with.
+    """
+
+    data: str
+    judge: str
+    denoiser: str
+    guides: tuple[str, ...]
+    scales: tuple[float, ...] = (2.0, 4.0, 8.0)
+    walkers: tuple[int, ...] = (8, 64, 512, 2048)
+    draws: int = 2048
+    repeats: int = 4
+    steps: int = 60
+    learned: tuple[float, ...] = (0.0, 0.4)
+    training: int = 1000
+    image_scales: tuple[float, ...] = (2.0, 4.0)
+    image_walkers: int = 10
+    image_steps: int = 25
+    images: int = 500
+    seeds: tuple[int, ...] = (0, 1, 2)
+    reference: int = 10_000
+
+    def models(self) -> tuple[str, ...]:
+        """The names of the models that it needs."""
+        return tuple(sorted({self.judge, self.denoiser, *self.guides}))
+
+    def small(self) -> Tempering:
+        """The same in minutes."""
+        few = replace(self, scales=(4.0,), walkers=(8, 64), draws=256, repeats=2, steps=30, training=100)
+        return replace(few, image_scales=(4.0,), image_steps=8, images=40, seeds=(0, 1), reference=500)
+
+    def cells(self) -> list[dict[str, Any]]:
+        """Every way to sample in a world: "guided", or by weights of a kind, at a constant or an annealed scale."""
+        plain = [{"world": w, "guide": "exact", "way": "guided", "scale": s} for w, s in product(WORLDS, self.scales)]
+        kinds = product(WORLDS, ("feynman-kac", "twisted"), (False, True), self.scales, self.walkers)
+        steered = [
+            {"world": w, "guide": "exact", "way": way, "annealed": annealed, "scale": s, "walkers": K}
+            for w, way, annealed, s, K in kinds
+        ]
+        for radius, s in product(self.learned, self.scales):
+            on = {"world": "line", "guide": radius, "scale": s}
+            plain.append({**on, "way": "guided"})
+            steered += [{**on, "way": "twisted", "annealed": True, "walkers": K} for K in self.walkers]
+        return [*plain, *steered]
+
+    def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
+        """What is known by now: of the worlds, of real images, and of sampled ones."""
+        known: dict[str, Any] = {"data": self.data, "worlds": [], "real": real(self, bench), "images": []}
+        cells = [_key(cell) for cell in self.cells()]
+        for found in bench.each(cells, partial(in_a_world, self, bench), lambda _: ()):
+            known["worlds"] = [{**dict(cell), **found[cell]} for cell in cells if cell in found]
+            yield known
+        ways = list(product(self.guides, self.seeds))
+        for seen in bench.each(ways, partial(of_images, self, bench), lambda way: self.models()):
+            known["images"] = [{"guide": way[0], "seed": way[1], **seen[way]} for way in ways if way in seen]
+            yield known
+
+
+def _key(cell: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(cell.items())
+
+
+@cache
+def _world(name: str) -> World:
+    return WORLDS[name](schedules.linear(1000))
+
+
+@cache
+def _learned(radius: float, steps: int) -> Classifier:
+    """A classifier of the line, trained on draws from it, with attacks within that share of its `walk`."""
+    world = _world("line")
+    x0, y = world.mixture.sample(20_000, generator(0, "draws"))
+    data = Dataset(x0.float(), y, ("0", "1"), "line")
+    training = Training(steps, batch_size=128, lr=2e-3, warmup=20, seed=0, precision="fp32")
+    aim = objective(radius * world.walk, world.mixture.schedule, 0.0)
+    network = deque(fit(world.network(0), aim, data, world.mixture.schedule, training), maxlen=1)[0].network
+    assert isinstance(network, MLP)
+    frozen = network.cpu().eval().requires_grad_(False)
+    return lambda xt, t: frozen(xt.float(), t)
+
+
+def in_a_world(plan: Tempering, bench: Bench, of: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """How far the samples of a cell are from the tempered density of class 0."""
+    cell = dict(of)
+    world = _world(cell["world"])
+
+    def compute() -> Kept:
+        learned = cell["guide"] != "exact"
+        truth = world.mixture.classifier
+        guides = _learned(cell["guide"], plan.training) if learned else truth
+        apart = [_distance(world, cell["scale"], _walked(plan, world, cell, guides, s)) for s in range(plan.repeats)]
+        return Kept({"distance": measure.mean(torch.tensor(apart))})
+
+    settings = {"draws": plan.draws, "repeats": plan.repeats, "steps": plan.steps, "training": plan.training}
+    kept = bench.store.once(compute, "tempered", cell=cell, mixture=world.mixture, walk=world.walk, **settings)
+    return kept.cell()
+
+
+def _walked(plan: Tempering, world: World, cell: Mapping[str, Any], guides: Classifier, seed: int) -> Tensor:
+    """The samples of a cell, (draws, ...)."""
+    mixture, shape, scale = world.mixture, world.mixture.means.shape[1:], cell["scale"]
+    if cell["way"] == "guided":
+        y = torch.zeros(plan.draws, dtype=torch.int64)
+        guided = guide(unconditional(mixture), grad_log_prob(guides), scale)
+        return sample(guided, (plan.draws, *shape), y, sampler=ddpm, steps=plan.steps, seed=seed,
+                      batch_size=plan.draws, device="cpu", progress=False)  # fmt: skip
+    by: Scale = Annealed(scale) if cell["annealed"] else scale
+    target = None if cell["guide"] == "exact" else mixture.classifier
+    y = torch.zeros(max(1, plan.draws // cell["walkers"]), dtype=torch.int64)
+    walked = steer(mixture, guides, y, shape, scale=by, walkers=cell["walkers"], target=target, weights=cell["way"],
+                   steps=plan.steps, seed=seed, batch_size=plan.draws, device="cpu", progress=False)  # fmt: skip
+    return walked.x.flatten(0, 1)
+
+
+def _distance(world: World, scale: float, x: Tensor) -> float:
+    """On a line Kolmogorov and Smirnov's distance; else how far the share of class 0's first cloud is off."""
+    mixture = world.mixture
+    if mixture.variances.shape[1] == 1:
+        grid = torch.linspace(-8, 8, 20_001, dtype=torch.float64).reshape(-1, *mixture.means.shape[1:])
+        zero = torch.zeros(len(grid), dtype=torch.int64)
+        joint = mixture.log_prob(grid, zero) + scale * log_prob(mixture.logits(grid, zero), zero)
+        below = joint.softmax(0).cumsum(0).numpy()
+        return float(kstest(x.flatten().numpy(), lambda at: np.interp(at, grid.flatten().numpy(), below)).statistic)
+    first, second = mixture.means[mixture.labels == 0].flatten(1)
+    return abs(float(_nearer(x, first, second).mean()) - _share(world, scale))
+
+
+def _nearer(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    x = x.double().flatten(1)
+    return ((x - first).norm(dim=1) < (x - second).norm(dim=1)).double()
+
+
+@cache
+def _share(world: World, scale: float) -> float:
+    """The share of class 0's first cloud in the tempered density, by draws from the class with the weights
+    p(y | x)^(s - 1); to about 0.002."""
+    zero = torch.zeros(50_000, dtype=torch.int64)
+    drawn, _ = world.mixture.sample(len(zero), generator(0, "tempered"), zero)
+    weights = ((scale - 1) * log_prob(world.mixture.logits(drawn, zero), zero)).exp()
+    first, second = world.mixture.means[world.mixture.labels == 0].flatten(1)
+    return float((weights * _nearer(drawn, first, second)).sum() / weights.sum())
+
+
+def real(plan: Tempering, bench: Bench) -> list[dict[str, Any]]:
+    """By scale, the mean of judge(x)_y^(s - 1) over held-out images: the share of them that would be kept."""
+    test = bench.images(plan.data, "test")
+    scales = sorted({*plan.scales, *plan.image_scales})
+
+    def compute() -> Kept:
+        log_p = log_prob(measure.extract(test, bench.model(plan.judge).network).logits, test.labels)
+        return Kept({"scales": [{"scale": s, "kept": measure.mean(((s - 1) * log_p).exp())} for s in scales]})
+
+    parts = {"judge": bench.key(plan.judge), "images": test, "scales": scales}
+    kept = bench.store.once(compute, "tempered real", **parts)
+    rows: list[dict[str, Any]] = kept.values["scales"]
+    return rows
+
+
+def of_images(plan: Tempering, bench: Bench, way: tuple[str, int]) -> dict[str, Any]:
+    """One guide's images from one seed: guided, steered, and accepted of those at scale 1."""
+    name, seed = way
+    reference = bench.images(plan.data).take(plan.reference)
+    settings = {"images": plan.images, "walkers": plan.image_walkers, "steps": plan.image_steps, "seed": seed}
+    keys = {part: bench.key(model) for part, model in
+            (("judge", plan.judge), ("denoiser", plan.denoiser), ("guide", name))}  # fmt: skip
+
+    def compute() -> Kept:
+        rows = []
+        seen = measure.extract(reference, bench.model(plan.judge).network)
+        for row, images, y in _images(plan, bench, name, seed, reference):
+            scores = _scores(plan, bench, images, y, seen) if len(y) >= FEWEST else {}
+            rows.append({**row, "images": len(y), **scores})
+        return Kept({"ways": rows})
+
+    parts = {**settings, **keys, "scales": plan.image_scales, "reference": reference, "metrics": METRICS}
+    return bench.store.once(compute, "tempered images", **parts).cell()
+
+
+def _images(
+    plan: Tempering, bench: Bench, name: str, seed: int, data: Dataset
+) -> Iterator[tuple[dict[str, Any], Tensor, Tensor]]:
+    """What a way is, its images and the labels that were asked for."""
+    n, K, classes = plan.images, plan.image_walkers, len(data.classes)
+    plain, classifier = unconditional(bench.model(plan.denoiser).use()), bench.model(name).network
+    quiet: dict[str, Any] = {"steps": plan.image_steps, "seed": seed, "progress": bench.progress}
+
+    def guided(scale: float, n: int) -> tuple[Tensor, Tensor]:
+        y = torch.arange(n) % classes
+        denoise = guide(plain, grad_log_prob(classifier), scale)
+        return sample(denoise, (n, *data.shape), y, sampler=partial(ddim, eta=1.0), **quiet), y
+
+    pool, asked = guided(1.0, 2 * n)
+    yield {"way": "guided", "scale": 1.0}, pool[:n], asked[:n]
+    for scale in plan.image_scales:
+        keep = accepted(classifier, pool, asked, scale, seed)
+        row = {"way": "accepted", "scale": scale, "kept": float(keep.double().mean())}
+        yield row, pool[keep][:n], asked[keep][:n]
+        yield {"way": "guided", "scale": scale}, *guided(scale, n)
+    for scale in (1.0, *plan.image_scales):
+        y = torch.arange(n // K) % classes
+        walked = steer(plain, classifier, y, data.shape, scale=Annealed(scale), walkers=K,
+                       kernel=partial(implicit, eta=1.0), **quiet)  # fmt: skip
+        row = {"way": "steered", "scale": scale, "ess": float(walked.ess.min(0).values.mean()),
+               "ancestors": sum(len(a.unique()) for a in walked.ancestors) / len(y),
+               "log_evidence": float(walked.log_evidence.mean())}  # fmt: skip
+        yield row, walked.x.flatten(0, 1), y.repeat_interleave(K)
+
+
+def _scores(plan: Tempering, bench: Bench, images: Tensor, y: Tensor, reference: Features) -> dict[str, Any]:
+    """What the judge sees in them; `certain` is the mean of judge(x)_y^3, what scale 4 would keep."""
+    seen = measure.extract(images, bench.model(plan.judge).network, labels=y)
+    found: dict[str, Any] = {metric: measure.estimate(metric, seen, reference) for metric in METRICS}
+    return {**found, "certain": measure.mean((3 * log_prob(seen.logits, y)).exp())}
