@@ -36,7 +36,7 @@ _LAZY = {"gradients": "rgd.measure.gradients", "metrics": "rgd.measure", "plots"
 _LAZY |= {n: f"rgd.lab.{n}" for n in ("comparison", "demo", "experiments", "matching", "report", "study", "truth")}
 _LAZY |= {"Judge": "rgd.lab.judge:Judge", "JudgeConfig": "rgd.lab.judge:JudgeConfig", "zoo": "rgd.lab.registry"}
 _LAZY |= {n: f"rgd.methods.gradients:{n}" for n in ("cap", "grad_log_prob_at_x0", "smooth")}
-_LAZY |= {n: f"rgd.methods.steering:{n}" for n in ("Annealed", "Steered", "steer")}
+_LAZY |= {n: f"rgd.methods.steering:{n}" for n in ("Annealed", "Steered", "accepted", "steer")}
 _LAZY |= {"Profile": "rgd.book.profile:Profile", "profile": "rgd.book.profile:profile"}
 _LAZY |= {"widgets": "rgd.book.widgets", "recipes": "rgd.recipes", "course": "rgd.course", "survey": "rgd.survey"}
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from rgd.lab.store import Kept
 from rgd.lab.truth import objective
 from rgd.lab.worlds import MLP, World, line, sphere
 from rgd.measure import Features
-from rgd.methods.steering import Annealed, Scale, accepted, steer
+from rgd.methods.steering import Annealed, Scale, Weights, accepted, steer
 from rgd.randomness import generator
 from rgd.samplers import ddim, ddpm, implicit, sample
 from rgd.schedule import Schedule
@@ -52,9 +52,8 @@ class Tempering:
         data, judge, denoiser: the images, and models by name.
         guides: classifiers by name; the target is what each of them says of clean images.
         scales: s, in the worlds.
-        walkers: in an island, in the worlds.
-        draws: walkers of a cell, of all islands together.
-        repeats: seeds of a cell; a cell's number is their mean.
+        walkers: in a crowd, in the worlds; a cell's number is the mean over its crowds.
+        draws: of a cell, in all crowds together.
         steps: ancestral, in the worlds.
         learned: radii of L2 attacks, as shares of the line's `walk`, with which guides are trained on it; 0 is vanilla.
         training: steps of those.
@@ -69,9 +68,8 @@ class Tempering:
     denoiser: str
     guides: tuple[str, ...]
     scales: tuple[float, ...] = (2.0, 4.0, 8.0)
-    walkers: tuple[int, ...] = (8, 64, 512, 2048)
-    draws: int = 2048
-    repeats: int = 4
+    walkers: tuple[int, ...] = (16, 64, 256, 1024)
+    draws: int = 4096
     steps: int = 60
     learned: tuple[float, ...] = (0.0, 0.4)
     training: int = 1000
@@ -88,22 +86,15 @@ class Tempering:
 
     def small(self) -> Tempering:
         """The same in minutes."""
-        few = replace(self, scales=(4.0,), walkers=(8, 64), draws=256, repeats=2, steps=30, training=100)
+        few = replace(self, scales=(4.0,), walkers=(16, 64), draws=256, steps=30, training=100)
         return replace(few, image_scales=(4.0,), image_steps=8, images=40, seeds=(0, 1), reference=500)
 
     def cells(self) -> list[dict[str, Any]]:
-        """Every way to sample in a world: "guided", or by weights of a kind, at a constant or an annealed scale."""
-        plain = [{"world": w, "guide": "exact", "way": "guided", "scale": s} for w, s in product(WORLDS, self.scales)]
-        kinds = product(WORLDS, ("feynman-kac", "twisted"), (False, True), self.scales, self.walkers)
-        steered = [
-            {"world": w, "guide": "exact", "way": way, "annealed": annealed, "scale": s, "walkers": K}
-            for w, way, annealed, s, K in kinds
-        ]
-        for radius, s in product(self.learned, self.scales):
-            on = {"world": "line", "guide": radius, "scale": s}
-            plain.append({**on, "way": "guided"})
-            steered += [{**on, "way": "twisted", "annealed": True, "walkers": K} for K in self.walkers]
-        return [*plain, *steered]
+        """Every way to draw a crowd in a world: "exact", by rejection; "guided"; and by weights of a kind."""
+        ways = ("exact", "guided", *(f"{way}, {how}" for way in get_args(Weights) for how in ("constant", "annealed")))
+        cells: list[tuple[Any, ...]] = list(product(WORLDS, ("exact",), ways, self.scales, self.walkers))
+        cells += product(("line",), self.learned, ("guided", "twisted, annealed"), self.scales, self.walkers)
+        return [dict(zip(("world", "guide", "way", "scale", "walkers"), cell)) for cell in cells]
 
     def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
         """What is known by now: of the worlds, of real images, and of sampled ones."""
@@ -142,49 +133,58 @@ def _learned(radius: float, steps: int) -> Classifier:
 
 
 def in_a_world(plan: Tempering, bench: Bench, of: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
-    """How far the samples of a cell are from the tempered density of class 0."""
+    """How far a cell's crowds are from the tempered density of class 0, on average."""
     cell = dict(of)
     world = _world(cell["world"])
 
     def compute() -> Kept:
-        learned = cell["guide"] != "exact"
-        truth = world.mixture.classifier
-        guides = _learned(cell["guide"], plan.training) if learned else truth
-        apart = [_distance(world, cell["scale"], _walked(plan, world, cell, guides, s)) for s in range(plan.repeats)]
+        apart = [_distance(world, cell["scale"], crowd) for crowd in _crowds(plan, world, cell)]
         return Kept({"distance": measure.mean(torch.tensor(apart))})
 
-    settings = {"draws": plan.draws, "repeats": plan.repeats, "steps": plan.steps, "training": plan.training}
+    settings = {"draws": plan.draws, "steps": plan.steps, "training": plan.training}
     kept = bench.store.once(compute, "tempered", cell=cell, mixture=world.mixture, walk=world.walk, **settings)
     return kept.cell()
 
 
-def _walked(plan: Tempering, world: World, cell: Mapping[str, Any], guides: Classifier, seed: int) -> Tensor:
-    """The samples of a cell, (draws, ...)."""
-    mixture, shape, scale = world.mixture, world.mixture.means.shape[1:], cell["scale"]
+def _crowds(plan: Tempering, world: World, cell: Mapping[str, Any]) -> Tensor:
+    """A cell's samples in crowds, (draws / walkers, walkers, ...)."""
+    mixture, shape, scale, K = world.mixture, world.mixture.means.shape[1:], cell["scale"], cell["walkers"]
+    quiet: dict[str, Any] = {"batch_size": plan.draws, "device": "cpu", "progress": False}
+    zero = torch.zeros(plan.draws, dtype=torch.int64)
+    if cell["way"] == "exact":
+        drawn, _ = mixture.sample(8 * plan.draws, generator(0, "exact"), zero.repeat(8))
+        kept = accepted(mixture.classifier, drawn, zero.repeat(8), scale)
+        return drawn[kept][: plan.draws].reshape(-1, K, *shape)
+    truth = mixture.classifier
+    by = truth if cell["guide"] == "exact" else _learned(cell["guide"], plan.training)
     if cell["way"] == "guided":
-        y = torch.zeros(plan.draws, dtype=torch.int64)
-        guided = guide(unconditional(mixture), grad_log_prob(guides), scale)
-        return sample(guided, (plan.draws, *shape), y, sampler=ddpm, steps=plan.steps, seed=seed,
-                      batch_size=plan.draws, device="cpu", progress=False)  # fmt: skip
-    by: Scale = Annealed(scale) if cell["annealed"] else scale
-    target = None if cell["guide"] == "exact" else mixture.classifier
-    y = torch.zeros(max(1, plan.draws // cell["walkers"]), dtype=torch.int64)
-    walked = steer(mixture, guides, y, shape, scale=by, walkers=cell["walkers"], target=target, weights=cell["way"],
-                   steps=plan.steps, seed=seed, batch_size=plan.draws, device="cpu", progress=False)  # fmt: skip
-    return walked.x.flatten(0, 1)
+        guided = guide(unconditional(mixture), grad_log_prob(by), scale)
+        x = sample(guided, (plan.draws, *shape), zero, sampler=ddpm, steps=plan.steps, **quiet)
+        return x.reshape(-1, K, *shape)
+    way, annealed = cell["way"].split(", ")
+    target = None if by is truth else truth
+    s: Scale = Annealed(scale) if annealed == "annealed" else scale
+    return steer(mixture, by, zero[: plan.draws // K], shape, scale=s, walkers=K, target=target, weights=way,
+                 steps=plan.steps, **quiet).x  # fmt: skip
 
 
 def _distance(world: World, scale: float, x: Tensor) -> float:
     """On a line Kolmogorov and Smirnov's distance; else how far the share of class 0's first cloud is off."""
     mixture = world.mixture
     if mixture.variances.shape[1] == 1:
-        grid = torch.linspace(-8, 8, 20_001, dtype=torch.float64).reshape(-1, *mixture.means.shape[1:])
-        zero = torch.zeros(len(grid), dtype=torch.int64)
-        joint = mixture.log_prob(grid, zero) + scale * log_prob(mixture.logits(grid, zero), zero)
-        below = joint.softmax(0).cumsum(0).numpy()
-        return float(kstest(x.flatten().numpy(), lambda at: np.interp(at, grid.flatten().numpy(), below)).statistic)
+        at, below = _below(world, scale)
+        return float(kstest(x.flatten().numpy(), lambda x: np.interp(x, at, below)).statistic)
     first, second = mixture.means[mixture.labels == 0].flatten(1)
     return abs(float(_nearer(x, first, second).mean()) - _share(world, scale))
+
+
+@cache
+def _below(world: World, scale: float) -> tuple[Any, Any]:
+    """The distribution function of the tempered density, on a line, at the points of a grid."""
+    grid = torch.linspace(-8, 8, 20_001, dtype=torch.float64).reshape(-1, *world.mixture.means.shape[1:])
+    zero = torch.zeros(len(grid), dtype=torch.int64)
+    joint = world.mixture.log_prob(grid, zero) + scale * log_prob(world.mixture.logits(grid, zero), zero)
+    return grid.flatten().numpy(), joint.softmax(0).cumsum(0).numpy()
 
 
 def _nearer(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
