@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 import io
+import json
 import re
 
 import matplotlib as mpl
 import pytest
 import torch
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from rgd import checkpoints, schedule
 from rgd.data import Dataset
@@ -88,3 +90,12 @@ def test_the_pages_figures_name_entries_as_they_are() -> None:
     row = {"t": 0, "spectrum": [0.5, 0.5], **dict.fromkeys(figures.STUDY, about)}
     studied = figures.study({"classifiers": {f"x/{name}": [row, row, row] for name in NAMES}})
     assert {name.replace("_", ", ") for name in NAMES} <= set(drawn(studied))
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_a_figure_is_no_wider_than_its_text_can_be_read(name: str) -> None:
+    files, function = figures.FIGURES[name]
+    figure = function(*(json.loads((figures.ROOT / "results" / f"{file}.json").read_text()) for file in files.split()))
+    assert figure.get_size_inches()[0] <= figures.WIDEST
+    texts = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]
+    assert min(texts) >= 9

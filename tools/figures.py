@@ -25,6 +25,7 @@ from rgd.measure import Estimate, plots
 from tools.views import learned, over_levels, radius_name
 
 ROOT = Path(__file__).resolve().parent.parent
+WIDEST = 9.6  # inches: in a page's column of 740 pixels a text of 9 points is then 9 pixels high
 RADII = {"vanilla": plots.COLOURS["vanilla"], "0.05": "#9ecae1", "0.1": "#4292c6", "0.2": "#2171b5", "0.4": "#08306b"}
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))  # for variants of one kind of guide, in turn
 
@@ -53,7 +54,7 @@ def compare(results: dict[str, Any]) -> Figure:
     entries = [entry["name"] for entry in results["plan"]["entries"] if entry["name"] in best]  # or still to be swept
     kinds = Counter(map(_kind, entries))
     rows = [kind for kind, n in kinds.items() if n > 1] or [""]
-    fig, axes = plots.figure(len(rows), 2, 9.6, 3.9 * len(rows) + 0.5)
+    fig, axes = plots.figure(len(rows), 2, WIDEST, 3.9 * len(rows) + 0.5)
     for kind, line in zip(rows, axes):
         shown = _styles([name for name in entries if kinds[_kind(name)] == 1 or _kind(name) == kind])
         for ax, measures in zip(line, (("accuracy", "fd"), ("recall", "precision"))):
@@ -99,7 +100,7 @@ STUDY = {
 
 def study(results: dict[str, Any]) -> Figure:
     """Each measure of trained classifiers by noise level, and the spectra of their gradients."""
-    fig, axes = plots.figure(2, 4, 14.0, 7.2)
+    fig, axes = plots.figure(4, 2, WIDEST, 13.0)
     named = {model.split("/")[1].replace("_", ", "): rows for model, rows in results["classifiers"].items()}
     styles = _styles(list(named))
     known = [measure for measure in STUDY if any(measure in rows[0] for rows in named.values())]  # twins may be missing
@@ -120,14 +121,14 @@ def study(results: dict[str, Any]) -> Figure:
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=len(named))
+    fig.legend(handles, labels, loc="outside lower center", ncols=4)
     return fig
 
 
 def matching(results: dict[str, Any]) -> Figure:
     """What gradients spend against what the class tells, who is nearer to the truth, and the scale each should have."""
-    fig, axes = plots.figure(1, 3, 14.0, 4.6)
-    spent, nearer, scale = axes[0]
+    fig, axes = plots.figure(2, 2, WIDEST, 7.6)
+    spent, nearer, scale, names = axes.flat
     plan, named = results["plan"], {n.split("/")[1].replace("_", ", "): r for n, r in results["classifiers"].items()}
     reference, styles = plan["reference"].split("/")[1].replace("_", ", "), _styles(list(named))
     middles = [sum(pair["between"]) / 2 for pair in named[reference]["between"]]
@@ -154,10 +155,10 @@ def matching(results: dict[str, Any]) -> Figure:
     scale.axhline(1, color="black", linewidth=0.8)
     scale.set_ylim(0, 2)
     scale.set_title("best scale", fontsize=11)
-    for ax in axes[0]:
+    for ax in (spent, nearer, scale):
         ax.set_xlabel("t")
-    handles, labels = spent.get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    names.set_axis_off()
+    names.legend(*spent.get_legend_handles_labels(), loc="center")
     return fig
 
 
@@ -220,7 +221,7 @@ def _truth_style(radius: float | str) -> dict[str, Any]:
 def truth_gradients(results: dict[str, Any]) -> Figure:
     """The cosine to the exact gradient by noise level, for each world and number of draws."""
     plan = results["plan"]
-    fig, axes = plots.figure(len(plan["worlds"]), len(plan["draws"]), 10.0, 2.9 * len(plan["worlds"]) + 0.4)
+    fig, axes = plots.figure(len(plan["worlds"]), len(plan["draws"]), WIDEST, 2.9 * len(plan["worlds"]) + 0.4)
     for row, world in zip(axes, plan["worlds"]):
         for ax, draws in zip(row, plan["draws"]):
             for radius in plan["radii"]:
@@ -240,8 +241,9 @@ def truth_gradients(results: dict[str, Any]) -> Figure:
 def truth_guidance(results: dict[str, Any]) -> Figure:
     """How far guided samples are from exact conditional ones, against the cosine of the gradient that guided them."""
     plan = results["plan"]
-    fig, axes = plots.figure(1, len(plan["worlds"]), 11.0, 4.0)
-    for ax, world in zip(axes[0], plan["worlds"]):
+    rows = len(plan["worlds"]) // 2 + 1  # and a place for the legend
+    fig, axes = plots.figure(rows, 2, WIDEST, 3.8 * rows)
+    for ax, world in zip(axes.flat, plan["worlds"]):
         for radius in plan["radii"]:
             for draws, fill in zip(plan["draws"], ("none", "full")):
                 found = learned(results, world, draws, radius)
@@ -251,9 +253,10 @@ def truth_guidance(results: dict[str, Any]) -> Figure:
         ax.set_title(plots.plain(world), fontsize=11)
         ax.set_xlabel("cosine to the exact gradient")
         ax.set_yscale("symlog", linthresh=1e-3)
+    for ax in axes.flat[len(plan["worlds"]) :]:
+        ax.set_axis_off()
     axes[0, 0].set_ylabel("energy distance to exact samples")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9)
+    axes.flat[-1].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", fontsize=9)
     return fig
 
 
