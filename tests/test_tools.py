@@ -220,6 +220,36 @@ def test_the_truth_by_level_leaves_out_those_where_the_exact_gradient_is_nothing
     assert table[2:] == ["| vanilla | 1.00 |", "| robust, 0.5 of the way | 0.80 |", "| robust, growing radius | 0.80 |"]
 
 
+def tempered(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+
+def test_what_is_told_of_tempering() -> None:
+    ways = [("exact", "exact", 0.1), ("exact", "guided", 0.3), (0.0, "guided", 0.4), (0.4, "twisted, annealed", 0.2)]
+    cells = [
+        {"world": world, "guide": guide, "way": way, "scale": scale, "walkers": K, "distance": tempered(value / K)}
+        for world in ("line", "sphere, 8") for scale in (2.0, 4.0) for guide, way, value in ways for K in (1, 2)
+    ]  # fmt: skip
+    names = ("fd", "precision", "recall", "accuracy", "certain")
+    images = [
+        {"guide": "m/a", "seed": seed, "ways": [
+            {"way": "guided", "scale": 1.0, **{name: tempered(seed + 0.5) for name in names}},
+            {"way": "accepted", "scale": 4.0, "kept": 0.7 + 0.1 * seed, **{name: tempered(0.5) for name in names}},
+        ]} for seed in (0, 1)
+    ]  # fmt: skip
+    results = {"plan": {"walkers": [1, 2]}, "worlds": cells, "images": images}
+    assert views.tempering(results, "line at 4").splitlines()[2:] == [
+        "| exact | 0.100 ±0.010 | 0.050 ±0.010 |",
+        "| guided | 0.300 ±0.010 | 0.150 ±0.010 |",
+        "| guided, vanilla guide | 0.400 ±0.010 | 0.200 ±0.010 |",
+        "| twisted, annealed, robust, 0.4 of the way guide | 0.200 ±0.010 | 0.100 ±0.010 |",
+    ]
+    *_, first, second = views.tempering_images(results, "m/a").splitlines()
+    wide = scipy.stats.ttest_1samp([0.5, 1.5], 0).confidence_interval()
+    assert first.startswith(f"| guided | 1 |  | 1.0 ±{(wide.high - wide.low) / 2:.1f} | 1.000 ±")
+    assert second == "| accepted | 4 | 0.75 | 0.5 ±0.0 | 0.500 ±0.000 | 0.500 ±0.000 | 0.500 ±0.000 | 0.500 ±0.000 |"
+
+
 def test_intervals_need_more_than_one_value() -> None:
     assert math.isnan(views.interval([1.0])["low"])
     found = views.interval([1.0, 2.0, 4.0])

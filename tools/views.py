@@ -315,6 +315,32 @@ def _way(model: str) -> str:
     return WAYS.get(model.split("/")[1], model)
 
 
+def tempering(results: dict[str, Any], where: str) -> str:
+    """Distances to the tempered density, `line at 4`: a row for each way to draw a crowd, a column for each size; on
+    the line last those with a learned guide."""
+    world, scale = where.split(" at ")
+    sizes = results["plan"]["walkers"]
+    rows: dict[str, list[str]] = {}
+    for cell in results["worlds"]:
+        if cell["world"] == world and cell["scale"] == float(scale):
+            by = "" if cell["guide"] == "exact" else f", {radius_name(cell['guide'])} guide"
+            rows.setdefault(cell["way"] + by, []).append(_narrow(cell["distance"], 3))
+    return _table(["drawn", *sizes], [[way, *cells] for way, cells in rows.items()])
+
+
+def tempering_images(results: dict[str, Any], guide: str) -> str:
+    """What a judge sees in images, by way to draw them and scale, for one guide: means over seeds."""
+    seeds = [row["ways"] for row in results["images"] if row["guide"] == guide]
+    digits = {"fd": 1, "precision": 3, "recall": 3, "accuracy": 3, "certain": 3}
+    table = []
+    for ways in zip(*seeds, strict=True):
+        means = [_narrow(interval([way[name]["value"] for way in ways]), places) for name, places in digits.items()]
+        kept = f"{statistics.fmean(way['kept'] for way in ways):.2f}" if "kept" in ways[0] else ""
+        table.append([ways[0]["way"], f"{ways[0]['scale']:g}", kept, *means])
+    columns = ["FD-judge", "precision", "recall", "accuracy", "judge's $p(y \\mid x_0)^3$"]
+    return _table(["drawn", "scale", "kept", *columns], table)
+
+
 def cheaper(results: dict[str, Any]) -> str:
     """What training costs, and what it withstands at noise level zero and one hundred."""
     table = []
@@ -365,6 +391,8 @@ FUNCTIONS: tuple[Callable[..., str], ...] = (
     truth,
     truth_differences,
     truth_levels,
+    tempering,
+    tempering_images,
     cheaper,
     cheaper_short,
 )

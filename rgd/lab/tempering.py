@@ -76,7 +76,7 @@ class Tempering:
     image_scales: tuple[float, ...] = (2.0, 4.0)
     image_walkers: int = 10
     image_steps: int = 25
-    images: int = 500
+    images: int = 300
     seeds: tuple[int, ...] = (0, 1, 2)
     reference: int = 10_000
 
