@@ -152,7 +152,7 @@ class _Process:
 
 @dataclass
 class _Walkers:
-    """The weights of walkers in islands, (N, K), and what became of them."""
+    """The weights of walkers in islands, (N, K), and what became of them: on the CPU, for not every GPU has float64."""
 
     log_weights: Tensor
     log_evidence: Tensor
@@ -160,13 +160,13 @@ class _Walkers:
     ess: list[Tensor]
 
     @classmethod
-    def start(cls, N: int, K: int, device: torch.device) -> _Walkers:
-        weights = torch.zeros(N, K, dtype=torch.float64, device=device)
-        return cls(weights, weights[:, 0].clone(), torch.arange(K, device=device).expand(N, K), [])
+    def start(cls, N: int, K: int) -> _Walkers:
+        weights = torch.zeros(N, K, dtype=torch.float64)
+        return cls(weights, weights[:, 0].clone(), torch.arange(K).expand(N, K), [])
 
     def weigh(self, log_ratio: Tensor) -> None:
         """Multiplies the weights, given as log (N * K,)."""
-        self.log_weights = self.log_weights + log_ratio.reshape(self.log_weights.shape)
+        self.log_weights = self.log_weights + log_ratio.cpu().double().reshape(self.log_weights.shape)
         self.ess.append(effective(self.log_weights))
 
     def resample(self, threshold: float, seed: int, first: int, k: int) -> Tensor | None:
@@ -177,12 +177,11 @@ class _Walkers:
         if not few.any():
             return None
         draws = [torch.rand((), generator=generator(seed, "resample", first + n, k)) for n in range(N)]
-        chosen = systematic(self.log_weights, torch.stack(draws).to(self.log_weights.device))
-        order = torch.where(few[:, None], chosen, torch.arange(K, device=chosen.device))
+        order = torch.where(few[:, None], systematic(self.log_weights, torch.stack(draws)), torch.arange(K))
         self.log_evidence = self.log_evidence + torch.where(few, self.log_weights.logsumexp(1) - math.log(K), 0)
         self.log_weights = torch.where(few[:, None], 0, self.log_weights)
         self.ancestors = self.ancestors.gather(1, order)
-        return (order + K * torch.arange(N, device=order.device)[:, None]).flatten()
+        return (order + K * torch.arange(N)[:, None]).flatten()
 
 
 def steer(
@@ -252,7 +251,7 @@ def _island(
     """Islands side by side, from noise to images: the fields of `Steered`."""
     N, device, schedule = len(y), y.device, process.schedule
     denoise, labels = begin(process.denoise), y.repeat_interleave(K)
-    stream, walkers = NoiseStream(seed, first * K), _Walkers.start(N, K, device)
+    stream, walkers = NoiseStream(seed, first * K), _Walkers.start(N, K)
     x = stream(0, (N * K, *shape), device)
     said = step = x.new_zeros(N * K)  # log p(y | xt)^s where the walkers came from; what the step adds to the weights
     for k, i in enumerate(reversed(range(schedule.T))):
@@ -268,7 +267,7 @@ def _island(
     walkers.weigh(step + process.grown(-1, log_p, said))
     order = walkers.resample(1.0, seed, first, schedule.T)
     x = x[order].float().cpu().reshape(N, K, *shape)
-    return x, torch.stack(walkers.ess).cpu(), walkers.log_evidence.cpu(), walkers.ancestors.cpu()
+    return x, torch.stack(walkers.ess), walkers.log_evidence, walkers.ancestors
 
 
 def accepted(target: Classifier, x0: Tensor, y: Tensor, scale: float, seed: int = 0, first: int = 0) -> Tensor:
