@@ -86,7 +86,7 @@ def implicit(schedule: Schedule, i: int, x: Tensor, prediction: Prediction, eta:
     previous = float(schedule.alpha_bar_prev[i])
     sigma = eta * float(schedule.posterior_variance[i]) ** 0.5
     mean = previous**0.5 * prediction.x0 + max(1 - previous - sigma**2, 0) ** 0.5 * prediction.eps
-    return mean, mean.new_tensor(sigma)
+    return mean, mean.new_full((), sigma)
 
 
 @torch.no_grad()

@@ -337,7 +337,7 @@ def tempering_images(results: dict[str, Any], guide: str) -> str:
         means = [_narrow(interval([way[name]["value"] for way in ways]), places) for name, places in digits.items()]
         kept = f"{statistics.fmean(way['kept'] for way in ways):.2f}" if "kept" in ways[0] else ""
         table.append([ways[0]["way"], f"{ways[0]['scale']:g}", kept, *means])
-    columns = ["FD-judge", "precision", "recall", "accuracy", "judge's $p(y \\mid x_0)^3$"]
+    columns = ["FD-judge", "precision", "recall", "accuracy", "certain"]
     return _table(["drawn", "scale", "kept", *columns], table)
 
 
