@@ -1,8 +1,6 @@
 """What every experiment works on: models by name, images, one store, and one file of results.
 
-A plan (a `Comparison`, a `Study`, a `Matching`, a `Truth`) says what is wanted. Its `run(bench)` is a generator of
-what is known by now, and `run` writes that into the file, whose form is the same for all: `plan`, the models' keys,
-where they and the numbers come from, and what the plan found.
+A plan, such as a `Comparison`, says what is wanted; its `run(bench)` yields what is known by now, and `run` writes it.
 """
 
 from __future__ import annotations

@@ -27,13 +27,22 @@ from rgd.guidance import grad_log_prob, guide, unconditional
 from rgd.lab.bench import Bench
 from rgd.lab.store import Kept
 from rgd.lab.truth import objective
-from rgd.lab.worlds import MLP, World, line, sphere
+from rgd.lab.worlds import MLP, World, seeded, sphere
 from rgd.measure import Features
 from rgd.methods.steering import Annealed, Scale, Weights, accepted, steer
+from rgd.mixtures import mixture
 from rgd.randomness import generator
 from rgd.samplers import ddim, ddpm, implicit, sample
 from rgd.schedule import Schedule
 from rgd.training import Training, fit
+
+
+def line(schedule: Schedule) -> World:
+    """Two classes on a line; one has two Gaussians, of which only the second is near the other class."""
+    means = torch.tensor([-1.5, 0.5, 1.6]).reshape(3, 1, 1, 1).double()
+    weights, labels = torch.tensor([0.3, 0.3, 0.4]), torch.tensor([0, 0, 1])
+    return World(mixture(means, torch.tensor([0.2, 0.1, 0.3]), schedule, labels, weights), seeded(1, 2), 1.0)
+
 
 WORLDS: dict[str, Callable[[Schedule], World]] = {
     "line": line,

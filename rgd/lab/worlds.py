@@ -62,25 +62,18 @@ class World:
     walk: float
 
 
-def line(schedule: Schedule) -> World:
-    """Two classes on a line; one has two Gaussians, of which only the second is near the other class."""
-    means = torch.tensor([-1.5, 0.5, 1.6]).reshape(3, 1, 1, 1).double()
-    weights, labels = torch.tensor([0.3, 0.3, 0.4]), torch.tensor([0, 0, 1])
-    return World(mixture(means, torch.tensor([0.2, 0.1, 0.3]), schedule, labels, weights), _seeded(1, 2), 1.0)
-
-
 def plane(schedule: Schedule) -> World:
     """Three classes of two Gaussians each in the plane, on a circle, so that no straight line parts them."""
     angle = torch.arange(6) * torch.pi / 3
     means = 1.2 * torch.stack([angle.cos(), angle.sin()], dim=1).reshape(6, 1, 1, 2).double()
-    return World(mixture(means, 0.08, schedule, torch.arange(6) % 3), _seeded(2, 3), 1.2)
+    return World(mixture(means, 0.08, schedule, torch.arange(6) % 3), seeded(2, 3), 1.2)
 
 
 def sphere(schedule: Schedule, dim: int = 64) -> World:
     """Five classes of two round Gaussians each around random points of a sphere in `dim` dimensions."""
     means = torch.randn(10, dim, generator=generator(0, "sphere"))
     means = (3 * means / means.norm(dim=1, keepdim=True)).reshape(10, 1, 1, dim).double()
-    return World(mixture(means, 0.2, schedule, torch.arange(10) % 5), _seeded(dim, 5, width=256), 3.0)
+    return World(mixture(means, 0.2, schedule, torch.arange(10) % 5), seeded(dim, 5, width=256), 3.0)
 
 
 def digits(schedule: Schedule) -> World:
@@ -101,8 +94,8 @@ def digits(schedule: Schedule) -> World:
     return World(world, lambda seed: build(config, seed), 3.0)
 
 
-def _seeded(dim: int, classes: int, width: int = 128) -> Callable[[int], MLP]:
-    """As `build` does it: layers draw their weights from the global state, which is lent another."""
+def seeded(dim: int, classes: int, width: int = 128) -> Callable[[int], MLP]:
+    """Seed -> `MLP`, as `build` does it: layers draw their weights from the global state, which is lent another."""
 
     def network(seed: int) -> MLP:
         with torch.random.fork_rng(devices=[]):
