@@ -108,10 +108,13 @@ class Guided(Wrapper):
     record: Callable[[GuidanceRecord], None] | None
 
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
-        prediction = self.denoise(xt, t, y)
-        inside = _inside(t, self.interval)
+        return self.both(xt, t, y)[1]
+
+    def both(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> tuple[Prediction, Prediction]:
+        """What the denoiser says, and the same guided."""
+        prediction, inside = self.denoise(xt, t, y), _inside(t, self.interval)
         if self.scale == 0 or not inside.any():
-            return prediction  # and the classifier is not even called
+            return prediction, prediction  # and the classifier is not even called
         gradient = self.gradient(xt, t, y)  # type: ignore[arg-type]
         shift = torch.where(per_image(inside, xt), self.scale * gradient, 0)
         if self.form == "mean":
@@ -123,7 +126,7 @@ class Guided(Wrapper):
             moved = _move(prediction, eps_shift, t, self.schedule)
         if self.record is not None:
             self.record(GuidanceRecord(t, lengths(gradient), lengths(eps_shift) / lengths(prediction.eps)))
-        return moved
+        return prediction, moved
 
 
 def guide(
@@ -176,15 +179,15 @@ class Extrapolated(Wrapper):
     interval: Interval
 
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
-        strong = self.denoise(xt, t, y)
-        inside = _inside(t, self.interval)
-        if self.scale == 1 or not inside.any():
-            return strong
-        weak = self.weak(xt, t, y)
-        more = (self.scale - 1) * per_image(inside, xt).to(xt)
-        return replace(
-            strong, x0=strong.x0 + more * (strong.x0 - weak.x0), eps=strong.eps + more * (strong.eps - weak.eps)
-        )
+        plain = self.scale == 1 or not _inside(t, self.interval).any()
+        return self.denoise(xt, t, y) if plain else self.both(xt, t, y)[1]
+
+    def both(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> tuple[Prediction, Prediction]:
+        """What the weak denoiser says, and what lies beyond the strong one."""
+        strong, weak = self.denoise(xt, t, y), self.weak(xt, t, y)
+        more = (self.scale - 1) * per_image(_inside(t, self.interval), xt).to(xt)
+        x0, eps = strong.x0 + more * (strong.x0 - weak.x0), strong.eps + more * (strong.eps - weak.eps)
+        return weak, replace(strong, x0=x0, eps=eps)
 
 
 def classifier_free(denoise: Denoiser, scale: float, interval: Interval = (0, math.inf)) -> Extrapolated:

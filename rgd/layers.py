@@ -134,7 +134,7 @@ class ResBlock(nn.Module):
         return self.skip_connection(x) + h
 
 
-def _pointwise(layer: nn.Module, x: Tensor) -> Tensor:
+def pointwise(layer: nn.Module, x: Tensor) -> Tensor:
     """A Conv1d of width 1 as a matrix product, (B, C, N) to (B, C', N), whose memory runs along the channels."""
     return F.linear(x.mT, layer.weight[..., 0], layer.bias).mT  # type: ignore[arg-type, index]
 
@@ -142,7 +142,7 @@ def _pointwise(layer: nn.Module, x: Tensor) -> Tensor:
 def attention(qkv: Tensor, heads: int, new_order: bool) -> Tensor:
     """Self-attention over positions: (B, 3C, N) to (B, C, N)."""
     B, channels, N = qkv.shape
-    tokens = qkv.mT  # the fused kernels want memory to run along the channels; `_pointwise` sees to that
+    tokens = qkv.mT  # the fused kernels want memory to run along the channels; `pointwise` sees to that
     if new_order:
         q, k, v = tokens.reshape(B, N, 3, heads, -1).transpose(1, 3).unbind(2)
     else:
@@ -162,8 +162,8 @@ class AttentionBlock(nn.Module):
         self.proj_out = zero(nn.Conv1d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        qkv = _pointwise(self.qkv, self.norm(x).flatten(2))
-        return x + _pointwise(self.proj_out, attention(qkv, self.heads, self.new_order)).reshape(x.shape)
+        qkv = pointwise(self.qkv, self.norm(x).flatten(2))
+        return x + pointwise(self.proj_out, attention(qkv, self.heads, self.new_order)).reshape(x.shape)
 
 
 class AttentionPool(nn.Module):
@@ -179,7 +179,7 @@ class AttentionPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(2)
         x = torch.cat([x.mean(2, keepdim=True), x], dim=2) + self.positional_embedding.to(x.dtype)
-        return self.c_proj(attention(_pointwise(self.qkv_proj, x), self.heads, new_order=True)[:, :, :1])[:, :, 0]
+        return self.c_proj(attention(pointwise(self.qkv_proj, x), self.heads, new_order=True)[:, :, :1])[:, :, 0]
 
 
 class Stage(nn.Sequential):

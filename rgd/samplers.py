@@ -106,14 +106,9 @@ def ddpm(
 
 @torch.no_grad()
 def ddim(
-    denoise: Denoiser,
-    x: Tensor,
-    y: Tensor | None = None,
-    *,
-    steps: Steps = 50,
-    noise: Noise | None = None,
+    denoise: Denoiser, x: Tensor, y: Tensor | None = None, *, steps: Steps = 50, noise: Noise | None = None,
     eta: float = 0.0,
-) -> Iterator[SampleStep]:
+) -> Iterator[SampleStep]:  # fmt: skip
     """DDIM (Song et al. 2021, eq. 12): deterministic for eta = 0, as random as ancestral sampling for eta = 1."""
     denoise, schedule, noise = begin(denoise), denoise.schedule.respace(steps), noise or _noise_of(x)
     for k, i in enumerate(reversed(range(schedule.T)), 1):
@@ -127,14 +122,17 @@ def ddim(
 
 @torch.no_grad()
 def dpm_solver(
-    denoise: Denoiser, x: Tensor, y: Tensor | None = None, *, steps: Steps = 20, noise: Noise | None = None
-) -> Iterator[SampleStep]:
-    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): second order from one evaluation a step; draws no noise.
+    denoise: Denoiser, x: Tensor, y: Tensor | None = None, *, steps: Steps = 20, noise: Noise | None = None,
+    eta: float = 0.0,
+) -> Iterator[SampleStep]:  # fmt: skip
+    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): second order from one evaluation a step.
 
     In lambda = log(sqrt(alpha_bar) / sqrt(1 - alpha_bar)) the ODE for x0 is linear; the last two estimates of x0
-    extrapolate it. The first step, and the last one, to lambda = infinity, are of first order.
+    extrapolate it. The first step, and the last one, to lambda = infinity, are of first order. For eta = 1 it solves
+    the reverse SDE instead (theirs, SDE-DPM-Solver++), which renews as much noise as ancestral sampling; for eta
+    between, the share exp(-2 eta h) of the noise's variance stays over a step h in lambda.
     """
-    denoise, schedule = begin(denoise), denoise.schedule.respace(steps)
+    denoise, schedule, noise = begin(denoise), denoise.schedule.respace(steps), noise or _noise_of(x)
     noise_share = 1 - schedule.alpha_bar
     log_snr = 0.5 * (schedule.alpha_bar / noise_share).log()
     earlier: Tensor | None = None
@@ -146,8 +144,10 @@ def dpm_solver(
         else:
             h = log_snr[i - 1] - log_snr[i]
             ahead = x0 if earlier is None else x0 + (x0 - earlier) * float(h / (log_snr[i] - log_snr[i + 1]) / 2)
-            keep = float((noise_share[i - 1] / noise_share[i]).sqrt())
-            x = keep * x - float(schedule.signal[i - 1] * torch.expm1(-h)) * ahead
+            keep = float((noise_share[i - 1] / noise_share[i]).sqrt() * torch.exp(-eta * h))
+            x = keep * x - float(schedule.signal[i - 1] * torch.expm1(-(1 + eta) * h)) * ahead
+            if eta > 0:
+                x = x + float(schedule.sigma[i - 1] * (-torch.expm1(-2 * eta * h)).sqrt()) * noise(k, x.shape).to(x)
         earlier = x0
         yield SampleStep(k, t, x, x0)
 

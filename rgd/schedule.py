@@ -173,7 +173,8 @@ class Schedule:
         None keeps all; an integer n keeps n evenly spaced times, the first and last among them (1 keeps the last, where
         sampling starts); a sequence, or "10,15,25", gives a count for each of equally long sections; "ddim25" strides
         evenly from t = 0, and "quadratic25" keeps both ends and is denser where there is little noise. (Both after the
-        DDIM paper, whose own quadratic spacing leaves out the noisiest fifth.) ValueError for what cannot be had.
+        DDIM paper, whose own quadratic spacing leaves out the noisiest fifth.) "25 from 40" and "quadratic25 from 40"
+        begin at t = 40 in place of 0, where sampling ends. ValueError for what cannot be had.
         """
         if steps is None:
             return self
@@ -183,18 +184,20 @@ class Schedule:
 
 def _kept_times(T: int, steps: int | str | Sequence[int]) -> list[int]:
     if isinstance(steps, str):
-        spacing = re.fullmatch(r"(ddim|quadratic)(\d+)|\d+(,\d+)*", steps)
+        spacing = re.fullmatch(r"ddim(\d+)|(quadratic|)(\d+)(?: from (\d+))?|\d+(,\d+)*", steps)
         if not spacing:
-            raise ValueError(f"steps are a number, counts such as '10,15,25', 'ddim25' or 'quadratic25', not {steps!r}")
-        count = int(spacing[2] or 0)
-        if spacing[1] == "quadratic":
-            if not 2 <= count <= T:
-                raise ValueError(f"of {T} times, 2 to {T} can be kept, not {count}")
-            return [max(i, (T - 1) * i**2 // (count - 1) ** 2) for i in range(count)]
-        if spacing[1] == "ddim":
-            stride = next((stride for stride in range(1, T + 1) if len(range(0, T, stride)) == count), None)
+            raise ValueError(f"steps are a number, '10,15,25', 'ddim25', 'quadratic25' or '25 from 40', not {steps!r}")
+        if spacing[2] or spacing[4]:
+            count, first, power = int(spacing[3]), int(spacing[4] or 0), 2 if spacing[2] else 1
+            if not 2 <= count <= T - first:
+                raise ValueError(f"of {T} times, 2 to {T - first} can be kept from {first} on, not {count}")
+            low, high = first ** (1 / power), (T - 1) ** (1 / power)
+            even = [low + (high - low) * i / (count - 1) for i in range(count)]
+            return [max(first + i, int(place**power + 1e-9)) for i, place in enumerate(even)]
+        if spacing[1]:
+            stride = next((stride for stride in range(1, T + 1) if len(range(0, T, stride)) == int(spacing[1])), None)
             if stride is None:
-                raise ValueError(f"no integer stride visits exactly {count} of {T} times; try {spacing[2]} alone")
+                raise ValueError(f"no integer stride visits exactly {spacing[1]} of {T} times; try {spacing[1]} alone")
             return list(range(0, T, stride))
         steps = [int(count) for count in steps.split(",")]
     counts = list(steps) if isinstance(steps, Iterable) else [operator.index(steps)]

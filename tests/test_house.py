@@ -27,10 +27,10 @@ LINES, FUNCTION_LINES = 300, 60
 # How many lines of code each part may have. What explains it (docstrings, comments) is not counted, so that nobody
 # saves on that; nor are blank lines.
 MOST = {"core": 2500, "measure": 650, "lab": 1900, "book": 350, "cli": 250, "recipes": 450}
-MOST |= {"methods": 350, "tempering": 220, "course": 1080, "exercises": 2520, "survey": 660}
+MOST |= {"methods": 460, "tempering": 220, "course": 1080, "exercises": 2520, "survey": 660}
 # And how many lines of any kind: more than is meant (2500, 650, 1900, 350, 250, 450), to which they are to shrink.
 IN_ALL = {"core": 3237, "measure": 808, "lab": 2848, "book": 350, "cli": 283, "recipes": 450}
-IN_ALL |= {"methods": 450, "tempering": 284, "course": 1580, "exercises": 3100, "survey": 1050}
+IN_ALL |= {"methods": 640, "tempering": 284, "course": 1580, "exercises": 3100, "survey": 1050}
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 

@@ -136,6 +136,31 @@ def test_dpm_solver_is_that_of_diffusers(predicts: Any, steps: Any) -> None:
     follow(dpm_solver, denoise, steps, lambda output, t, x, k: peer.step(output, t, x).prev_sample, 1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation")
+@pytest.mark.parametrize("steps", [1, 2, 20, [4, 9]])
+def test_dpm_solver_with_fresh_noise_is_that_of_diffusers(steps: Any) -> None:
+    denoise = NetworkDenoiser(Network(2), Q, clip=False, conditional=True)
+    options: dict[str, Any] = {"final_sigmas_type": "zero", "lower_order_final": True}
+    peer = DPMSolverMultistepScheduler(1000, algorithm_type="sde-dpmsolver++", solver_order=2, **options)
+    times = Q.respace(steps).timesteps.flip(0)
+    peer.set_timesteps(timesteps=times.tolist())
+    sigmas = ((1 - Q.alpha_bar[times]) / Q.alpha_bar[times]).sqrt()
+    peer.sigmas = torch.cat([sigmas, torch.zeros(1, dtype=torch.float64)])
+
+    def step(output: Tensor, t: int, x: Tensor, k: int) -> Tensor:
+        return peer.step(output, t, x, variance_noise=draw(k, x.shape)).prev_sample
+
+    follow(partial(dpm_solver, eta=1.0), denoise, steps, step, 3e-5)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_a_first_step_of_dpm_solver_is_one_of_ddim(eta: float) -> None:
+    for q in (Q, schedule.cosine(400)):
+        mix = gaussian(q)
+        first = [next(iter(s(mix, X[:, 0, :2, 0], steps=30, eta=eta))).x for s in (ddim, dpm_solver)]
+        torch.testing.assert_close(*first, rtol=1e-9, atol=1e-9)
+
+
 # --- against closed forms ----------------------------------------------------------------------------------------
 
 
@@ -196,7 +221,7 @@ def test_solvers_hold_at_both_ends_of_a_schedule(sampler: Sampler, name: str) ->
 
 
 @pytest.mark.parametrize("name", ENDS)
-@pytest.mark.parametrize("sampler", [ddpm, partial(ddim, eta=1.0)])
+@pytest.mark.parametrize("sampler", [ddpm, partial(ddim, eta=1.0), *(partial(dpm_solver, eta=e) for e in (0.5, 1.0))])
 def test_random_sampling_holds_at_both_ends_of_a_schedule(sampler: Any, name: str) -> None:
     """3,200 draws: mean and spread are within five standard errors, and a hundredth for the steps."""
     mix, x, _ = from_end_to_end(ENDS[name])
@@ -469,10 +494,13 @@ def guided_samples(sampler: Sampler, steps: Any, scale: float, y: int, form: Any
 
 
 ENOUGH = [(ddpm, 250), (partial(ddim, eta=1.0), 250), (ddim, 100), (dpm_solver, 60), (heun, 60)]
+ENOUGH += [(partial(dpm_solver, eta=eta), 60) for eta in (0.7, 1.0)]
 
 
 @pytest.mark.parametrize("y", [0, 1])
-@pytest.mark.parametrize(("sampler", "steps"), ENOUGH, ids=["ddpm", "ddim-eta-1", "ddim", "dpm_solver", "heun"])
+@pytest.mark.parametrize(
+    ("sampler", "steps"), ENOUGH, ids=["ddpm", "ddim-eta-1", "ddim", "dpm_solver", "heun", "dpm-0.7", "dpm-1"]
+)
 def test_exact_guidance_samples_the_class(sampler: Sampler, steps: int, y: int, truth: Callable[[int], Tensor]) -> None:
     """Both classes have two modes of unequal weight, and overlap. A perfect sampler fails each of the ten cases with
     one seed in a thousand; the seeds are fixed."""

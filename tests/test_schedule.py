@@ -125,15 +125,26 @@ def test_ddim_strides_from_the_start(steps: str, stride: int, count: int) -> Non
 
 
 @given(T=st.integers(2, 300), data=st.data())
-def test_quadratic_times_keep_both_ends_and_are_denser_in_weak_noise(T: int, data: st.DataObject) -> None:
+def test_even_and_quadratic_times_keep_both_ends(T: int, data: st.DataObject) -> None:
     n = data.draw(st.integers(2, T))
-    times = schedule.cosine(T).respace(f"quadratic{n}").timesteps
+    first, power = data.draw(st.sampled_from([0, data.draw(st.integers(0, T - n))])), data.draw(st.sampled_from([1, 2]))
+    steps = f"{'quadratic' if power == 2 else ''}{n} from {first}"
+    times = schedule.cosine(T).respace(steps).timesteps
     assert len(times) == n
-    assert times[[0, -1]].tolist() == [0, T - 1]
+    assert times[[0, -1]].tolist() == [first, T - 1]
     assert (times.diff() > 0).all()
-    moved = times > torch.arange(n)  # the others stand as low as they can
-    rounding = (T - 1) * (torch.arange(n).double() / (n - 1)) ** 2 - times
-    assert ((rounding > -1e-9) & (rounding < 1))[moved].all()
+    moved = times > first + torch.arange(n)  # the others stand as low as they can
+    low, high = first ** (1 / power), (T - 1) ** (1 / power)
+    rounding = (low + (high - low) * torch.arange(n).double() / (n - 1)) ** power - times
+    assert ((rounding > -1e-8) & (rounding < 1))[moved].all()
+
+
+def test_quadratic_times_of_a_thousand() -> None:
+    """The published results' own: by integers alone."""
+    for n in range(2, 200):
+        exact = [max(i, 999 * i**2 // (n - 1) ** 2) for i in range(n)]
+        assert schedule.linear().respace(f"quadratic{n}").timesteps.tolist() == exact
+    assert schedule.linear().respace("quadratic7 from 40").timesteps.tolist() == [40, 111, 217, 359, 537, 750, 999]
 
 
 @pytest.mark.parametrize("steps", ["3,5,2", [3, 5, 2], (3, 5, 2)])
@@ -144,7 +155,27 @@ def test_sections_each_have_their_count_and_their_ends(steps: str | list[int]) -
 
 @pytest.mark.parametrize(
     "steps",
-    [0, -1, 101, [], [1, 0], [60, 40], "ddim70", "ddim0", "ddim101", "many", "ddimmany", "quadratic1", "quadratic101"],
+    [
+        0,
+        -1,
+        101,
+        [],
+        [1, 0],
+        [60, 40],
+        "ddim70",
+        "ddim0",
+        "ddim101",
+        "many",
+        "ddimmany",
+        "quadratic1",
+        "quadratic101",
+        "quadratic5 from 96",
+        "quadratic5 from",
+        "ddim5 from 3",
+        "97 from 4",
+        "5 from",
+        "3,4 from 2",
+    ],
 )
 def test_impossible_respacings(steps: int | str | list[int]) -> None:
     with pytest.raises(ValueError):

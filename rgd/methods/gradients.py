@@ -15,6 +15,16 @@ from rgd.guidance import Gradient
 from rgd.schedule import Schedule, per_image
 
 
+def logits_and_gradient(classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (B, K) and grad_xt log p(y | xt, t), from one call; a closed form, `grad_log_prob`, is believed."""
+    if hasattr(classifier, "grad_log_prob"):
+        return classifier(xt, t), classifier.grad_log_prob(xt, t, y)
+    with torch.enable_grad():
+        xt = xt.detach().requires_grad_()
+        logits = classifier(xt, t)
+        return logits.detach(), torch.autograd.grad(log_prob(logits, y).sum(), xt)[0]
+
+
 def grad_log_prob_at_x0(classifier: Classifier, denoise: Denoiser, tau: tuple[float, float] = (1.0, 0.5)) -> Gradient:
     """EluCD's gradient (arXiv:2310.11311): at the detached x0_hat(xt), so that the denoiser is not differentiated.
 

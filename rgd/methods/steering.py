@@ -21,6 +21,7 @@ from rgd.attacks import Classifier, log_prob
 from rgd.denoiser import Denoiser, Prediction, begin
 from rgd.errors import one_of, require
 from rgd.guidance import move
+from rgd.methods.gradients import logits_and_gradient
 from rgd.processes import processes
 from rgd.randomness import NoiseStream, generator
 from rgd.samplers import Kernel, Steps, ancestral
@@ -63,16 +64,6 @@ class Steered:
     ess: Tensor
     log_evidence: Tensor
     ancestors: Tensor
-
-
-def log_prob_and_gradient(classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """log p(y | xt, t), (B,), and its gradient by xt, from one call; a closed form, `grad_log_prob`, is believed."""
-    if hasattr(classifier, "grad_log_prob"):
-        return log_prob(classifier(xt, t), y), classifier.grad_log_prob(xt, t, y)
-    with torch.enable_grad():
-        xt = xt.detach().requires_grad_()
-        log_p = log_prob(classifier(xt, t), y)
-        return log_p.detach(), torch.autograd.grad(log_p.sum(), xt)[0]
 
 
 def effective(log_weights: Tensor) -> Tensor:
@@ -256,7 +247,8 @@ def _island(
     said = step = x.new_zeros(N * K)  # log p(y | xt)^s where the walkers came from; what the step adds to the weights
     for k, i in enumerate(reversed(range(schedule.T))):
         t = torch.full((N * K,), int(schedule.timesteps[i]), device=device)
-        log_p, g = log_prob_and_gradient(process.guide, x, t, labels)
+        logits, g = logits_and_gradient(process.guide, x, t, labels)
+        log_p = log_prob(logits, labels)
         walkers.weigh(step + process.grown(i, log_p, said))
         if (order := walkers.resample(process.threshold, seed, first, k)) is not None:
             x, log_p, g = x[order], log_p[order], g[order]

@@ -1,0 +1,337 @@
+"""The least work that gives a right sample: guided digits by today's build, an older one, and a plain loop.
+
+`python -m benchmarks.guided OLD` needs a checkout of the build to compare with (`git worktree add OLD ad7a990`). First
+every way to sample is swept over its scales on one seed, which gives the table of levers; then the ways that are
+compared draw on other seeds, in turns, each in a process of its own that keeps its models and waits while others work.
+Of each repetition the time and the peak of memory are kept, and the images of all are scored: today's minus the older
+build's, image by image. Everything is written to `results/guided-DEVICE.json` as it comes, and what is there already is
+not done again. Never a test: it asserts nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from torch import Tensor
+
+import rgd  # this one, or the older: the worker below runs with both
+
+ROOT = Path(__file__).resolve().parent.parent
+METRICS = ("fd", "recall", "accuracy")
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to draw guided images.
+
+    Attributes:
+        build: "new" for this one, "old" for the other checkout, "loop" for a plain one around the same networks with
+            diffusers' DDIMScheduler and a gradient written by hand.
+        sampler, steps, eta: see `rgd.samplers`.
+        scales: of guidance, to try.
+        lowest: the t from which on the guide is asked.
+        every: at which steps.
+        layout: whether the denoiser's pixels keep their channels together (PyTorch's channels_last).
+        compiled: whether the denoiser is compiled by inductor, its weights folded in.
+        batch_size: images at a time.
+    """
+
+    build: str
+    sampler: str
+    steps: int | str
+    scales: tuple[float, ...]
+    eta: float = 0.0
+    lowest: int = 0
+    every: int = 1
+    layout: bool = False
+    compiled: bool = False
+    batch_size: int = 250
+
+
+OLD, LOOP = Way("old", "ddim", 25, (2.0, 2.4, 2.8)), Way("loop", "ddim", 50, (2.4,))
+FAST = Way("new", "dpm_solver", "6 from 60", (1.7, 1.9, 2.2), 0.7, 70, layout=True)
+LEVERS = {  # each with those before it, until the last five, which are other ways to take six steps or fewer
+    "ad7a990: DDIM, 25 steps": OLD,
+    "the layout of pixels": replace(OLD, build="new", scales=(2.4,), layout=True),
+    "fresh noise (eta 1)": replace(OLD, build="new", eta=1.0, scales=(1.7, 2.0), layout=True),
+    "DPM-Solver++, 12 steps": replace(FAST, steps=12, eta=0.0, lowest=0, scales=(2.0, 2.4)),
+    "and quadratic times": replace(FAST, steps="quadratic12", eta=0.0, lowest=0, scales=(2.0, 2.4)),
+    "and fresh noise (eta 0.7)": replace(FAST, steps="quadratic12", lowest=0, scales=(1.7, 2.0)),
+    "8 steps": replace(FAST, steps="quadratic8", lowest=0, scales=(1.7, 2.0)),
+    "8 steps that end at t = 40": replace(FAST, steps="quadratic8 from 40", lowest=0, scales=(1.7, 1.9)),
+    "and the guide from t = 70 on": replace(FAST, steps="quadratic8 from 40", scales=(1.9,)),
+    "6 steps from t = 60": FAST,
+    "without fresh noise": replace(FAST, eta=0.0, scales=(1.9, 2.4)),
+    "5 steps": replace(FAST, steps="5 from 60", scales=(1.7, 1.9)),
+    "the guide every second step": replace(FAST, every=2, scales=(1.9,)),
+    "compiled": replace(FAST, compiled=True, scales=(1.9,)),
+    "batches of 64": replace(FAST, batch_size=64, scales=(1.9,)),
+}
+CHOSEN = "6 steps from t = 60"
+
+
+# The worker: one process for each build. It knows the names that both builds have.
+
+
+def plain_loop(denoise: Any, classifier: Any, scale: float, x: Tensor, y: Tensor, steps: int) -> Tensor:
+    """What one writes with diffusers, from x_T (B, C, H, W)."""
+    from diffusers import DDIMScheduler
+
+    scheduler = DDIMScheduler(1000, beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=True)
+    scheduler.set_timesteps(steps)
+    for t in scheduler.timesteps:
+        times = torch.full((len(x),), int(t))
+        with torch.no_grad():
+            eps = denoise.network(x, times)
+        with torch.enable_grad():
+            xt = x.detach().requires_grad_()
+            chosen = classifier(xt, times).log_softmax(1)[torch.arange(len(y)), y].sum()
+            gradient = torch.autograd.grad(chosen, xt)[0]
+        eps = eps - (1 - scheduler.alphas_cumprod[t]).sqrt() * scale * gradient
+        x = scheduler.step(eps, t, x).prev_sample
+    return x
+
+
+def ready(way: Way, data: str, guide: str) -> Any:
+    """(scale, n, seed) -> images: a way, its models loaded, compiled and called once."""
+    denoise, classifier = rgd.zoo.load(f"{data}/ddpm", "cpu"), rgd.zoo.load(f"{data}/{guide}", "cpu")
+    shape = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}[data]
+    if way.layout:
+        denoise.network.to(memory_format=torch.channels_last)
+    if way.compiled:
+        torch._inductor.config.freezing = True  # of the denoiser alone: a gradient comes out wrong, without a word
+        denoise = replace(denoise, network=torch.compile(denoise.network))
+    gradient = rgd.grad_log_prob(classifier)
+    if way.every > 1:
+        gradient = rgd.seldom(gradient, way.every)
+
+    def draw(scale: float, n: int, seed: int) -> Tensor:
+        y = torch.arange(n) % 10
+        if way.build == "loop":
+            starts = range(0, n, way.batch_size)
+            noise = [rgd.noise((min(way.batch_size, n - i), *shape), seed, i) for i in starts]
+            loop = partial(plain_loop, denoise, classifier, scale, steps=int(way.steps))
+            return torch.cat([loop(x, y[i : i + way.batch_size]) for i, x in zip(starts, noise)])
+        sampler: Any = getattr(rgd, way.sampler)
+        sampler = partial(sampler, eta=way.eta) if way.eta else sampler
+        guided = rgd.guide(rgd.unconditional(denoise), gradient, scale, (way.lowest, float("inf")))
+        return rgd.sample(
+            guided, (n, *shape), y, sampler=sampler, steps=way.steps, seed=seed, batch_size=way.batch_size,
+            progress=False,
+        )  # fmt: skip
+
+    draw(2.0, way.batch_size, 99)
+    return draw
+
+
+def work(data: str, guide: str, told: Any, say: Any) -> None:
+    """Answers requests, a line of JSON each, until there are no more."""
+    known: dict[str, Any] = {}
+    for line in told:
+        asked = json.loads(line)
+        key = json.dumps(asked["way"])
+        if key not in known:
+            known = {key: ready(Way(**{**asked["way"], "scales": ()}), data, guide)}
+        began = time.perf_counter()
+        images = known[key](asked["scale"], asked["n"], asked["seed"])
+        took = time.perf_counter() - began
+        torch.save(images, asked["to"])
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps({"seconds": took, "peak": peak}), file=say, flush=True)
+
+
+class Worker:
+    """A process that draws with one build."""
+
+    def __init__(self, tree: Path, data: str, guide: str) -> None:
+        command = [sys.executable, str(Path(__file__).resolve()), "--worker", data, guide]
+        env = {**os.environ, "PYTHONPATH": str(tree)}
+        self.process = subprocess.Popen(
+            command, cwd=tree, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def draw(self, way: Way, scale: float, n: int, seed: int) -> tuple[Tensor, dict[str, float]]:
+        """Images, and what they took."""
+        with tempfile.TemporaryDirectory() as folder:
+            told = {"way": asdict(way), "scale": scale, "n": n, "seed": seed, "to": f"{folder}/images.pt"}
+            assert self.process.stdin is not None
+            assert self.process.stdout is not None
+            self.process.stdin.write(json.dumps(told) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+            if not line:
+                raise SystemExit(f"the worker of {way.build} ended; what it said is above")
+            return torch.load(told["to"]), json.loads(line)
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+# What asks the workers, and scores.
+
+
+class Scorer:
+    """The judge's view of images, and of the training images that they are compared with."""
+
+    def __init__(self, data: str) -> None:
+        from rgd import measure
+        from rgd.lab import datasets
+
+        self.measure, self.judge = measure, rgd.zoo.load(f"{data}/judge", "cpu")
+        self.reference = measure.extract(datasets.load(data).take(10_000), self.judge)
+
+    def see(self, images: Tensor) -> Any:
+        return self.measure.extract(images, self.judge, labels=torch.arange(len(images)) % 10)
+
+    def score(self, images: Tensor, metrics: tuple[str, ...] = METRICS) -> dict[str, Any]:
+        seen = self.see(images)
+        return {name: self.measure.estimate(name, seen, self.reference).to_json() for name in metrics}
+
+    def difference(self, a: Tensor, b: Tensor) -> dict[str, Any]:
+        """a minus b, image by image."""
+        seen = self.see(a), self.see(b)
+        return {name: self.measure.paired_difference(name, *seen, self.reference).to_json() for name in METRICS}
+
+
+@dataclass
+class Record:
+    """The file of results, written whenever there is more."""
+
+    path: Path
+    kept: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: Path, provenance: dict[str, Any], about: dict[str, Any]) -> Record:
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        if kept.get("about") != about:
+            kept = {"about": about, "sweep": [], "turns": []}
+        return cls(path, {**kept, "provenance": provenance})
+
+    def find(self, rows: str, **wanted: Any) -> dict[str, Any] | None:
+        return next((row for row in self.kept[rows] if wanted.items() <= row.items()), None)
+
+    def add(self, rows: str, **row: Any) -> None:
+        self.kept[rows].append(row)
+        self.write()
+
+    def write(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(self.kept, indent=1))
+
+
+def plain(way: Way) -> dict[str, Any]:
+    """As JSON gives it back."""
+    return {**json.loads(json.dumps(asdict(way))), "scales": None}
+
+
+def sweep(record: Record, start: Any, scorer: Scorer, samples: int) -> None:
+    """Every lever at each of its scales, on seed 0."""
+    with start("new") as new, start("old") as old:
+        for name, way in LEVERS.items():
+            for scale in way.scales:
+                cell: dict[str, Any] = {"name": name, "way": plain(way), "scale": scale}
+                if record.find("sweep", **cell):
+                    continue
+                images, took = (old if way.build == "old" else new).draw(way, scale, samples, 0)
+                row = {**cell, **took, "images": samples, **scorer.score(images)}
+                record.add("sweep", **row)
+                print(f"{name:30} x{scale:<4g} {1e3 * took['seconds'] / samples:6.1f} ms an image, FD-judge "
+                      f"{row['fd']['value']:6.2f}, accuracy {row['accuracy']['value']:.4f}", flush=True)  # fmt: skip
+
+
+def best(record: Record, name: str) -> Way:
+    """A lever at its scale of least FD-judge."""
+    rows = [row for row in record.kept["sweep"] if row["name"] == name]
+    return replace(LEVERS[name], scales=(min(rows, key=lambda row: row["fd"]["value"])["scale"],))
+
+
+def turns(record: Record, start: Any, ways: dict[str, Way], images: dict[str, int], repetitions: int) -> None:
+    """The ways in turns, each repetition on a seed of its own."""
+    folder = Path("runs/guided")
+    folder.mkdir(parents=True, exist_ok=True)
+    workers = {name: start(way.build) for name, way in ways.items()}
+    for seed in range(1, repetitions + 1):
+        for name, way in ways.items():
+            cell: dict[str, Any] = {"name": name, "way": plain(way), "scale": way.scales[0], "seed": seed}
+            cell["images"] = images[name]
+            if record.find("turns", **cell):
+                continue
+            drawn, took = workers[name].draw(way, way.scales[0], images[name], seed)
+            torch.save(drawn, folder / f"{name}-{seed}.pt")
+            record.add("turns", **cell, **took)
+            print(f"{name}, seed {seed}: {1e3 * took['seconds'] / images[name]:.1f} ms an image", flush=True)
+    for worker in workers.values():
+        worker.__exit__()
+
+
+def main(
+    old: tyro.conf.Positional[Path], samples: int = 2000, swept: int = 1000, loops: int = 400, repetitions: int = 5, data: str = "mnist",
+    guide: str = "vanilla", quick: bool = False, out: Path | None = None,
+) -> None:  # fmt: skip
+    """Measure, print and write.
+
+    Args:
+        old: a checkout of the older build.
+        samples: images of a repetition.
+        swept: images of a cell of the sweep.
+        loops: images of a repetition of the plain loop, which takes ten times as long.
+        repetitions: in turns; medians are told.
+        data: mnist or cifar10.
+        guide: the classifier.
+        quick: few images, to see that it works.
+        out: the file of results.
+    """
+    from rgd.lab.origin import provenance
+
+    samples, swept, loops, repetitions = (100, 100, 20, 2) if quick else (samples, swept, loops, repetitions)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=old, capture_output=True, text=True, check=True).stdout
+    about = {"data": data, "guide": guide, "samples": [samples, swept, loops], "old": commit.strip()}
+    record = Record.open(out or Path(f"results/guided-{data}.json"), provenance(), about)
+    scorer = Scorer(data)
+
+    def start(build: str) -> Worker:
+        return Worker(old if build == "old" else ROOT, data, guide)
+
+    sweep(record, start, scorer, swept)
+    ways = {"old": best(record, next(iter(LEVERS))), "loop": LOOP, "new": best(record, CHOSEN)}
+    ways["loop"] = replace(LOOP, scales=ways["old"].scales)
+    turns(record, start, ways, {"old": samples, "loop": loops, "new": samples}, repetitions)
+    took = {
+        name: statistics.median(row["seconds"] / row["images"] for row in record.kept["turns"] if row["name"] == name)
+        for name in ways
+    }
+    sets = {}
+    for name in ("old", "new"):
+        sets[name] = torch.cat([torch.load(f"runs/guided/{name}-{k}.pt") for k in range(1, repetitions + 1)])
+    record.kept["seconds_per_image"] = took
+    record.kept["scores"] = {name: scorer.score(images) for name, images in sets.items()}
+    record.kept["new minus old"] = scorer.difference(sets["new"], sets["old"])
+    record.write()
+    for name in ("old", "loop"):
+        print(f"new: {took[name] / took['new']:.2f} times as fast as {name}")
+    for name, found in record.kept["new minus old"].items():
+        print(f"{name}, new minus old: {found['value']:.4f} [{found['low']:.4f}, {found['high']:.4f}]")
+    print(f"Everything is in {record.path}")
+
+
+if __name__ == "__main__" and sys.argv[1:2] == ["--worker"]:
+    work(sys.argv[2], sys.argv[3], sys.stdin, sys.stdout)
+elif __name__ == "__main__":
+    tyro.cli(main)
