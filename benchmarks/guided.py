@@ -112,7 +112,7 @@ def ready(way: Way, data: str, guide: str) -> Any:
     if way.layout:
         denoise.network.to(memory_format=torch.channels_last)
     if way.compiled:
-        torch._inductor.config.freezing = True  # of the denoiser alone: a gradient comes out wrong, without a word
+        torch._inductor.config.freezing = True  # of the denoiser alone: of a gradient it changed the numbers
         denoise = replace(denoise, network=torch.compile(denoise.network))
     gradient = rgd.grad_log_prob(classifier)
     if way.every > 1:
@@ -262,6 +262,13 @@ def best(record: Record, name: str) -> Way:
     return replace(LEVERS[name], scales=(min(rows, key=lambda row: row["fd"]["value"])["scale"],))
 
 
+def surest(record: Record, name: str, other: str) -> Way:
+    """A lever at its largest scale at which it is no farther from the data than another at its best."""
+    fd = {row["scale"]: row["fd"]["value"] for row in record.kept["sweep"] if row["name"] == name}
+    most = min(row["fd"]["value"] for row in record.kept["sweep"] if row["name"] == other)
+    return replace(LEVERS[name], scales=(max(scale for scale in fd if fd[scale] <= max(most, min(fd.values()))),))
+
+
 def turns(record: Record, start: Any, ways: dict[str, Way], images: dict[str, int], repetitions: int) -> None:
     """The ways in turns, each repetition on a seed of its own."""
     folder = Path("runs/guided")
@@ -281,9 +288,16 @@ def turns(record: Record, start: Any, ways: dict[str, Way], images: dict[str, in
         worker.__exit__()
 
 
+def faster(slow: list[float], fast: list[float]) -> dict[str, float]:
+    """The ratio of the medians, and the least and the greatest ratio of any turn."""
+    ratios = [a / b for a, b in zip(slow, fast, strict=True)]
+    value = statistics.median(slow) / statistics.median(fast)
+    return {"value": value, "low": min(ratios), "high": max(ratios)}
+
+
 def main(
-    old: tyro.conf.Positional[Path], samples: int = 2000, swept: int = 1000, loops: int = 400, repetitions: int = 5, data: str = "mnist",
-    guide: str = "vanilla", quick: bool = False, out: Path | None = None,
+    old: tyro.conf.Positional[Path], samples: int = 2000, swept: int = 1000, loops: int = 400, repetitions: int = 5,
+    data: str = "mnist", guide: str = "vanilla", quick: bool = False, out: Path | None = None,
 ) -> None:  # fmt: skip
     """Measure, print and write.
 
@@ -310,24 +324,27 @@ def main(
         return Worker(old if build == "old" else ROOT, data, guide)
 
     sweep(record, start, scorer, swept)
-    ways = {"old": best(record, next(iter(LEVERS))), "loop": LOOP, "new": best(record, CHOSEN)}
-    ways["loop"] = replace(LOOP, scales=ways["old"].scales)
-    turns(record, start, ways, {"old": samples, "loop": loops, "new": samples}, repetitions)
+    first = next(iter(LEVERS))
+    ways = {"old": best(record, first), "loop": replace(LOOP, scales=best(record, first).scales)}
+    ways |= {"new": best(record, CHOSEN), "surer": surest(record, CHOSEN, first)}
+    turns(record, start, ways, {name: loops if name == "loop" else samples for name in ways}, repetitions)
     took = {
-        name: statistics.median(row["seconds"] / row["images"] for row in record.kept["turns"] if row["name"] == name)
-        for name in ways
+        name: [row["seconds"] / row["images"] for row in record.kept["turns"] if row["name"] == name] for name in ways
     }
-    sets = {}
-    for name in ("old", "new"):
-        sets[name] = torch.cat([torch.load(f"runs/guided/{name}-{k}.pt") for k in range(1, repetitions + 1)])
-    record.kept["seconds_per_image"] = took
+    sets = {
+        name: torch.cat([torch.load(f"runs/guided/{name}-{k}.pt") for k in range(1, repetitions + 1)])
+        for name in ("old", "new", "surer")
+    }
+    record.kept["times as fast"] = {
+        name: {other: faster(took[other], took[name]) for other in ("old", "loop")} for name in ("new", "surer")
+    }
     record.kept["scores"] = {name: scorer.score(images) for name, images in sets.items()}
-    record.kept["new minus old"] = scorer.difference(sets["new"], sets["old"])
+    record.kept["minus old"] = {name: scorer.difference(sets[name], sets["old"]) for name in ("new", "surer")}
     record.write()
-    for name in ("old", "loop"):
-        print(f"new: {took[name] / took['new']:.2f} times as fast as {name}")
-    for name, found in record.kept["new minus old"].items():
-        print(f"{name}, new minus old: {found['value']:.4f} [{found['low']:.4f}, {found['high']:.4f}]")
+    for name in ("new", "surer"):
+        print(f"{name}, scale {ways[name].scales[0]:g}:")
+        for what, found in {**record.kept["times as fast"][name], **record.kept["minus old"][name]}.items():
+            print(f"  {what:9} {found['value']:8.4f} ({found['low']:.4f} to {found['high']:.4f})")
     print(f"Everything is in {record.path}")
 
 

@@ -43,6 +43,7 @@ from rgd.measure import (
     quantise,
     register_judge,
 )
+from rgd.measure.scores import TABLE
 from rgd.networks import build
 from rgd.schedule import linear
 
@@ -322,6 +323,32 @@ def test_recall_interval_is_about_as_wide_as_fresh_samples_vary() -> None:
     widths = [estimate("recall", seen(normal(200, k, 3, 1.0)), reference) for k in range(1, 11)]
     error = sum(e.high - e.low for e in widths) / len(widths) / (2 * 1.96)
     assert 0.6 <= error / fresh.std().item() <= 1.6
+
+
+@pytest.mark.parametrize("metric", ["fd", "sfd", "kid", "isc", "recall"])
+def test_halves_scored_at_once_are_as_if_alone(metric: str) -> None:
+    """Also so few, far apart, that none of a point's nearest neighbours is among them."""
+    x, y = normal(300, 1, 5), normal(2100, 2, 5, 0.3)
+    chosen = [torch.arange(300), torch.randperm(300, generator=gen(3))[:150], torch.arange(0, 300, 50)]
+    chosen = chosen[:2] if metric == "isc" else chosen
+    score = TABLE[metric][1](y)
+    alone = [score(x[i], [torch.arange(len(i))])[0] for i in chosen]
+    assert score(x, chosen) == pytest.approx(alone, rel=1e-9)
+
+
+def test_recall_is_that_of_its_definition() -> None:
+    x, y = normal(200, 1, 3, 1.0), normal(150, 2, 3)
+    radii = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").sort(dim=1).values[:, 3]
+    inside = torch.cdist(y, x, compute_mode="donot_use_mm_for_euclid_dist") <= radii
+    assert TABLE["recall"][1](y)(x, [torch.arange(200)]) == [inside.any(1).double().mean().item()]
+
+
+def test_frechet_distance_of_a_singular_covariance() -> None:
+    """Fewer samples than features, as where a note warns of it."""
+    x, y = normal(30, 1, 80), normal(40, 2, 80, 0.2)
+    theirs = fid_statistics_to_metric(fid_features_to_statistics(x), fid_features_to_statistics(y), False)
+    ours = TABLE["fd"][1](y)(x, [torch.arange(30)])
+    assert ours == pytest.approx([theirs[torch_fidelity.KEY_METRIC_FID]], rel=1e-6)
 
 
 @settings(max_examples=15, deadline=None)

@@ -6,8 +6,8 @@ precision are proportions of the samples and get Wilson's interval; all else get
 generated samples. In both the reference set is taken as fixed.
 
 Sources: Frechet distance arXiv:1706.08500, sFID 2103.03841, KID 1801.01401, inception score 1606.03498, precision and
-recall 1904.06991. The values are torch-fidelity's (0.4 or later), whose functions compute all but KID,
-precision and recall.
+recall 1904.06991. The values are torch-fidelity's (0.4 or later), whose function computes the inception score; the
+others would take it minutes, for every half anew.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
-from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 
 from rgd.data import Dataset
-from rgd.measure.estimates import FREE, SHARE, Estimate, jackknife, mean, share
+from rgd.measure.estimates import FREE, SHARE, Estimate, jackknife_at_once, mean, share
 from rgd.measure.features import Features, extract
 
 Metric = Literal["fd", "sfd", "kid", "isc", "precision", "recall", "accuracy"]
@@ -32,57 +31,111 @@ METRICS: tuple[str, ...] = get_args(Metric)
 NEIGHBOURS, ISC_SPLITS = 3, 10  # the papers' and torch-fidelity's defaults
 FEWEST = {"isc": 4 * ISC_SPLITS, "recall": 2 * (NEIGHBOURS + 1)}  # samples whose halves still give a number; else 4
 
-Score = Callable[[Tensor], Any]
-"""Of samples' features: a number; or, where each sample counts for itself, bools (N,), whose share the metric is."""
+Indices = Sequence[Tensor]
+Score = Callable[[Tensor, Indices], Any]
+"""(samples' features (N, F), indices) -> a number for each of the indices, from the samples that it names."""
+
+
+def _each(score: Callable[[Tensor], float]) -> Score:
+    return lambda x, chosen: [score(x[i]) for i in chosen]
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x.mean(0), x.T.cov()
 
 
 def _frechet(y: Tensor) -> Score:
-    known = fid_features_to_statistics(y)
-    return lambda x: fid_statistics_to_metric(fid_features_to_statistics(x), known, False)[KEY_METRIC_FID]
+    """The trace of the root of A B is that of the root of B^(1/2) A B^(1/2), whose eigenvalues take far less time."""
+    mean, covariance = _moments(y)
+    values, axes = torch.linalg.eigh(covariance)
+    root = (axes * values.clamp(min=0).sqrt()) @ axes.T
+
+    def score(x: Tensor) -> float:
+        its_mean, its_covariance = _moments(x)
+        shared = torch.linalg.eigvalsh(root @ its_covariance @ root).clamp(min=0).sqrt().sum()
+        return float((its_mean - mean).square().sum() + its_covariance.trace() + covariance.trace() - 2 * shared)
+
+    return _each(score)
 
 
 def _kid(y: Tensor) -> Score:
-    """Over all pairs, which is what the mean over random subsets estimates, and here takes less time than they do."""
+    """Over all pairs, which is what the mean over random subsets estimates, and here takes less time than they do. The
+    kernel is unbiased: no point is paired with itself."""
 
-    def total(x: Tensor, y: Tensor) -> float:
-        return sum(float((part @ y.T / x.shape[1] + 1).pow_(3).sum()) for part in x.split(1024))
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        return (a @ b.T / a.shape[1] + 1).pow_(3)
 
-    def within(x: Tensor) -> float:
-        itself = float((x.square().mean(dim=1) + 1).pow_(3).sum())  # unbiased: no point is paired with itself
-        return (total(x, x) - itself) / (len(x) * (len(x) - 1))
+    def itself(x: Tensor) -> Tensor:
+        return (x.square().mean(dim=1) + 1).pow_(3)
 
-    known = within(y)
-    return lambda x: within(x) + known - 2 * total(x, y) / (len(x) * len(y))
+    known = float(sum(kernel(part, y).sum() for part in y.split(1024)) - itself(y).sum()) / (len(y) * (len(y) - 1))
+
+    def score(x: Tensor, chosen: Indices) -> list[float]:
+        member = _membership(len(x), chosen).T.to(x)  # (N, halves)
+        n, within, across = member.sum(0), -member.T @ itself(x), torch.zeros(len(chosen)).to(x)
+        for part, own in zip(x.split(1024), member.split(1024)):  # the kernel of each pair once, for all halves
+            within += (own * (kernel(part, x) @ member)).sum(0)
+            across += own.T @ kernel(part, y).sum(1)
+        return (within / (n * (n - 1)) + known - 2 * across / (n * len(y))).tolist()
+
+    return score
 
 
-# torch-fidelity would search the reference's neighbours anew for every half, for minutes: hence these four.
-def _radii(x: Tensor) -> Tensor:
-    rows = [torch.cdist(part, x).topk(NEIGHBOURS + 1, largest=False).values[:, -1] for part in x.split(2048)]
-    return torch.cat(rows)  # + 1 because each point is its own nearest
+def _membership(n: int, chosen: Indices) -> Tensor:
+    """Who is in which: bool (halves, N)."""
+    return torch.stack([torch.zeros(n, dtype=torch.bool).index_fill(0, i, True) for i in chosen])
+
+
+def _radii(x: Tensor, chosen: Indices) -> Tensor:
+    """Distances to the last of the nearest neighbours among those chosen, (halves, N); -inf for who is not."""
+    many = min(len(x), 64 if len(chosen) > 1 else NEIGHBOURS + 1)  # half of them are chosen: the nearest few are there
+    near = [torch.cdist(part, x).topk(many, largest=False) for part in x.split(2048)]
+    distance, who = (torch.cat([getattr(found, name) for found in near]) for name in ("values", "indices"))
+    radii = []
+    for member in _membership(len(x), chosen):
+        count = member[who].cumsum(1)
+        last = (count <= NEIGHBOURS).sum(1).clamp(max=many - 1)  # + 1 because each point is its own nearest
+        found = distance.gather(1, last[:, None])[:, 0]
+        lost = member & (count[:, -1] <= NEIGHBOURS)
+        if lost.any():
+            others = torch.cdist(x[lost], x[member]).topk(NEIGHBOURS + 1, largest=False).values
+            found = found.masked_scatter(lost, others[:, -1])
+        radii.append(found.masked_fill(~member, -math.inf))
+    return torch.stack(radii)
 
 
 def _covered(x: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
-    return torch.cat([(torch.cdist(part, centres) <= radii).any(dim=1) for part in x.split(2048)])
+    """Whether each of x lies in a ball around a centre, bool (halves, N), for radii (halves, centres)."""
+    parts = []
+    for part in x.split(1024):
+        distance = torch.cdist(part, centres)
+        parts.append(torch.stack([(distance <= r).any(dim=1) for r in radii]))
+    return torch.cat(parts, dim=1)
 
 
 def _precision(y: Tensor) -> Score:
-    radii = _radii(y)
-    return lambda x: _covered(x, y, radii)
+    radii = _radii(y, [torch.arange(len(y))])
+    return lambda x, _: _covered(x, y, radii)[0]
 
 
 def _recall(y: Tensor) -> Score:
-    return lambda x: _covered(y, x, _radii(x)).double().mean().item()
+    return lambda x, chosen: _covered(y, x, _radii(x, chosen)).double().mean(dim=1).tolist()
 
 
-# For each metric, which of the features it looks at, and what is prepared with the reference's once: a score.
+def _inception_score(_: Tensor) -> Score:
+    return _each(lambda logits: isc_features_to_metric(logits, ISC_SPLITS)[KEY_METRIC_ISC_MEAN])
+
+
+# For each metric, which of the features it looks at, and what is prepared with the reference's once: a score. Of
+# `SHARES`, where each sample counts for itself, the score is a bool for each, whatever is chosen.
 TABLE: dict[str, tuple[str, Callable[[Tensor], Score]]] = {
     "fd": ("features", _frechet),
     "sfd": ("spatial", _frechet),
     "kid": ("features", _kid),
-    "isc": ("logits", lambda _: lambda logits: isc_features_to_metric(logits, ISC_SPLITS)[KEY_METRIC_ISC_MEAN]),
+    "isc": ("logits", _inception_score),
     "precision": ("features", _precision),
     "recall": ("features", _recall),
-    "accuracy": ("right", lambda _: lambda right: right),
+    "accuracy": ("right", lambda _: lambda right, _: right),
 }
 SHARES = ("precision", "accuracy")
 
@@ -100,10 +153,10 @@ def estimate(
     notes, (sees, prepare) = _check(metric, samples, reference), TABLE[metric]
     score, x = prepare(getattr(reference or samples, sees)), getattr(samples, sees)
     if metric in SHARES:
-        result = share(score(x))
+        result = share(score(x, ()))
     else:  # kid is unbiased, so it may be negative; isc is at most the number of classes
         bounds = {"kid": FREE, "isc": (1.0, x.shape[1]), "recall": SHARE}.get(metric, (0.0, math.inf))
-        result = jackknife(lambda i: score(x[i]), len(x), halves=halves, seed=seed, bounds=bounds)
+        result = jackknife_at_once(partial(score, x), len(x), halves, seed, bounds)
     return replace(result, method=f"{result.method}; {notes}")
 
 
@@ -121,10 +174,14 @@ def paired_difference(
     sees, prepare = TABLE[metric]
     score, x, y = prepare(getattr(reference or a, sees)), getattr(a, sees), getattr(b, sees)
     if metric in SHARES:
-        result = mean(score(x).double() - score(y).double())
+        result = mean(score(x, ()).double() - score(y, ()).double())
     else:
         bounds = (-1.0, 1.0) if metric == "recall" else FREE
-        result = jackknife(lambda i: score(x[i]) - score(y[i]), len(x), halves=halves, seed=seed, bounds=bounds)
+
+        def difference(chosen: Indices) -> list[float]:
+            return [of_x - of_y for of_x, of_y in zip(score(x, chosen), score(y, chosen))]
+
+        result = jackknife_at_once(difference, len(x), halves, seed, bounds)
     return replace(result, method=f"paired {result.method}; {notes}")
 
 

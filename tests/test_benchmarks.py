@@ -1,0 +1,58 @@
+"""What the benchmark compares with is what it is said to be."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import rgd
+from benchmarks import guided
+
+Q = rgd.schedule.linear()
+
+
+def constant(xt: Tensor, t: Tensor) -> Tensor:
+    """The eps of an image that is grey all over, whatever xt is."""
+    return (xt - 0.1 * Q.at("signal", t, xt)) / Q.at("sigma", t, xt)
+
+
+def classifier(xt: Tensor, t: Tensor) -> Tensor:
+    return 0.3 * torch.stack([xt.flatten(1).sum(1), xt[:, 0, 0, 0]], dim=1)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.5])
+def test_the_plain_loop_is_guided_ddim(scale: float) -> None:
+    """Where no pixel is cut: diffusers cuts after guidance, and takes the uncut eps along."""
+    y, start = torch.tensor([0, 1, 1]), rgd.noise((3, 1, 4, 4))
+    network: Any = constant
+    theirs = guided.plain_loop(SimpleNamespace(network=network), classifier, scale, start, y, 50)
+    denoise = rgd.NetworkDenoiser(network, Q, clip=False)
+    steered = rgd.guide(denoise, rgd.grad_log_prob(classifier), scale)
+    *_, last = rgd.ddim(steered, start, y, steps="ddim50")
+    # Theirs stops at the first time of the stride; the others are the same to single precision.
+    torch.testing.assert_close(theirs, last.x, rtol=1e-4, atol=1e-4)
+
+
+def test_a_worker_draws_what_it_is_asked_for(tmp_path: Path) -> None:
+    to, said = tmp_path / "images.pt", io.StringIO()
+    fast = guided.Way("new", "dpm_solver", "2 from 60", (1.9,), 0.7, 70, batch_size=3)
+    asked = [{"way": vars(way), "scale": 1.9, "n": 4, "seed": 5, "to": str(to)} for way in (fast, guided.LOOP)][:1]
+    guided.work("mnist", "vanilla", [json.dumps(each) for each in asked], said)
+    answer = json.loads(said.getvalue())
+    assert answer["seconds"] > 0 < answer["peak"]
+    denoise, guide = rgd.zoo.load("mnist/ddpm", "cpu"), rgd.zoo.load("mnist/vanilla", "cpu")
+    steered = rgd.guide(denoise, rgd.grad_log_prob(guide), 1.9, (70, 1000))
+
+    def sampler(*given: Any, **named: Any) -> Any:
+        return rgd.dpm_solver(*given, **named, eta=0.7)
+
+    y = torch.arange(4) % 10
+    expected = rgd.sample(steered, (4, 1, 28, 28), y, sampler=sampler, steps="2 from 60", seed=5, progress=False)
+    torch.testing.assert_close(torch.load(to), expected, rtol=1e-4, atol=1e-4)
