@@ -367,10 +367,11 @@ def turns(results: dict[str, Any]) -> str:
 
 
 def scoring(results: dict[str, Any]) -> str:
-    """What scoring took and takes, metric by metric."""
-    rows = [[row["metric"], f"{row['old']:.2f}", f"{row['new']:.2f}"] for row in results["table"] if row["old"] > 0.01]
-    total = results["total"]
-    return _table(["metric", "ad7a990, s", "now, s"], [*rows, ["all", f"{total['old']:.2f}", f"{total['new']:.2f}"]])
+    """What scoring took and takes, metric by metric, and how far apart the numbers are, as a share of them."""
+    shown = [row for row in results["table"] if row["old"] > 0.01]
+    shown.append({"metric": "all", **results["total"], "apart": max(row["apart"] for row in shown)})
+    table = [[row["metric"], f"{row['old']:.2f}", f"{row['new']:.2f}", f"{row['apart']:.0e}"] for row in shown]
+    return _table(["metric", "ad7a990, s", "now, s", "numbers apart"], table)
 
 
 def cheaper(results: dict[str, Any]) -> str:

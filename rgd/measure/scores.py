@@ -7,7 +7,7 @@ generated samples. In both the reference set is taken as fixed.
 
 Sources: Frechet distance arXiv:1706.08500, sFID 2103.03841, KID 1801.01401, inception score 1606.03498, precision and
 recall 1904.06991. The values are torch-fidelity's (0.4 or later), whose function computes the inception score; the
-others would take it minutes, for every half anew.
+others are computed for all halves together, or with what the reference gives once.
 """
 
 from __future__ import annotations
