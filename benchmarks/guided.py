@@ -4,8 +4,9 @@
 every way to sample is swept over its scales on one seed, which gives the table of levers; then the ways that are
 compared draw on other seeds, in turns, each in a process of its own that keeps its models and waits while others work.
 Of each repetition the time and the peak of memory are kept, and the images of all are scored: today's minus the older
-build's, image by image. Everything is written to `results/guided-DEVICE.json` as it comes, and what is there already is
-not done again. Never a test: it asserts nothing.
+build's, image by image. There are two rounds of turns, the second on new seeds and at a scale that the first chose.
+Everything is written to `results/guided-DATA.json` as it comes, and what is there already is not done again. Never a
+test: it asserts nothing.
 """
 
 from __future__ import annotations
@@ -221,7 +222,7 @@ class Record:
     def open(cls, path: Path, provenance: dict[str, Any], about: dict[str, Any]) -> Record:
         kept = json.loads(path.read_text()) if path.exists() else {}
         if kept.get("about") != about:
-            kept = {"about": about, "sweep": [], "turns": []}
+            kept = {"about": about, "sweep": [], "turns": [], "rounds": []}
         return cls(path, {**kept, "provenance": provenance})
 
     def find(self, rows: str, **wanted: Any) -> dict[str, Any] | None:
@@ -269,23 +270,52 @@ def surest(record: Record, name: str, other: str) -> Way:
     return replace(LEVERS[name], scales=(max(scale for scale in fd if fd[scale] <= max(most, min(fd.values()))),))
 
 
-def turns(record: Record, start: Any, ways: dict[str, Way], images: dict[str, int], repetitions: int) -> None:
+def rounds(record: Record) -> tuple[dict[str, Way], dict[str, Way]]:
+    """Who draws in turns: today's build at two scales, then, on other seeds, half-way between them."""
+    first = next(iter(LEVERS))
+    peers = {"old": best(record, first), "loop": replace(LOOP, scales=best(record, first).scales)}
+    nearest, surer = best(record, CHOSEN), surest(record, CHOSEN, first)
+    between = replace(nearest, scales=(round((nearest.scales[0] + surer.scales[0]) / 2, 3),))
+    return {**peers, "new": nearest, "surer": surer}, {**peers, "between": between}
+
+
+def turns(
+    record: Record, start: Any, ways: dict[str, Way], images: dict[str, int], seeds: range, folder: Path
+) -> None:  # fmt: skip
     """The ways in turns, each repetition on a seed of its own."""
-    folder = Path("runs/guided")
     folder.mkdir(parents=True, exist_ok=True)
     workers = {name: start(way.build) for name, way in ways.items()}
-    for seed in range(1, repetitions + 1):
+    for seed in seeds:
         for name, way in ways.items():
             cell: dict[str, Any] = {"name": name, "way": plain(way), "scale": way.scales[0], "seed": seed}
             cell["images"] = images[name]
-            if record.find("turns", **cell):
-                continue
+            if row := record.find("turns", **cell):
+                if (folder / f"{name}-{seed}.pt").exists():
+                    continue
+                record.kept["turns"].remove(row)
             drawn, took = workers[name].draw(way, way.scales[0], images[name], seed)
             torch.save(drawn, folder / f"{name}-{seed}.pt")
             record.add("turns", **cell, **took)
             print(f"{name}, seed {seed}: {1e3 * took['seconds'] / images[name]:.1f} ms an image", flush=True)
     for worker in workers.values():
         worker.__exit__()
+
+
+def found(record: Record, ways: dict[str, Way], seeds: range, scorer: Scorer, folder: Path) -> dict[str, Any]:
+    """What a round showed: today's build beside the others in seconds, and beside the older one in its images."""
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for row in record.kept["turns"]:
+        if row["seed"] in seeds:
+            took[row["name"]].append(row["seconds"] / row["images"])
+    sets = {name: torch.cat([torch.load(folder / f"{name}-{k}.pt") for k in seeds]) for name in ways if name != "loop"}
+    today = [name for name in sets if name != "old"]
+    times = {name: {other: faster(took[other], took[name]) for other in ("old", "loop")} for name in today}
+    return {
+        "seeds": [seeds.start, seeds.stop - 1],
+        "times as fast": times,
+        "scores": {name: scorer.score(images) for name, images in sets.items()},
+        "minus old": {name: scorer.difference(sets[name], sets["old"]) for name in today},
+    }
 
 
 def faster(slow: list[float], fast: list[float]) -> dict[str, float]:
@@ -324,27 +354,16 @@ def main(
         return Worker(old if build == "old" else ROOT, data, guide)
 
     sweep(record, start, scorer, swept)
-    first = next(iter(LEVERS))
-    ways = {"old": best(record, first), "loop": replace(LOOP, scales=best(record, first).scales)}
-    ways |= {"new": best(record, CHOSEN), "surer": surest(record, CHOSEN, first)}
-    turns(record, start, ways, {name: loops if name == "loop" else samples for name in ways}, repetitions)
-    took = {
-        name: [row["seconds"] / row["images"] for row in record.kept["turns"] if row["name"] == name] for name in ways
-    }
-    sets = {
-        name: torch.cat([torch.load(f"runs/guided/{name}-{k}.pt") for k in range(1, repetitions + 1)])
-        for name in ("old", "new", "surer")
-    }
-    record.kept["times as fast"] = {
-        name: {other: faster(took[other], took[name]) for other in ("old", "loop")} for name in ("new", "surer")
-    }
-    record.kept["scores"] = {name: scorer.score(images) for name, images in sets.items()}
-    record.kept["minus old"] = {name: scorer.difference(sets[name], sets["old"]) for name in ("new", "surer")}
-    record.write()
-    for name in ("new", "surer"):
-        print(f"{name}, scale {ways[name].scales[0]:g}:")
-        for what, found in {**record.kept["times as fast"][name], **record.kept["minus old"][name]}.items():
-            print(f"  {what:9} {found['value']:8.4f} ({found['low']:.4f} to {found['high']:.4f})")
+    for k, ways in enumerate(rounds(record)):
+        seeds = range(k * repetitions + 1, (k + 1) * repetitions + 1)
+        if len(record.kept["rounds"]) == k:
+            images = {name: loops if name == "loop" else samples for name in ways}
+            turns(record, start, ways, images, seeds, folder := Path("runs/guided", data))
+            record.add("rounds", **found(record, ways, seeds, scorer, folder))
+        for name, differences in record.kept["rounds"][k]["minus old"].items():
+            print(f"{name}, scale {ways[name].scales[0]:g}:")
+            for what, value in {**record.kept["rounds"][k]["times as fast"][name], **differences}.items():
+                print(f"  {what:9} {value['value']:8.4f} ({value['low']:.4f} to {value['high']:.4f})")
     print(f"Everything is in {record.path}")
 
 
