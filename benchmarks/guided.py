@@ -47,6 +47,7 @@ class Way:
         every: at which steps.
         layout: whether the denoiser's pixels keep their channels together (PyTorch's channels_last).
         compiled: whether the denoiser is compiled by inductor, its weights folded in.
+        bf16: whether the denoiser computes in bfloat16, where autocast lets it.
         batch_size: images at a time.
     """
 
@@ -59,12 +60,13 @@ class Way:
     every: int = 1
     layout: bool = False
     compiled: bool = False
+    bf16: bool = False
     batch_size: int = 250
 
 
 OLD, LOOP = Way("old", "ddim", 25, (2.0, 2.4, 2.8)), Way("loop", "ddim", 50, (2.4,))
 FAST = Way("new", "dpm_solver", "6 from 60", (1.7, 1.9, 2.2), 0.7, 70, layout=True)
-LEVERS = {  # each with those before it, until the last five, which are other ways to take six steps or fewer
+LEVERS = {  # each with those before it, until the last six, which are other ways to take six steps or fewer
     "ad7a990: DDIM, 25 steps": OLD,
     "the layout of pixels": replace(OLD, build="new", scales=(2.4,), layout=True),
     "fresh noise (eta 1)": replace(OLD, build="new", eta=1.0, scales=(1.7, 2.0), layout=True),
@@ -79,6 +81,7 @@ LEVERS = {  # each with those before it, until the last five, which are other wa
     "5 steps": replace(FAST, steps="5 from 60", scales=(1.7, 1.9)),
     "the guide every second step": replace(FAST, every=2, scales=(1.9,)),
     "compiled": replace(FAST, compiled=True, scales=(1.9,)),
+    "the U-Net in bfloat16": replace(FAST, bf16=True, scales=(1.9,)),
     "batches of 64": replace(FAST, batch_size=64, scales=(1.9,)),
 }
 CHOSEN = "6 steps from t = 60"
@@ -106,6 +109,11 @@ def plain_loop(denoise: Any, classifier: Any, scale: float, x: Tensor, y: Tensor
     return x
 
 
+def in_bf16(network: Any, xt: Tensor, t: Tensor) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return network(xt, t).float()
+
+
 def ready(way: Way, data: str, guide: str) -> Any:
     """(scale, n, seed) -> images: a way, its models loaded, compiled and called once."""
     denoise, classifier = rgd.zoo.load(f"{data}/ddpm", "cpu"), rgd.zoo.load(f"{data}/{guide}", "cpu")
@@ -115,6 +123,8 @@ def ready(way: Way, data: str, guide: str) -> Any:
     if way.compiled:
         torch._inductor.config.freezing = True  # of the denoiser alone: of a gradient it changed the numbers
         denoise = replace(denoise, network=torch.compile(denoise.network))
+    if way.bf16:
+        denoise = replace(denoise, network=partial(in_bf16, denoise.network))
     gradient = rgd.grad_log_prob(classifier)
     if way.every > 1:
         gradient = rgd.seldom(gradient, way.every)
