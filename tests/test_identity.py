@@ -151,9 +151,9 @@ def test_every_public_dataclass_that_is_a_setting_is_among_them() -> None:
 # What functions return, and what wraps other things: no settings, and never part of a key by themselves.
 RESULTS = {
     "AttackStep", "Capped", "Config", "Dataset", "Estimate", "Extrapolated", "Features", "GuidanceRecord", "Guided",
-    "Holder", "Kept", "Loss", "Mixture", "MixtureClassifier", "PlainNoise", "Plan", "Prediction", "Processes",
-    "Profile", "Projected", "SampleStep", "Seldom", "Smoothed", "Steered", "Store", "TrainStep", "Unconditional",
-    "World", "Wrapper",
+    "Holder", "Kept", "Loss", "Mixture", "MixtureClassifier", "Pictures", "PlainNoise", "Plan", "Prediction",
+    "Processes", "Profile", "Projected", "SampleStep", "Seldom", "Smoothed", "Steered", "Store", "TrainStep",
+    "Unconditional", "World", "Wrapper",
 }  # fmt: skip
 
 

@@ -64,7 +64,8 @@ def test_tiles_stand_in_rows_a_white_line_apart(n: int) -> None:
 def test_the_report_names_classes_as_they_are() -> None:
     classes, blank = [name[:7] for name in NAMES], torch.zeros(len(NAMES), 1, 8, 8)
     walk = {"start": blank, "target": torch.arange(len(NAMES)), "robust": blank}
-    figure = report.walk_figure(walk, classes)
+    pictures = report.Pictures({}, walk["target"], Figure(), walk, {})
+    figure = report.walk_figure(pictures, classes)
     assert {f"to {name}" for name in classes} <= set(drawn(figure))
 
 

@@ -21,7 +21,7 @@ from rgd import measure
 from rgd.checkpoints import Model, write_atomic
 from rgd.data import Dataset
 from rgd.lab import bench, datasets, report
-from rgd.lab.cells import Work
+from rgd.lab.cells import Work, best_cells
 from rgd.lab.demo_plan import CLASSIFIERS, Plan, plan
 from rgd.lab.folders import SPLITS
 from rgd.lab.origin import provenance
@@ -83,16 +83,14 @@ def run(
     plain = json.loads(json.dumps(results, default=measure.Estimate.to_json))
     write_atomic(folder / "results.json", json.dumps(plain, indent=1).encode())
     work = Work(todo.comparison, bench.Bench(todo.comparison, folder / "comparison.json", **options))
+    unguided, *guided = plain["sweep"]
+    shown = [(cell["name"], cell["scale"]) for cell in (unguided, *best_cells(guided).values())]
+    drawn = {name: work.first((work.entries[name], scale), seed) / 127.5 - 1 for name, scale in shown}
     other = test.subset(test.labels != target).x0(slice(1)).to(processes().device)
-    shown = {f"{kind} gradient": classifier for kind, classifier in classifiers.items()}
-    return report.write(
-        folder,
-        plain,
-        draw=lambda name, scale: work.first((work.entries[name], scale), seed) / 127.5 - 1,
-        gradient_table=report.gradients_figure(shown, other, models["vanilla"].schedule, LEVELS, target, seed),
-        walk=walk_images,
-        logs={part: _log(folder / part) for part in todo.recipes},
-    )
+    named = {f"{kind} gradient": classifier for kind, classifier in classifiers.items()}
+    table = report.gradients_figure(named, other, models["vanilla"].schedule, LEVELS, target, seed)
+    labels, logs = torch.arange(len(test.classes)).repeat(2), {part: _log(folder / part) for part in todo.recipes}
+    return report.write(folder, plain, report.Pictures(drawn, labels, table, walk_images, logs))
 
 
 def settings(todo: Plan, effort: float, length: float, target: str) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,36 +27,36 @@ from rgd.processes import processes
 from rgd.randomness import noise
 
 
-def write(
-    folder: Path,
-    results: dict[str, Any],
-    *,
-    draw: Callable[[str, float], Tensor],
-    gradient_table: Figure,
-    walk: Mapping[str, Tensor],
-    logs: Mapping[str, list[dict[str, float]]],
-) -> Path:
-    """Write `report.html`, and its first figure as `samples.png`, into the folder; the report's path.
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """What a report shows beside numbers.
 
-    Args:
-        folder: where to.
-        results: what `rgd.lab.demo.run` found; the first of the sweep is unguided.
-        draw: (guidance, scale) -> two samples of each class (2 K, C, H, W), labels in turn.
-        gradient_table: a figure of the classifiers' gradients, see `gradients_figure`.
-        walk: `start` images, `target` classes, and where each classifier's walk ended.
+    Attributes:
+        images: samples (N, C, H, W) for each guidance that is shown, all from the same noise.
+        labels: the classes they were asked for, (N,).
+        gradients: a figure of the classifiers' gradients, see `gradients_figure`.
+        walk: `start` images, `target` classes, and where each classifier's walk ended, in this order.
         logs: each model's training log.
     """
+
+    images: Mapping[str, Tensor]
+    labels: Tensor
+    gradients: Figure
+    walk: Mapping[str, Tensor]
+    logs: Mapping[str, list[dict[str, float]]]
+
+
+def write(folder: Path, results: dict[str, Any], pictures: Pictures) -> Path:
+    """Write `report.html`, and its first figure as `samples.png`, of a demo's results; the report's path."""
     plots.use_style()
     unguided, *guided = results["sweep"]
-    best = best_cells(guided)
-    drawn = {cell["name"]: draw(cell["name"], cell["scale"]) for cell in (unguided, *best.values())}
     figures = {
-        "samples": samples_figure(drawn, len(results["classes"])),
-        "gradients": gradient_table,
-        "walk": walk_figure(walk, results["classes"]),
+        "samples": samples_figure(pictures),
+        "gradients": pictures.gradients,
+        "walk": walk_figure(pictures, results["classes"]),
         "scales": scales_figure(unguided, guided),
         "noise": noise_figure(results["classifiers"]),
-        "training": training_figure(logs),
+        "training": training_figure(pictures.logs),
     }
     figures["samples"].savefig(folder / "samples.png", dpi=130)
     environment = jinja2.Environment(
@@ -63,7 +64,7 @@ def write(
     )
     environment.filters["estimate"] = estimate_text
     page = environment.get_template("report.html.j2").render(
-        results=results, unguided=unguided, best=best, figures={name: _png(figure) for name, figure in figures.items()}
+        results=results, unguided=unguided, best=best_cells(guided), figures={k: _png(f) for k, f in figures.items()}
     )
     write_atomic(folder / "report.html", page.encode())
     return folder / "report.html"
@@ -81,12 +82,12 @@ def estimate_text(estimate: dict[str, Any], digits: int = 2) -> str:
     return f"{estimate['value']:.{digits}f} ({estimate['low']:.{digits}f} to {estimate['high']:.{digits}f})"
 
 
-def samples_figure(drawn: Mapping[str, Tensor], K: int) -> Figure:
-    """Two images of each of K classes, ten at most, for every guidance, from the same noise."""
-    shown = min(K, 10)
-    fig, axes = plots.figure(len(drawn), 1, 0.75 * shown + 0.4, len(drawn) * (0.16 * shown + 0.25))
-    for ax, (name, images) in zip(axes[:, 0], drawn.items()):
-        plots.show_image(ax, plots.tile(images.unflatten(0, (2, K))[:, :shown].flatten(0, 1), shown))
+def samples_figure(pictures: Pictures) -> Figure:
+    """Two images of each class, ten classes at most, for every guidance, from the same noise."""
+    rows = [(pictures.labels == k).nonzero()[:2, 0] for k in pictures.labels.unique()[:10]]
+    fig, axes = plots.figure(n := len(pictures.images), 1, 0.75 * len(rows) + 0.4, n * (0.16 * len(rows) + 0.25))
+    for ax, (name, images) in zip(axes[:, 0], pictures.images.items()):
+        plots.show_image(ax, plots.tile(images[torch.stack(rows, dim=1).flatten()], len(rows)))
         title = "unguided" if name == "none" else name
         ax.set_title(title, fontsize=11, color=plots.COLOURS[name], loc="left", fontweight="bold")
     return fig
@@ -103,11 +104,12 @@ def gradients_figure(
     return plots.picture_table({"noised image": xt, **found}, [f"t = {level}" for level in levels], list(found), 1.05)
 
 
-def walk_figure(walk: Mapping[str, Tensor], classes: Sequence[str]) -> Figure:
+def walk_figure(pictures: Pictures, classes: Sequence[str]) -> Figure:
     """Where each walk started and ended."""
-    names = {"start": "test image"} | {kind: f"{kind} walk" for kind in walk if kind not in ("start", "target")}
-    columns = [plots.plain(f"to {classes[k]}"[:10]) for k in walk["target"].tolist()]
-    return plots.picture_table({name: walk[part] for part, name in names.items()}, columns)
+    start, target, *kinds = pictures.walk
+    names = {start: "test image"} | {kind: f"{kind} walk" for kind in kinds}
+    columns = [plots.plain(f"to {classes[k]}"[:10]) for k in pictures.walk[target].tolist()]
+    return plots.picture_table({name: pictures.walk[part] for part, name in names.items()}, columns)
 
 
 def scales_figure(unguided: Mapping[str, Any], guided: Sequence[Mapping[str, Any]]) -> Figure:
