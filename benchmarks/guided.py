@@ -110,6 +110,7 @@ def plain_loop(denoise: Any, classifier: Any, scale: float, x: Tensor, y: Tensor
 
 
 def in_bf16(network: Any, xt: Tensor, t: Tensor) -> Tensor:
+    """The network's output, computed in bfloat16 where autocast lets it."""
     with torch.autocast("cpu", torch.bfloat16):
         return network(xt, t).float()
 

@@ -1,7 +1,7 @@
 """The experiments whose results are in the book; `rgd evaluate NAME --quick` runs a small version of one."""
 
 from rgd.attacks import L2, PGD
-from rgd.lab.comparison import Comparison, Entry
+from rgd.lab.comparison import Comparison, Drawn, Entry
 from rgd.lab.matching import Matching
 from rgd.lab.study import Study
 from rgd.lab.tempering import Tempering
@@ -16,13 +16,13 @@ GUIDES = {
     "robust, growing radius": "robust_growing",
     "robust, shrinking radius": "robust_shrinking",
 }
-MIDDLE = "robust, t from 100 to 599"  # the robust one, at these t alone
+MIDDLE, VANILLA_MIDDLE = "robust, t from 100 to 599", "vanilla, t from 100 to 599"  # at these t alone
 
 
 def guided(denoiser, scales, *names, **how):
     """An entry for each classifier, by its name in tables, at the same scales."""
     data = denoiser.split("/")[0]
-    models = {**{name: name for name in names}, **GUIDES, MIDDLE: "robust"}
+    models = {**{name: name for name in names}, **GUIDES, MIDDLE: "robust", VANILLA_MIDDLE: "vanilla"}
     return [Entry(name, denoiser, "classifier", f"{data}/{models[name]}", scales, **how) for name in names]
 
 
@@ -43,24 +43,20 @@ compare_mnist = Comparison(
     entries=(
         Entry("none", "mnist/ddpm"),
         *guided("mnist/ddpm", (0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0), "clean"),
-        # A quarter of an octave apart where the best are: FD-judge rises steeply to both sides, and a coarse grid would
-        # compare one guide at its best with another beside it.
+        # A quarter of an octave apart where the best are: a coarse grid would compare one at its best with one off it.
         *guided("mnist/ddpm", (1.0, 1.4, 2.0, 2.4, 2.8, 3.4, 4.0, 4.8, 5.7, 8.0, 16.0), *GUIDES),
         *guided("mnist/ddpm", (2.0, 4.0, 5.7, 6.7, 8.0, 9.5, 11.3, 16.0), MIDDLE, interval=(100, 600)),
         # As published, and with a cap on the gradient: it is tens of times too long where the noise is strong.
         Entry("clean, at x0", "mnist/ddpm", "at x0", "mnist/clean", (0.03, 0.12, 0.5, 1.0, 2.0, 4.0)),
-        Entry(
-            "clean, at x0, capped", "mnist/ddpm", "at x0", "mnist/clean",
-            (0.18, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0), most=3.0,
-        ),
+        Entry("clean, at x0, capped", "mnist/ddpm", "at x0", "mnist/clean",
+              (0.18, 0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0), most=3.0),
         Entry("clean, through x0", "mnist/ddpm", "through x0", "mnist/clean", (0.01, 0.03, 0.1, 0.3, 1.0)),
-        Entry(
-            "clean, through x0, capped", "mnist/ddpm", "through x0", "mnist/clean", (0.35, 0.7, 1.4, 2.8), most=3.0
-        ),
+        Entry("clean, through x0, capped", "mnist/ddpm", "through x0", "mnist/clean", (0.35, 0.7, 1.4, 2.8), most=3.0),
+        *guided("mnist/ddpm", (2.0, 2.8, 3.4, 4.0, 4.8, 5.7, 8.0), VANILLA_MIDDLE, interval=(100, 600)),
     ),
     pairs=(
         *against("vanilla", "robust", "robust, radius 1", "robust, radius 2", "robust, shrinking radius"),
-        *against("vanilla", "robust, growing radius", MIDDLE, "clean, at x0, capped"),
+        *against("vanilla", "robust, growing radius", MIDDLE, "clean, at x0, capped", VANILLA_MIDDLE),
     ),
     **mnist,
 )  # fmt: skip
@@ -70,14 +66,11 @@ compare_mnist_conditional = Comparison(
         # The model knows the class already, so that less is needed.
         *guided("mnist/conditional", (0.35, 0.7, 0.84, 1.0, 1.2, 1.4, 1.7, 2.0, 2.8), *GUIDES),
         Entry("classifier-free", "mnist/conditional", "classifier-free", None, (1.12, 1.25, 1.4, 1.6, 1.8, 2.0, 3.0)),
-        Entry(
-            "autoguidance", "mnist/conditional", "autoguidance", "mnist/early", (1.06, 1.12, 1.25, 1.4, 1.6, 2.0, 3.0)
-        ),
+        Entry("autoguidance", "mnist/conditional", "autoguidance", "mnist/early",
+              (1.06, 1.12, 1.25, 1.4, 1.6, 2.0, 3.0)),
         *guided("mnist/conditional", (0.7, 1.4, 2.0, 2.8, 3.4, 4.0, 5.6), MIDDLE, interval=(100, 600)),
         *guided("mnist/conditional", (0.03, 0.1, 0.3, 1.0), "clean"),
-        Entry(
-            "clean, at x0, capped", "mnist/conditional", "at x0", "mnist/clean", (0.35, 0.7, 1.0, 1.4, 2.0), most=3.0
-        ),
+        Entry("clean, at x0, capped", "mnist/conditional", "at x0", "mnist/clean", (0.35, 0.7, 1, 1.4, 2), most=3.0),
     ),
     # In the order in which one would wait for them: a run that is stopped has finished those at the top.
     pairs=(
@@ -86,18 +79,31 @@ compare_mnist_conditional = Comparison(
         *against("vanilla", "robust, growing radius", "robust, shrinking radius"),
     ),
     **mnist,
-)
+)  # fmt: skip
 compare_cheaper = Comparison(
     entries=(
         *guided("mnist/ddpm", (2.0, 2.4, 2.8, 3.4, 4.0, 4.8), "vanilla"),
         # Larger for the two whose gradient is shorter where the noise is strong.
-        *guided("mnist/ddpm", (4.0, 4.8, 5.7, 6.7, 8.0, 9.5, 11.3), "free", "fgsm"),
+        *guided("mnist/ddpm", (4.0, 4.8, 5.7, 6.7, 8.0, 9.5, 11.3), "free", "fgsm", "fgsm_stop"),
         *guided("mnist/ddpm", (2.0, 2.4, 2.8, 3.4, 4.0, 4.8), "pgd3", "robust_1"),
     ),
-    pairs=against("robust_1", "vanilla", "free", "fgsm", "pgd3"),
+    pairs=against("robust_1", "vanilla", "free", "fgsm", "pgd3", "fgsm_stop"),
     headline_samples=5000,
     **mnist,
 )
+ways = (
+    ("none", "none", None, (0.0,)),
+    ("vanilla", "classifier", "mnist/vanilla", (1.7, 2.0, 2.4, 2.8)),
+    ("robust", "classifier", "mnist/robust", (1.7, 2.0, 2.4, 2.8, 3.4)),
+    ("robust, radius 2", "classifier", "mnist/robust_2", (2.0, 2.4, 2.8, 3.4, 4.0)),
+)
+FRESH = {"": 0.0, ", fresh noise": 1.0}
+compare_noise = Comparison(
+    entries=tuple(Drawn(way + more, "mnist/ddpm", *how, eta=eta) for way, *how in ways for more, eta in FRESH.items()),
+    pairs=(*[(f"{way}, fresh noise", way) for way, *_ in ways], *against("vanilla", "robust", "robust, radius 2"),
+           *against("vanilla, fresh noise", "robust, fresh noise", "robust, radius 2, fresh noise")),
+    samples=1000, headline_samples=5000, headline_seeds=(1, 2), **mnist,
+)  # fmt: skip
 
 cifar10 = dict(data="cifar10", judge="cifar10/judge", samples=1000, headline_samples=3000)
 few = ("vanilla", "robust", "robust, radius 1")
@@ -124,10 +130,8 @@ compare_cifar10 = Comparison(
         *guided("cifar10/ddpm", (4.0, 8.0, 16.0, 23.0, 32.0, 45.0, 64.0), *few, blind=True),
         *guided("cifar10/ddpm", (1.0, 2.0, 4.0, 8.0, 16.0), "clean", blind=True),
         *guided("cifar10/ddpm", (16.0, 23.0, 32.0, 45.0, 64.0), MIDDLE, interval=(100, 600), blind=True),
-        Entry(
-            "clean, at x0, capped", "cifar10/ddpm", "at x0", "cifar10/clean", (1.0, 2.0, 4.0, 8.0, 16.0), blind=True,
-            most=3.0,
-        ),
+        Entry("clean, at x0, capped", "cifar10/ddpm", "at x0", "cifar10/clean", (1.0, 2.0, 4.0, 8.0, 16.0), blind=True,
+              most=3.0),
     ),
     pairs=(("robust", "vanilla"), ("robust, radius 1", "vanilla"), ("vanilla", "none")),
     **cifar10,
@@ -155,6 +159,8 @@ experiments = {
         "mnist", "vanilla", "free", "fgsm", "fgsm_stop", "pgd3", "robust_1", attack=PGD(L2(1.0), steps=7)
     ),
     "compare_cheaper": compare_cheaper,
+    # How much of what a guide repairs does fresh noise repair for nothing? DDIM with and without.
+    "compare_noise": compare_noise,
     "study_cifar10": study("cifar10", "clean", "vanilla", "robust", "robust_1"),
     "compare_cifar10": compare_cifar10,
     "compare_cifar10_conditional": compare_cifar10_conditional,

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from rgd.errors import CheckpointError, DataError
 from rgd.lab import cells
 from rgd.lab import registry as zoo
 from rgd.lab.bench import Bench, run
-from rgd.lab.cells import best_cells
-from rgd.lab.comparison import Comparison, Entry
+from rgd.lab.cells import Work, best_cells
+from rgd.lab.comparison import Comparison, Drawn, Entry
+from rgd.lab.forecast import forecast
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.registry import find
 from rgd.lab.store import Unknown
@@ -32,7 +34,7 @@ from rgd.measure import Features, combine
 from rgd.mixtures import mixture
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.randomness import noise
-from rgd.samplers import dpm_solver, sample
+from rgd.samplers import ddim, dpm_solver, sample
 from rgd.schedule import cosine, linear
 
 SHAPE: dict[str, Any] = dict(
@@ -421,6 +423,27 @@ def test_every_kind_is_the_guidance_of_its_name() -> None:
     assert (distances + 9 * torch.eye(6)).min() > 0.05  # or some of the six would be no test
     with pytest.raises(ValueError, match="needs a model"):
         Entry("x", "strong", "classifier").build(model, 1.0)
+
+
+def test_an_entry_may_have_a_sampler_of_its_own(runs: Path, tmp_path: Path) -> None:
+    own = Drawn("own", "t/ddpm", "classifier", "t/a", (2.0,), steps=4, eta=0.7)
+    other = Drawn("other", "t/ddpm", "classifier", "t/a", (2.0,), sampler="dpm_solver", steps=4)
+    entries = (Entry("a", "t/ddpm", "classifier", "t/a", (2.0,)), own, replace(own, name="still", eta=0.0), other)
+    plan = replace(PLAN, entries=entries, pairs=(), steps=4)
+    work = Work(plan, Bench(plan, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False))
+    images = {entry.name: work.draw((entry, 2.0), 5, 12) for entry in entries}
+    guided, y = work.build((own, 2.0)), torch.arange(12) % 10
+    expected = {"own": partial(ddim, eta=0.7), "still": ddim, "other": dpm_solver, "a": dpm_solver}
+    for name, sampler in expected.items():
+        drawn = sample(guided, (12, 1, 8, 8), y, sampler=sampler, steps=4, seed=5, progress=False)
+        torch.testing.assert_close(images[name], drawn)
+    assert (images["own"] - images["still"]).abs().max() > 0.05
+    keys = [identity.key(work.drawn((entry, 2.0), 5, 12)) for entry in entries]
+    assert len(set(keys)) == 4
+    assert work.drawn((entries[0], 2.0), 5, 12)["sampler"] == "dpm_solver"  # as published results have it
+    assert "4 ways to guide; 4 cells" in forecast(work)
+    with pytest.raises(ValueError, match="the sampler must be 'ddim' or 'dpm_solver', not 'ddmi'"):
+        replace(own, sampler="ddmi")  # type: ignore[arg-type]
 
 
 def test_a_blind_denoiser_is_not_told_the_class(runs: Path) -> None:

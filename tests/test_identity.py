@@ -28,7 +28,7 @@ from rgd.checkpoints import Model
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import IdentityError
 from rgd.identity import architecture, differences, identity, key
-from rgd.lab.comparison import Comparison, Entry
+from rgd.lab.comparison import Comparison, Drawn, Entry
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.matching import Matching
 from rgd.lab.recipe import Recipe
@@ -51,11 +51,12 @@ UNET = UNetConfig(
 )  # fmt: skip
 JUDGE = JudgeConfig(image_size=8, in_channels=1, out_channels=3, width=4)
 ENTRY = Entry("a", "t/ddpm", "classifier", "t/a", (1.0, 2.0), (0, 500))
+DRAWN = Drawn("a", "t/ddpm", "classifier", "t/a", (1.0, 2.0), (0, 500))
 THINGS: list[Any] = [
     L2(0.5), Linf(0.5), NoiseRadius(linear(10), 1.0, 2.0), PGD(L2(0.5)), Denoising(conditional=True),
     NoisyCrossEntropy(),
     RobustCrossEntropy(PGD(L2(0.5))), FreeCrossEntropy(L2(0.5)), CleanCrossEntropy(), Training(10), linear(10),
-    ENCODER, UNET, JUDGE, ENTRY, Comparison("digits", "t/judge", (ENTRY,)),
+    ENCODER, UNET, JUDGE, ENTRY, DRAWN, Comparison("digits", "t/judge", (ENTRY,)),
     Study("digits", "t/judge", "t/ddpm", (("t/a", None),)), Matching("digits", ("t/ddpm",), ("t/a", "t/b"), "t/a"),
     Truth(), Annealed(4.0), Tempering("digits", "t/judge", "t/ddpm", ("t/a",)),
     NetworkDenoiser(build(UNET), linear(10)),
@@ -74,6 +75,7 @@ OTHERS: dict[str, Any] = {
     "Comparison.seed": 9,
     "Matching.reference": "t/b",
     "Denoising.conditional": False,
+    "Drawn.sampler": "dpm_solver",
     "Denoising.label_dropout": 0.5,
     "Denoising.predicts": "x0",
     "CleanCrossEntropy.label_smoothing": 0.5,
@@ -108,6 +110,7 @@ OTHERS: dict[str, Any] = {
     "Training.precision": "fp32",
     "UNetConfig.num_classes": 4,
 }
+OTHERS |= {name.replace("Entry.", "Drawn."): value for name, value in OTHERS.items() if name.startswith("Entry.")}
 # Where a thing came from, how often it is saved, what is said of it: no part of what it is.
 NO_PART = {"Training.save_every", "Model.provenance", "Model.denoising", "Recipe.about"}
 

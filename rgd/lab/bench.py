@@ -56,15 +56,9 @@ class Bench:
     """
 
     def __init__(
-        self,
-        plan: Plan,
-        out: Path | str,
-        *,
-        runs: Path | str = "runs",
-        progress: bool = True,
-        load: Load = datasets.load,
-        store: Path | str | None = None,
-    ) -> None:
+        self, plan: Plan, out: Path | str, *, runs: Path | str = "runs", progress: bool = True,
+        load: Load = datasets.load, store: Path | str | None = None,
+    ) -> None:  # fmt: skip
         self.load = load
         self.plan, self.out, self.runs, self.progress = plan, Path(out), Path(runs), progress
         self.earlier: dict[str, Any] = json.loads(self.out.read_text()) if self.out.exists() else {}

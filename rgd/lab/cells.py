@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
-from rgd import measure
+from rgd import measure, samplers
 from rgd.denoiser import Denoiser
 from rgd.errors import CheckpointError
 from rgd.identity import weights_digest
@@ -20,7 +20,7 @@ from rgd.lab.bench import Bench
 from rgd.lab.store import Kept, Unknown
 from rgd.measure import Estimate, Features, plots
 from rgd.processes import processes
-from rgd.samplers import dpm_solver, sample
+from rgd.samplers import sample
 from rgd.training import autocast
 
 if TYPE_CHECKING:
@@ -59,10 +59,11 @@ class Work:
     def drawn(self, way: tuple[Entry, float], seed: int, n: int) -> dict[str, Any]:
         """All that samples depend on; of an entry, everything but how it and its models are called."""
         entry, scale = way
+        sampler, steps, _ = entry.sampling(self.plan.steps)
         return {
             "way": replace(entry, name="", denoiser="", guide=None, scales=()), "scale": scale,
             "denoiser": self.bench.key(entry.denoiser), "guide": entry.guide and self.bench.key(entry.guide),
-            "sampler": "dpm_solver", "steps": self.plan.steps, "seed": seed, "n": n,
+            "sampler": sampler, "steps": steps, "seed": seed, "n": n,
             "shape": self.data.shape, "classes": self.data.classes,
         }  # fmt: skip
 
@@ -83,11 +84,12 @@ class Work:
     def draw(self, way: tuple[Entry, float], seed: int, n: int) -> torch.Tensor:
         """Samples, labels in turn."""
         entry, scale = way
+        sampler, steps, eta = entry.sampling(self.plan.steps)
         title = f"{entry.name} x{scale:g}, seed {seed}" if self.bench.progress else False
         with autocast(processes().device, network=self.bench.model(entry.denoiser).network):
             return sample(
-                self.build(way), (n, *self.data.shape), self.labels(n), sampler=dpm_solver, steps=self.plan.steps,
-                seed=seed, batch_size=self.plan.batch_size, progress=title,
+                self.build(way), (n, *self.data.shape), self.labels(n), steps=steps, seed=seed,
+                sampler=partial(getattr(samplers, sampler), eta=eta), batch_size=self.plan.batch_size, progress=title,
             )  # fmt: skip
 
     def labels(self, n: int) -> torch.Tensor:
@@ -152,10 +154,7 @@ class Work:
     def measured(self, names: Sequence[str], seen: Mapping[str, Features]) -> dict[str, Estimate]:
         """Each metric of what was seen, by the judge's features or by Inception's."""
         eyes = {name: "inception" if name in INCEPTION else "judge" for name in names}
-        return {
-            name: measure.estimate(INCEPTION.get(name, name), seen[eye], self.references[eye])
-            for name, eye in eyes.items()
-        }
+        return {n: measure.estimate(INCEPTION.get(n, n), seen[e], self.references[e]) for n, e in eyes.items()}
 
     def score(self, way: tuple[Entry, float], seed: int, n: int, names: Sequence[str]) -> dict[str, Any]:
         """A cell of the results. Samples are drawn only if there is no score yet: scores outlive them."""

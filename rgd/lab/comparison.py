@@ -16,11 +16,13 @@ from typing import Any, Literal
 
 from rgd import guidance
 from rgd.denoiser import Denoiser
+from rgd.errors import one_of
 from rgd.lab.bench import Bench
 from rgd.lab.cells import Work
 from rgd.lab.forecast import forecast
 from rgd.methods import gradients
 from rgd.processes import processes
+from rgd.samplers import Steps
 
 Kind = Literal["none", "classifier", "through x0", "at x0", "classifier-free", "autoguidance"]
 # For classifiers of clean images.
@@ -75,6 +77,26 @@ class Entry:
             gradient = gradients.smooth(gradient)
         return guidance.guide(denoise, gradient, scale, self.interval)
 
+    def sampling(self, steps: Steps) -> tuple[str, Steps, float]:
+        """The sampler, its steps and its eta: those of the comparison."""
+        return "dpm_solver", steps, 0.0
+
+
+@dataclass(frozen=True)
+class Drawn(Entry):
+    """A way to guide that has its own `sampler`, `steps` and `eta`, see `rgd.samplers`."""
+
+    sampler: Literal["ddim", "dpm_solver"] = "ddim"
+    steps: int | str = 25
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        one_of("the sampler", self.sampler, ("ddim", "dpm_solver"))
+
+    def sampling(self, steps: Steps) -> tuple[str, Steps, float]:
+        """Its own."""
+        return self.sampler, self.steps, self.eta
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -87,7 +109,7 @@ class Comparison:
         pairs: (a, b) by name: a minus b is reported, each at its best scale.
         samples, seed: of the sweep.
         headline_samples, headline_seeds: of the headline numbers; the seeds must not include the sweep's.
-        steps: of DPM-Solver++(2M), as `Schedule.respace` takes them.
+        steps: of DPM-Solver++(2M), as `Schedule.respace` takes them; for entries that are not `Drawn`.
         reference: how many training images distances are measured to, the first ones.
         batch_size: images at a time.
         inception: whether headline samples are also measured in Inception's features, so that a FID can be told: for a

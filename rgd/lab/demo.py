@@ -34,15 +34,9 @@ LEVELS = (0, 50, 100, 200, 300, 400)  # times t of the picture of gradients
 
 
 def run(
-    name: str = "digits",
-    folder: Path | str | None = None,
-    *,
-    effort: float = 1.0,
-    seed: int = 0,
-    samples: int = 400,
-    progress: bool = True,
-    size: int | None = None,
-) -> Path:
+    name: str = "digits", folder: Path | str | None = None, *, effort: float = 1.0, seed: int = 0, samples: int = 400,
+    progress: bool = True, size: int | None = None,
+) -> Path:  # fmt: skip
     """Run the demo, or what is left of it, and return the path of its report.
 
     Args:

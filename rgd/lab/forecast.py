@@ -30,7 +30,7 @@ def forecast(work: Work) -> str:
                 float(guided(x, t, y.to(x.device)).eps.sum())
             took = min(took, time.perf_counter() - began)
         missing += len(left)
-        seconds += images / rows * took * guided.schedule.respace(plan.steps).T / processes().count
+        seconds += images / rows * took * guided.schedule.respace(entry.sampling(plan.steps)[1]).T / processes().count
     return (
         f"{len(plan.entries)} ways to guide; {missing} cells of the sweep and "
         f"{len(plan.entries) * len(plan.headline_seeds)} of {plan.headline_samples} samples: about "

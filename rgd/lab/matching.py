@@ -29,6 +29,8 @@ from rgd.processes import processes
 from rgd.randomness import noise
 from rgd.schedule import Schedule
 
+Seen = Mapping[str, Tensor]
+
 
 @dataclass(frozen=True)
 class Matching:
@@ -67,7 +69,7 @@ class Matching:
         test = bench.images(self.data, "test").take(self.images)
         common = {"denoisers": [(n, bench.key(n)) for n in self.denoisers], "images": test}
 
-        def seen(name: str) -> list[Mapping[str, Tensor]]:
+        def seen(name: str) -> list[Seen]:
             rows = []
             for level in self.levels:
                 compute = partial(measured, self, bench, name, test, level)
@@ -129,11 +131,8 @@ def measured(plan: Matching, bench: Bench, name: str, test: Dataset, level: int)
 
 
 def summary(
-    plan: Matching,
-    seen: Sequence[Mapping[str, Tensor]],
-    reference: Sequence[Mapping[str, Tensor]],
-    log_snr: Sequence[float],
-) -> dict[str, Any]:
+    plan: Matching, seen: Sequence[Seen], reference: Sequence[Seen], log_snr: Sequence[float]
+) -> dict[str, Any]:  # fmt: skip
     """What the images say of one classifier on average, with intervals.
 
     Of `levels` a row for each. `explained` is 2 inner - energy: by how much its gradient is nearer to the true one than
@@ -155,7 +154,7 @@ def summary(
     return {"levels": rows, "between": pairs, "log_snr": log_snr}
 
 
-def _explained(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], by: str) -> dict[str, Estimate]:
+def _explained(ours: Seen, theirs: Seen, by: str) -> dict[str, Estimate]:
     (inner, energy), (inner_r, energy_r) = ((seen[by], seen["energy"]) for seen in (ours, theirs))
 
     def scale(i: Tensor) -> float:

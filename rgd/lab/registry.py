@@ -7,7 +7,6 @@ that `zoo.json`, which is part of the package, gives for them.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from functools import cache
@@ -24,6 +23,7 @@ from rgd.checkpoints import load as load_file
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError, MissingModel
 from rgd.lab.judge import Judge
+from rgd.lab.tables import instead
 from rgd.networks import EncoderUNet
 from rgd.processes import processes
 
@@ -59,12 +59,8 @@ def path(name: str) -> Path:
         CheckpointError: for a name that is not published, a file with another hash, or one that cannot be had.
     """
     if name not in _registry():
-        close = difflib.get_close_matches(name, names(), n=1)
-        hint = f", did you mean {close[0]!r}?" if close else ""
-        raise CheckpointError(
-            f"no model {name!r} is published{hint} There are {', '.join(names()) or 'none'}. One of your own is loaded "
-            "by rgd.checkpoints.load(path)"
-        )
+        hint = f"{instead(names(), name)} One of your own is loaded by rgd.checkpoints.load(path)"
+        raise CheckpointError(f"no model {name!r} is published{hint}")
     file = f"{name}.safetensors"
     place = os.environ.get("RGD_ZOO") or (str(CLONE) if (CLONE / file).exists() else address())
     if "://" not in place:
@@ -79,9 +75,8 @@ def path(name: str) -> Path:
         return local
     hashes = {f"{name}.safetensors": digest for name, digest in _registry().items()}
     try:
-        return Path(
-            pooch.create(pooch.os_cache("rgd") / "weights", place.rstrip("/") + "/", registry=hashes).fetch(file)
-        )
+        known = pooch.create(pooch.os_cache("rgd") / "weights", place.rstrip("/") + "/", registry=hashes)
+        return Path(known.fetch(file))
     except (OSError, ValueError) as error:  # no network, no such file, or another hash
         remedy = f"Download it by hand, and set RGD_ZOO to the folder that holds {file}"
         raise CheckpointError(f"{name} cannot be had from {place}: {error}. {remedy}") from error

@@ -40,7 +40,7 @@ def look_up(what: Path | str, one: One, kind: type[T] | tuple[type[T], ...]) -> 
     match = re.fullmatch(r"(.*\.py)(?::(.+))?", str(what))
     file, name = match.groups() if match else (None, str(what))
     if file and not Path(file).is_file():
-        raise RgdError(f"there is no {one} file {file}{_instead(table(one), Path(file).stem)}")
+        raise RgdError(f"there is no {one} file {file}{instead(table(one), Path(file).stem)}")
     defined = runpy.run_path(file) if file else {f"{one}s": table(one)}
     known = defined.get(f"{one}s")
     known = known if isinstance(known, Mapping) else {}  # a file of yours may have imported a module of that name
@@ -53,11 +53,11 @@ def look_up(what: Path | str, one: One, kind: type[T] | tuple[type[T], ...]) -> 
         raise RgdError(f"{file} does not define `{one} = {kinds}`{hint}")
     if found is None:
         place = f" in {file}" if file else " (your own is named by its file, such as mine.py)"
-        raise RgdError(f"there is no {one} {name}{place}{_instead(known, name)}")
+        raise RgdError(f"there is no {one} {name}{place}{instead(known, name)}")
     raise RgdError(f"{what} is {found!r}, where {kinds} is needed")
 
 
-def _instead(known: Iterable[str], wanted: str = "") -> str:
+def instead(known: Iterable[str], wanted: str = "") -> str:
     """What is nearest to what was wanted, also to an older form of it, mnist_robust; else all that there is."""
     forms = {name.replace("/", "_"): name for name in known}
     close = difflib.get_close_matches(wanted.replace("/", "_"), forms, n=1)

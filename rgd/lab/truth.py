@@ -166,11 +166,8 @@ def _at(level: int, truth: Mixture, classifier: Any, points: int) -> dict[str, A
     xt = truth.schedule.q_sample(x0, t, torch.randn(x0.shape, generator=random, dtype=x0.dtype))
     other = (y + torch.randint(1, truth.num_classes, y.shape, generator=random)) % truth.num_classes
     with torch.no_grad():
-        row: dict[str, Any] = {
-            "t": level,
-            "accuracy": metrics.share(classifier(xt, t).argmax(1) == y),
-            "bayes_accuracy": metrics.share(truth.logits(xt, t).argmax(1) == y),
-        }
+        right = {"accuracy": classifier(xt, t), "bayes_accuracy": truth.logits(xt, t)}
+        row: dict[str, Any] = {"t": level, **{n: metrics.share(v.argmax(1) == y) for n, v in right.items()}}
     for name, label in (("own", y), ("other", other)):
         learned, exact = (grad_log_prob(c)(xt, t, label).flatten(1) for c in (classifier, truth.classifier))
         lengths = exact.norm(dim=1)
