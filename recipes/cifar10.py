@@ -2,6 +2,7 @@
 paper's (paper_)."""
 
 from dataclasses import replace
+from functools import partial
 
 from rgd.attacks import L2, PGD, NoiseRadius
 from rgd.lab.judge import JudgeConfig
@@ -10,16 +11,16 @@ from rgd.networks import EncoderConfig, UNetConfig
 from rgd.objectives import CleanCrossEntropy, Denoising, NoisyCrossEntropy, RobustCrossEntropy
 from rgd.training import Training
 
+cifar10 = partial(Recipe, data="cifar10")
 pixels = dict(image_size=32, in_channels=3, use_scale_shift_norm=True)
 small = dict(channel_mult=(1, 2, 2), num_res_blocks=1, attention_resolutions=(2,), patch=2, **pixels)
 known = dict(num_classes=10, null_label=True)
 denoising = dict(weight_decay=0.0, clip=1.0, flip=True)
 
-ddpm = Recipe(
+ddpm = cifar10(
     name="cifar10/ddpm",
     about="A DDPM for two CPU cores, on 16x16 patches of four pixels. It is class-conditional with a null label, so "
     "that without a label it is the unconditional model, and one training serves both.",
-    data="cifar10",
     network=UNetConfig(out_channels=3, model_channels=48, num_head_channels=48, **known, **small),
     objective=Denoising(conditional=True, label_dropout=0.2),
     training=Training(steps=6000, lr=1e-3, warmup=100, ema=0.999, save_every=200, **denoising),
@@ -30,18 +31,16 @@ early = replace(
     about="The small DDPM after a twentieth of its training: what autoguidance steers away from.",
     training=replace(ddpm.training, steps=300, ema=0.99),
 )
-vanilla = Recipe(
+vanilla = cifar10(
     name="cifar10/vanilla",
     about="The ordinary time-dependent classifier, for two CPU cores: cross-entropy on noised images.",
-    data="cifar10",
     network=EncoderConfig(out_channels=10, model_channels=40, num_head_channels=40, pool="attention", **small),
     objective=NoisyCrossEntropy(),
     training=Training(steps=3000, lr=1e-3, warmup=100, flip=True, save_every=500),
 )
-judge = Recipe(
+judge = cifar10(
     name="cifar10/judge",
     about="Clean images, another architecture, another seed: it scores samples and never guides.",
-    data="cifar10",
     network=JudgeConfig(image_size=32, in_channels=3, out_channels=10, width=80, stages=3, fast=True),
     objective=CleanCrossEntropy(takes_time=False, label_smoothing=0.1),
     training=Training(steps=9400, lr=2e-3, warmup=200, ema=0.999, flip=True, shift=3, seed=1, save_every=500),
@@ -49,10 +48,9 @@ judge = Recipe(
 
 larger = dict(channel_mult=(1, 2, 2), num_res_blocks=2, attention_resolutions=(2,), dropout=0.1, **pixels)
 deeper = dict(channel_mult=(1, 2, 2, 2), num_res_blocks=1, attention_resolutions=(4,), pool="attention", **pixels)
-gpu_ddpm = Recipe(
+gpu_ddpm = cifar10(
     name="cifar10/gpu_ddpm",
     about="An unconditional DDPM of four times the small one's size.",
-    data="cifar10",
     network=UNetConfig(out_channels=3, model_channels=80, num_head_channels=80, **larger),
     objective=Denoising(),
     training=Training(steps=4000, batch_size=512, lr=1e-3, warmup=200, ema=0.9995, **denoising),
@@ -71,10 +69,9 @@ gpu_early = replace(
     network=replace(gpu_conditional.network, model_channels=40, num_head_channels=40, num_res_blocks=1),
     training=replace(gpu_conditional.training, steps=400, ema=0.99),
 )
-gpu_vanilla = Recipe(
+gpu_vanilla = cifar10(
     name="cifar10/gpu_vanilla",
     about="The ordinary time-dependent classifier of the GPU's set.",
-    data="cifar10",
     network=EncoderConfig(out_channels=10, model_channels=32, num_head_channels=32, **deeper),
     objective=NoisyCrossEntropy(),
     training=Training(steps=4000, batch_size=256, lr=1e-3, warmup=100, flip=True, shift=2),
@@ -88,10 +85,9 @@ gpu_judge = replace(
 )
 
 papers = dict(attention_resolutions=(2, 4), **pixels)
-paper_ddpm = Recipe(
+paper_ddpm = cifar10(
     name="cifar10/paper_ddpm",
     about="A class-conditional DDPM with a null label, after improved-diffusion's: for a GPU.",
-    data="cifar10",
     network=UNetConfig(
         out_channels=6, model_channels=128, channel_mult=(1, 2, 2, 2), num_res_blocks=3, num_heads=4, dropout=0.1,
         **known, **papers,
@@ -100,10 +96,9 @@ paper_ddpm = Recipe(
     training=Training(steps=200_000, lr=1e-4, anneal=False, warmup=500, ema=0.9999, **denoising),
     variance="learned",
 )  # fmt: skip
-paper_vanilla = Recipe(
+paper_vanilla = cifar10(
     name="cifar10/paper_vanilla",
     about="The paper's robust classifier without the attack.",
-    data="cifar10",
     network=EncoderConfig(
         out_channels=10, model_channels=32, channel_mult=(1, 2, 2, 4), num_res_blocks=2, num_head_channels=32,
         resblock_updown=True, pool="attention", **papers,
@@ -135,7 +130,5 @@ classifiers = [
     )
 ]
 denoisers = [ddpm, early, gpu_ddpm, gpu_conditional, gpu_early, paper_ddpm]
-
-recipes = {
-    recipe.name: recipe for recipe in (*denoisers, judge, gpu_judge, vanilla, gpu_vanilla, paper_vanilla, *classifiers)
-}
+others = [judge, gpu_judge, vanilla, gpu_vanilla, paper_vanilla]
+recipes = {recipe.name: recipe for recipe in (*denoisers, *others, *classifiers)}

@@ -1,6 +1,7 @@
 """What makes the models of scikit-learn's 8x8 digits: each in a minute or so."""
 
 from dataclasses import replace
+from functools import partial
 
 from rgd.attacks import L2, PGD
 from rgd.lab.judge import JudgeConfig
@@ -9,29 +10,27 @@ from rgd.networks import EncoderConfig, UNetConfig
 from rgd.objectives import CleanCrossEntropy, Denoising, NoisyCrossEntropy, RobustCrossEntropy
 from rgd.training import Training
 
+digits = partial(Recipe, data="digits")
 sizes = dict(image_size=8, in_channels=1, model_channels=32, channel_mult=(1, 2), num_res_blocks=1)
 blocks = dict(attention_resolutions=(2,), num_head_channels=32, use_scale_shift_norm=True)
 
-ddpm = Recipe(
+ddpm = digits(
     name="digits/ddpm",
     about="An unconditional DDPM.",
-    data="digits",
     network=UNetConfig(out_channels=1, **sizes, **blocks),
     objective=Denoising(),
     training=Training(steps=3000, lr=1e-3, warmup=50, ema=0.995, clip=1.0, save_every=500),
 )
-judge = Recipe(
+judge = digits(
     name="digits/judge",
     about="Clean images, another architecture, another seed: it scores samples and never guides.",
-    data="digits",
     network=JudgeConfig(image_size=8, in_channels=1, out_channels=10),
     objective=CleanCrossEntropy(takes_time=False),
     training=Training(steps=500, lr=1e-3, seed=1),
 )
-vanilla = Recipe(
+vanilla = digits(
     name="digits/vanilla",
     about="The ordinary time-dependent classifier: cross-entropy on noised images.",
-    data="digits",
     network=EncoderConfig(out_channels=10, pool="attention", **sizes, **blocks),
     objective=NoisyCrossEntropy(),
     training=Training(steps=1000, lr=1e-3, save_every=500),

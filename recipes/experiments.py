@@ -3,7 +3,9 @@
 from rgd.attacks import L2, PGD
 from rgd.lab.comparison import Comparison, Drawn, Entry
 from rgd.lab.matching import Matching
+from rgd.lab.rivals import Rival
 from rgd.lab.study import Study
+from rgd.lab.tangents import Tangents
 from rgd.lab.tempering import Tempering
 from rgd.lab.truth import Truth
 
@@ -91,18 +93,34 @@ compare_cheaper = Comparison(
     headline_samples=5000,
     **mnist,
 )
+by_vanilla = ("classifier", "mnist/vanilla")
 ways = (
     ("none", "none", None, (0.0,)),
-    ("vanilla", "classifier", "mnist/vanilla", (1.7, 2.0, 2.4, 2.8)),
+    ("vanilla", *by_vanilla, (1.7, 2.0, 2.4, 2.8)),
     ("robust", "classifier", "mnist/robust", (1.7, 2.0, 2.4, 2.8, 3.4)),
-    ("robust, radius 2", "classifier", "mnist/robust_2", (2.0, 2.4, 2.8, 3.4, 4.0)),
 )
-FRESH = {"": 0.0, ", fresh noise": 1.0}
+brief = dict(samples=1000, headline_samples=4000, headline_seeds=(1, 2))
 compare_noise = Comparison(
-    entries=tuple(Drawn(way + more, "mnist/ddpm", *how, eta=eta) for way, *how in ways for more, eta in FRESH.items()),
-    pairs=(*[(f"{way}, fresh noise", way) for way, *_ in ways], *against("vanilla", "robust", "robust, radius 2"),
-           *against("vanilla, fresh noise", "robust, fresh noise", "robust, radius 2, fresh noise")),
-    samples=1000, headline_samples=5000, headline_seeds=(1, 2), **mnist,
+    entries=tuple(Drawn(way + more, "mnist/ddpm", *how, eta=eta) for way, *how in ways
+                  for more, eta in (("", 0.0), (", fresh noise", 1.0))),
+    pairs=(*[(f"{way}, fresh noise", way) for way, *_ in ways], ("robust", "vanilla"),
+           ("robust, fresh noise", "vanilla, fresh noise")),
+    **brief, **mnist,
+)  # fmt: skip
+in_other_ways = {  # at equal steps; the scales are not those of plain guidance
+    "projected": ((2.0, 2.8, 4.0, 5.7), -0.5),
+    "cfg++": ((4.0, 5.7, 8.0, 11.3), 0.0),
+    "feedback": ((1.4, 1.7, 2.0), 0.05),
+    "entropy": ((0.5, 0.7, 1.0, 1.4), 0.0),
+    "weak attention": ((2.0, 2.4, 2.8), 0.5),
+}
+compare_rivals = Comparison(
+    entries=(
+        Drawn("vanilla", "mnist/ddpm", *by_vanilla, (2.0, 2.4, 2.8), steps=15),
+        *(Rival(f"vanilla, {way}", "mnist/ddpm", *by_vanilla, at, steps=15, way=way, setting=setting)
+          for way, (at, setting) in in_other_ways.items()),
+    ),
+    pairs=against("vanilla", *(f"vanilla, {way}" for way in in_other_ways)), **brief, **mnist,
 )  # fmt: skip
 
 cifar10 = dict(data="cifar10", judge="cifar10/judge", samples=1000, headline_samples=3000)
@@ -137,6 +155,7 @@ compare_cifar10 = Comparison(
     **cifar10,
 )  # fmt: skip
 
+everyone = ("mnist/clean", *(f"mnist/{guide}" for guide in GUIDES.values()))
 twins = [("vanilla", "vanilla_twin"), ("robust", "robust_twin")]
 experiments = {
     # Vanilla and robust gradients against the exact one: in the plane, in 64 dimensions, and on digits as a mixture.
@@ -144,12 +163,9 @@ experiments = {
     "study_mnist": study("mnist", "clean", *twins, "robust_1", "robust_2", "robust_growing", "robust_shrinking"),
     # Whose gradient is nearest to the true one, where nobody knows it? The second denoiser was stopped early: how much
     # depends on the denoiser?
-    "matching_mnist": Matching(
-        data="mnist",
-        denoisers=("mnist/ddpm", "mnist/early"),
-        classifiers=("mnist/clean", *(f"mnist/{guide}" for guide in GUIDES.values())),
-        reference="mnist/vanilla",
-    ),
+    "matching_mnist": Matching("mnist", ("mnist/ddpm", "mnist/early"), everyone, reference="mnist/vanilla"),
+    # Does it lie along the images, and do the two orders agree?
+    "tangents_mnist": Tangents("mnist", "mnist/ddpm", everyone, reference="mnist/vanilla"),
     # Does guidance at scale s sample p(x) p(y | x)^s, and what would that look like?
     "tempering": Tempering("mnist", "mnist/judge", "mnist/ddpm", ("mnist/vanilla", "mnist/robust")),
     "compare_mnist": compare_mnist,
@@ -161,6 +177,7 @@ experiments = {
     "compare_cheaper": compare_cheaper,
     # How much of what a guide repairs does fresh noise repair for nothing? DDIM with and without.
     "compare_noise": compare_noise,
+    "compare_rivals": compare_rivals,  # newer ways to use one gradient, at equal steps of DDIM
     "study_cifar10": study("cifar10", "clean", "vanilla", "robust", "robust_1"),
     "compare_cifar10": compare_cifar10,
     "compare_cifar10_conditional": compare_cifar10_conditional,

@@ -10,13 +10,13 @@ from rgd.networks import EncoderConfig, UNetConfig
 from rgd.objectives import CleanCrossEntropy, Denoising, FreeCrossEntropy, NoisyCrossEntropy, RobustCrossEntropy
 from rgd.training import Training
 
+mnist = partial(Recipe, data="mnist")
 sizes = dict(image_size=28, in_channels=1, channel_mult=(1, 2, 2), num_res_blocks=1, patch=2)
 blocks = dict(attention_resolutions=(2,), use_scale_shift_norm=True)
 
-ddpm = Recipe(
+ddpm = mnist(
     name="mnist/ddpm",
     about="An unconditional DDPM, small enough for two CPU cores: it works on 14x14 patches of four pixels.",
-    data="mnist",
     network=UNetConfig(out_channels=1, model_channels=40, num_head_channels=40, **sizes, **blocks),
     objective=Denoising(),
     training=Training(steps=6000, lr=1e-3, weight_decay=0.0, warmup=100, ema=0.999, clip=1.0, save_every=500),
@@ -35,18 +35,16 @@ early = replace(
     about="The class-conditional DDPM after a twentieth of its training: what autoguidance steers away from.",
     training=replace(conditional.training, steps=250, ema=0.99),
 )
-judge = Recipe(
+judge = mnist(
     name="mnist/judge",
     about="Clean images, another architecture, another seed: it scores samples and never guides.",
-    data="mnist",
     network=JudgeConfig(image_size=28, in_channels=1, out_channels=10),
     objective=CleanCrossEntropy(takes_time=False),
     training=Training(steps=6000, lr=2e-3, warmup=100, ema=0.999, seed=1),
 )
-vanilla = Recipe(
+vanilla = mnist(
     name="mnist/vanilla",
     about="The ordinary time-dependent classifier: cross-entropy on noised images.",
-    data="mnist",
     network=EncoderConfig(
         out_channels=10, model_channels=32, num_head_channels=32, pool="attention", **sizes, **blocks
     ),
@@ -71,25 +69,18 @@ classifiers = [
         ("robust_1", robust(1.0), "Robust within a radius of 1, twice the paper's."),
         ("robust_2", robust(2.0), "Robust within a radius of 2, four times the paper's."),
         ("robust_growing", robust(growing), "Robust within a radius that grows with the noise, from 0.5 to about 2."),
-        (
-            "robust_shrinking",
-            robust(shrinking),
-            "Robust within a radius that shrinks with the noise, from 4 at t = 0 to nothing. Four is a third of the "
-            "way to an image of another class, about the share that the experiment `truth` found best on mixtures.",
-        ),
+        ("robust_shrinking", robust(shrinking), "Robust within a radius that shrinks with the noise, from 4 at t = 0 "
+         "to nothing. Four is a third of the way to an image of another class, about the share that the experiment "
+         "`truth` found best on mixtures."),
         ("free", FreeCrossEntropy(L2(1.0), replays=4), "Radius 1, each batch used four times (Shafahi et al. 2019)."),
         ("fgsm", fgsm(early_stop=False), "Radius 1 by one step from a random start (Wong et al. 2020)."),
         ("fgsm_stop", fgsm(early_stop=True), "As fgsm, but an image that is misread already stays where it is."),
         ("pgd3", robust(1.0, steps=3), "Radius 1 by three attack steps in place of seven."),
     )
-]
+]  # fmt: skip
+again = dict(about="The same with another seed: does training again give the same gradient?")
 twins = [
-    replace(
-        first,
-        name=f"{first.name}_twin",
-        about="The same with another seed: does training again give the same gradient?",
-        training=replace(first.training, seed=100),
-    )
+    replace(first, name=f"{first.name}_twin", training=replace(first.training, seed=100), **again)
     for first in (vanilla, classifiers[1])
 ]
 

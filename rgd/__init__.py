@@ -35,10 +35,10 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 _LAZY = {"gradients": "rgd.measure.gradients", "metrics": "rgd.measure", "plots": "rgd.measure.plots"}
 _LAZY |= {n: f"rgd.lab.{n}" for n in ("comparison", "demo", "experiments", "matching", "report", "study", "truth")}
 _LAZY |= {"Judge": "rgd.lab.judge:Judge", "JudgeConfig": "rgd.lab.judge:JudgeConfig", "zoo": "rgd.lab.registry"}
-_LAZY |= {n: f"rgd.methods.gradients:{n}" for n in ("cap", "grad_log_prob_at_x0", "smooth")}
-_LAZY |= {n: f"rgd.methods.contrast:{n}" for n in ("cfg_plus_plus", "perturbed", "projected")}
-_LAZY |= {n: f"rgd.methods.scales:{n}" for n in ("entropy_scaled", "feedback", "grad_log_ratio", "seldom")}
-_LAZY |= {n: f"rgd.methods.steering:{n}" for n in ("Annealed", "Steered", "accepted", "steer")}
+_METHODS = {"gradients": "cap grad_log_prob_at_x0 smooth", "contrast": "cfg_plus_plus perturbed projected"}
+_METHODS |= {"scales": "entropy_scaled feedback grad_log_ratio seldom", "draws": "gibbs grad_by_draws"}
+_METHODS |= {"steering": "Annealed Steered accepted steer"}
+_LAZY |= {n: f"rgd.methods.{module}:{n}" for module, names in _METHODS.items() for n in names.split()}
 _LAZY |= {"Profile": "rgd.book.profile:Profile", "profile": "rgd.book.profile:profile"}
 _LAZY |= {"widgets": "rgd.book.widgets", "recipes": "rgd.recipes", "course": "rgd.course", "survey": "rgd.survey"}
 
@@ -61,7 +61,7 @@ __all__ += ["NoiseStream", "data", "generator", "noise"]
 __all__ += ["L2", "PGD", "Linf", "NoiseRadius", "TrainStep", "Training", "fgsm", "fit", "objectives", "pgd"]
 __all__ += ["autoguidance", "cap", "classifier_free", "guide", "smooth", "unconditional"]
 __all__ += ["Annealed", "Steered", "cfg_plus_plus", "perturbed", "projected", "steer"]
-__all__ += ["entropy_scaled", "feedback", "grad_log_ratio", "seldom"]
+__all__ += ["entropy_scaled", "feedback", "gibbs", "grad_by_draws", "grad_log_ratio", "seldom"]
 __all__ += ["grad_log_prob", "grad_log_prob_at_x0", "grad_log_prob_of_x0", "gradients"]
 __all__ += ["ddim", "ddpm", "dpm_solver", "heun", "sample"]
 __all__ += ["Profile", "errors", "metrics", "profile", "widgets"]

@@ -55,4 +55,5 @@ def test_a_worker_draws_what_it_is_asked_for(tmp_path: Path) -> None:
 
     y = torch.arange(4) % 10
     expected = rgd.sample(steered, (4, 1, 28, 28), y, sampler=sampler, steps="2 from 60", seed=5, progress=False)
-    torch.testing.assert_close(torch.load(to), expected, rtol=1e-4, atol=1e-4)
+    # From t = 999 on x0 is 150 times the rounding of eps, which differs with the batch and the machine.
+    torch.testing.assert_close(torch.load(to), expected, rtol=1e-3, atol=1e-3)

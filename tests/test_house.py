@@ -27,10 +27,26 @@ LINES, FUNCTION_LINES = 300, 60
 # How many lines of code each part may have. What explains it (docstrings, comments) is not counted, so that nobody
 # saves on that; nor are blank lines.
 MOST = {"core": 2500, "measure": 650, "lab": 1900, "book": 350, "cli": 250, "recipes": 450}
-MOST |= {"methods": 460, "tempering": 220, "course": 1080, "exercises": 2520, "survey": 660}
+MOST |= {
+    "methods": 500,
+    "tempering": 220,
+    "tangents": 110,
+    "rivals": 50,
+    "course": 1080,
+    "exercises": 2520,
+    "survey": 660,
+}
 # And how many lines of any kind: more than is meant (2500, 650, 1900, 350, 250, 450), to which they are to shrink.
 IN_ALL = {"core": 3237, "measure": 876, "lab": 2848, "book": 350, "cli": 283, "recipes": 450}
-IN_ALL |= {"methods": 640, "tempering": 284, "course": 1580, "exercises": 3100, "survey": 1050}
+IN_ALL |= {
+    "methods": 740,
+    "tempering": 284,
+    "tangents": 140,
+    "rivals": 60,
+    "course": 1580,
+    "exercises": 3100,
+    "survey": 1050,
+}
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
@@ -113,7 +129,8 @@ def test_no_part_outgrows_the_house() -> None:
         if path.is_relative_to(ROOT):
             part = "cli" if name_of(path) == "cli" else part_of("rgd." + name_of(path).replace("/", "."))
             part = "exercises" if name_of(path).startswith("course/exercises/") else part
-            part = "tempering" if name_of(path) == "lab/tempering" else part  # the lab's lines are for what it was
+            later = {"lab/tempering", "lab/tangents", "lab/rivals"}  # the lab's lines are for what it was
+            part = path.stem if name_of(path) in later else part
         else:
             part = "recipes"
         lines[part] += lines_of_code(path.read_text())

@@ -32,7 +32,9 @@ from rgd.lab.comparison import Comparison, Drawn, Entry
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.matching import Matching
 from rgd.lab.recipe import Recipe
+from rgd.lab.rivals import Rival
 from rgd.lab.study import Study
+from rgd.lab.tangents import Tangents
 from rgd.lab.tempering import Tempering
 from rgd.lab.truth import Truth
 from rgd.methods.steering import Annealed
@@ -52,13 +54,15 @@ UNET = UNetConfig(
 JUDGE = JudgeConfig(image_size=8, in_channels=1, out_channels=3, width=4)
 ENTRY = Entry("a", "t/ddpm", "classifier", "t/a", (1.0, 2.0), (0, 500))
 DRAWN = Drawn("a", "t/ddpm", "classifier", "t/a", (1.0, 2.0), (0, 500))
+RIVAL = Rival("a", "t/ddpm", "classifier", "t/a", (1.0, 2.0), (0, 500))
 THINGS: list[Any] = [
     L2(0.5), Linf(0.5), NoiseRadius(linear(10), 1.0, 2.0), PGD(L2(0.5)), Denoising(conditional=True),
     NoisyCrossEntropy(),
     RobustCrossEntropy(PGD(L2(0.5))), FreeCrossEntropy(L2(0.5)), CleanCrossEntropy(), Training(10), linear(10),
-    ENCODER, UNET, JUDGE, ENTRY, DRAWN, Comparison("digits", "t/judge", (ENTRY,)),
+    ENCODER, UNET, JUDGE, ENTRY, DRAWN, RIVAL, Comparison("digits", "t/judge", (ENTRY,)),
     Study("digits", "t/judge", "t/ddpm", (("t/a", None),)), Matching("digits", ("t/ddpm",), ("t/a", "t/b"), "t/a"),
-    Truth(), Annealed(4.0), Tempering("digits", "t/judge", "t/ddpm", ("t/a",)),
+    Tangents("digits", "t/ddpm", ("t/a", "t/b"), "t/a"), Truth(), Annealed(4.0),
+    Tempering("digits", "t/judge", "t/ddpm", ("t/a",)),
     NetworkDenoiser(build(UNET), linear(10)),
     Recipe("mine/a", "digits", ENCODER, NoisyCrossEntropy(), Training(10)),
     rgd.NoiseStream(1, 2),
@@ -74,6 +78,7 @@ OTHERS: dict[str, Any] = {
     "Comparison.reference": 7,
     "Comparison.seed": 9,
     "Matching.reference": "t/b",
+    "Tangents.reference": "t/b",
     "Denoising.conditional": False,
     "Drawn.sampler": "dpm_solver",
     "Denoising.label_dropout": 0.5,
@@ -99,6 +104,7 @@ OTHERS: dict[str, Any] = {
     "Recipe.objective": CleanCrossEntropy(),
     "Recipe.schedule": "cosine",
     "Recipe.training": Training(11),
+    "Rival.way": "cfg++",
     "RobustCrossEntropy.attack": PGD(L2(0.7)),
     "Schedule.alpha_bar": cosine(10).alpha_bar,
     "Schedule.timesteps": torch.arange(10) + 1,
@@ -110,7 +116,8 @@ OTHERS: dict[str, Any] = {
     "Training.precision": "fp32",
     "UNetConfig.num_classes": 4,
 }
-OTHERS |= {name.replace("Entry.", "Drawn."): value for name, value in OTHERS.items() if name.startswith("Entry.")}
+for older, newer in (("Entry.", "Drawn."), ("Drawn.", "Rival.")):
+    OTHERS |= {name.replace(older, newer): value for name, value in OTHERS.items() if name.startswith(older)}
 # Where a thing came from, how often it is saved, what is said of it: no part of what it is.
 NO_PART = {"Training.save_every", "Model.provenance", "Model.denoising", "Recipe.about"}
 
@@ -156,7 +163,7 @@ RESULTS = {
     "AttackStep", "Capped", "Config", "Dataset", "Estimate", "Extrapolated", "Features", "GuidanceRecord", "Guided",
     "Holder", "Kept", "Loss", "Mixture", "MixtureClassifier", "Pictures", "PlainNoise", "Plan", "Prediction",
     "Processes", "Profile", "Projected", "SampleStep", "Seldom", "Smoothed", "Steered", "Store", "TrainStep",
-    "Unconditional", "World", "Wrapper",
+    "Unconditional", "Until", "World", "Wrapper",
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 import rgd
 from rgd import layers
 from rgd.denoiser import begin
+from rgd.lab.rivals import Rival
 from rgd.methods.contrast import cfg_plus_plus, perturbed, projected
 from rgd.methods.scales import entropy_scaled, feedback, grad_log_ratio, seldom
 from rgd.samplers import ddim, sample
@@ -238,3 +239,28 @@ def test_feedback_where_the_classifier_is_as_sure_as_can_be() -> None:
     for label in (y, y + 1):
         gradient = feedback(lambda xt, t: xt * torch.ones(3, dtype=torch.float64), 0.5)(sure, y, label)
         assert gradient.isfinite().all()
+
+
+def test_rivals_enter_a_comparison() -> None:
+    models = {name: rgd.zoo.load(f"mnist/{name}", "cpu") for name in ("ddpm", "robust")}
+    denoise: Any = models["ddpm"]
+    classifier: Any = models["robust"]
+    plain = rgd.guide(denoise, rgd.grad_log_prob(classifier), 2.0)
+    led = rgd.autoguidance(denoise, perturbed(denoise), 1.5)
+    expected = {
+        "projected": projected(plain, 0.5),
+        "cfg++": cfg_plus_plus(plain),
+        "feedback": rgd.guide(denoise, feedback(classifier, 0.5), 2.0),
+        "entropy": rgd.guide(denoise, entropy_scaled(classifier), 2.0),
+        "weak attention": rgd.guide(led, rgd.grad_log_prob(classifier), 2.0),
+    }
+    y, found = torch.arange(4), {}
+    for way, steered in expected.items():
+        entry = Rival("x", "ddpm", "classifier", "robust", (2.0,), way=way, setting=0.5)  # type: ignore[arg-type]
+        steps = {"steps": 5, "sampler": ddim, "progress": False}
+        found[way] = sample(entry.build(models.__getitem__, 2.0), (4, 1, 28, 28), y, **steps)  # type: ignore[arg-type]
+        torch.testing.assert_close(found[way], sample(steered, (4, 1, 28, 28), y, **steps))  # type: ignore[arg-type]
+    apart = torch.cdist(*[torch.stack([*found.values()]).flatten(1)] * 2)
+    assert (apart + 9 * torch.eye(5)).min() > 0.1  # or some would be no test
+    with pytest.raises(ValueError, match="the way must be 'projected' or"):
+        Rival("x", "ddpm", way="apg")  # type: ignore[arg-type]

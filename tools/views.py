@@ -208,6 +208,24 @@ def matched(results: dict[str, Any], what: str) -> str:
     return estimate_text(row["by"][results["plan"]["denoisers"][0]][name])
 
 
+def tangents(results: dict[str, Any], what: str) -> str:
+    """How much of each gradient lies along the images, `share`; or how much more than the reference's, `more`."""
+    table = [
+        [model.split("/")[-1].replace("_", ", "), *(_narrow(row[what], 3) for row in found["levels"])]
+        for model, found in results["classifiers"].items()
+        if what == "share" or model != results["plan"]["reference"]
+    ]
+    return _table(["t", *results["plan"]["levels"]], table)
+
+
+def orders(results: dict[str, Any]) -> str:
+    """Whether classifiers are ordered alike by that share and by the direction of their gradient, level by level."""
+    rows = results["orders"]["levels"]
+    return _table(
+        ["t", *(row["t"] for row in rows)], [["rank correlation", *(estimate_text(row["agreement"]) for row in rows)]]
+    )
+
+
 def radius_name(radius: float | str) -> str:
     """How pages call a classifier of the truth's worlds; its radius is a share of the way between two classes."""
     if isinstance(radius, str):
@@ -352,18 +370,30 @@ def levers(results: dict[str, Any]) -> str:
 
 
 def turns(results: dict[str, Any]) -> str:
-    """Builds that drew in turns: the median time of an image with the range, the memory, and what a judge sees."""
-    table = []
-    for name, title in {"old": "ad7a990", "loop": "plain loop", "new": "this build", "surer": "the same"}.items():
-        rows = [row for row in results["turns"] if row["name"] == name]
-        times = [1e3 * row["seconds"] / row["images"] for row in rows]
-        way, peak = rows[0]["way"], max(row["peak"] for row in rows)
-        time = f"{statistics.median(times):.1f} ({min(times):.1f} to {max(times):.1f})"
-        scores = results["scores"].get(name, {})
-        seen = [_narrow(scores[m], d) if scores else "" for m, d in {"fd": 1, "recall": 3, "accuracy": 3}.items()]
-        sampler = {"ddim": "DDIM", "dpm_solver": "DPM-Solver++"}[way["sampler"]]
-        table.append([title, f"{sampler}, {way['steps']}", f"{rows[0]['scale']:g}", time, f"{peak / 1e6:.0f}", *seen])
-    return _table(["build", "steps", "scale", "ms an image", "MB at most", "FD-judge", "recall", "accuracy"], table)
+    """Builds that drew in turns, round by round: the median time of an image with the range, the memory, and what a
+    judge sees."""
+    titles, table = {"old": "ad7a990", "loop": "plain loop"}, []
+    for found in results["rounds"]:
+        first, last = found["seeds"]
+        drawn = [row for row in results["turns"] if first <= row["seed"] <= last]
+        for name in dict.fromkeys(row["name"] for row in drawn):
+            rows = [row for row in drawn if row["name"] == name]
+            times = [1e3 * row["seconds"] / row["images"] for row in rows]
+            way, peak = rows[0]["way"], max(row["peak"] for row in rows)
+            time = f"{statistics.median(times):.1f} ({min(times):.1f} to {max(times):.1f})"
+            scores = found["scores"].get(name, {})
+            seen = [_narrow(scores[m], d) if scores else "" for m, d in {"fd": 1, "recall": 3, "accuracy": 3}.items()]
+            sampler = {"ddim": "DDIM", "dpm_solver": "DPM-Solver++"}[way["sampler"]]
+            cells = [
+                titles.get(name, "this build"),
+                f"{sampler}, {way['steps']}",
+                f"{rows[0]['scale']:g}",
+                f"{first} to {last}",
+                time,
+            ]
+            table.append([*cells, f"{peak / 1e6:.0f}", *seen])
+    head = ["build", "steps", "scale", "seeds", "ms an image", "MB at most", "FD-judge", "recall", "accuracy"]
+    return _table(head, table)
 
 
 def scoring(results: dict[str, Any]) -> str:
@@ -421,6 +451,8 @@ FUNCTIONS: tuple[Callable[..., str], ...] = (
     levels,
     matching,
     matched,
+    tangents,
+    orders,
     truth,
     truth_differences,
     truth_levels,

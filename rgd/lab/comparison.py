@@ -25,7 +25,6 @@ from rgd.processes import processes
 from rgd.samplers import Steps
 
 Kind = Literal["none", "classifier", "through x0", "at x0", "classifier-free", "autoguidance"]
-# For classifiers of clean images.
 IN_X0 = {"through x0": guidance.grad_log_prob_of_x0, "at x0": gradients.grad_log_prob_at_x0}
 
 

@@ -10,6 +10,7 @@ from rgd.lab.comparison import Comparison
 from rgd.lab.matching import Matching
 from rgd.lab.study import Study
 from rgd.lab.tables import look_up, table
+from rgd.lab.tangents import Tangents
 from rgd.lab.tempering import Tempering
 from rgd.lab.truth import Truth
 
@@ -31,6 +32,6 @@ def read(what: Path | str, quick: bool = False) -> Plan:
     Raises:
         RgdError: if there is no such name or file, or no experiment in it.
     """
-    kinds: Any = (Comparison, Study, Matching, Truth, Tempering)
+    kinds: Any = (Comparison, Study, Matching, Truth, Tempering, Tangents)
     plan: Plan = look_up(what, "experiment", kinds)
     return plan.small() if quick else plan

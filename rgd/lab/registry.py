@@ -59,8 +59,8 @@ def path(name: str) -> Path:
         CheckpointError: for a name that is not published, a file with another hash, or one that cannot be had.
     """
     if name not in _registry():
-        hint = f"{instead(names(), name)} One of your own is loaded by rgd.checkpoints.load(path)"
-        raise CheckpointError(f"no model {name!r} is published{hint}")
+        own = "one of your own is loaded by rgd.checkpoints.load(path)"
+        raise CheckpointError(f"no model {name!r} is published{instead(names(), name)} ({own})")
     file = f"{name}.safetensors"
     place = os.environ.get("RGD_ZOO") or (str(CLONE) if (CLONE / file).exists() else address())
     if "://" not in place:

@@ -17,16 +17,9 @@ from rgd.schedule import Schedule
 
 
 def accuracy_by_t(
-    classifier: Classifier,
-    dataset_x0: Tensor,
-    y: Tensor,
-    schedule: Schedule,
-    ts: Iterable[int],
-    *,
-    attack: Attack | None = None,
-    seed: int = 0,
-    batch_size: int = 256,
-) -> list[dict[str, Any]]:
+    classifier: Classifier, dataset_x0: Tensor, y: Tensor, schedule: Schedule, ts: Iterable[int], *,
+    attack: Attack | None = None, seed: int = 0, batch_size: int = 256,
+) -> list[dict[str, Any]]:  # fmt: skip
     """Rows of a noise level `t` and of Estimates `accuracy` and, with an attack on xt, `accuracy_attacked`.
 
     `dataset_x0` is float (N, C, H, W) in [-1, 1], `y` int64 (N,). An image's eps depends on `seed` and its index only

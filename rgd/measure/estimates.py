@@ -93,12 +93,9 @@ def jackknife(
 
 
 def jackknife_at_once(
-    statistics: Callable[[Sequence[Tensor]], Sequence[float]],
-    n: int,
-    halves: int,
-    seed: int,
+    statistics: Callable[[Sequence[Tensor]], Sequence[float]], n: int, halves: int, seed: int,
     bounds: tuple[float, float],
-) -> Estimate:
+) -> Estimate:  # fmt: skip
     """`jackknife` of what is computed for all halves together: (indices, the first of them all n) -> a number each."""
     if n < 2 or halves < 2:
         raise ValueError(f"{halves} halves of {n} samples have no spread: give at least 2 of each")

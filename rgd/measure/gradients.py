@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rgd.attacks import Classifier, lengths, unit
-from rgd.denoiser import Prediction
+from rgd.denoiser import Denoiser, Prediction, open_ended
 from rgd.guidance import grad_log_prob
 
 
@@ -54,6 +54,23 @@ def match(g: Tensor, guess: Prediction, eps: Tensor, sigma: Tensor) -> tuple[Ten
     """
     g = sigma * g
     return ((guess.eps - eps) * g).flatten(1).sum(1), g.flatten(1).square().sum(1)
+
+
+def tangent_share(denoise: Denoiser, g: Tensor, xt: Tensor, t: Tensor) -> Tensor:
+    """How much of ||g||^2 lies along the images around xt, as a denoiser knows them: (B,), NaN for a g of zero.
+
+    sqrt(alpha_bar) <g, J g> / ||g||^2, where J = d x0 / d xt is sqrt(alpha_bar) / (1 - alpha_bar) times the covariance
+    of x0 given xt. Where images vary along some directions and not along others, sqrt(alpha_bar) J tends, as the noise
+    fades, to the projection onto those: their tangent space. In a Gaussian it has the eigenvalue alpha_bar v /
+    (alpha_bar v + 1 - alpha_bar) along an axis of variance v. Robust classifiers have been held to have gradients of
+    a large share (Srinivas, Bordt and Lakkaraju, arXiv:2305.19101). x0 is taken before it is cut to the pixel range.
+    """
+    uncut, u = open_ended(denoise), unit(g)
+    with torch.enable_grad():
+        xt = xt.detach().requires_grad_()
+        (along,) = torch.autograd.grad((uncut(xt, t).x0 * u).sum(), xt)
+    share = (denoise.schedule.at("signal", t, xt) * along * u).flatten(1).sum(1)
+    return share.detach() / u.flatten(1).any(dim=1)
 
 
 def steadiness(

@@ -186,17 +186,10 @@ def paired_difference(
 
 
 def evaluate(
-    samples: Tensor,
-    reference: Dataset | Tensor | Features | str,
-    *,
-    judge: nn.Module | None = None,
-    labels: Tensor | None = None,
-    inception: nn.Module | None = None,
-    metrics: Sequence[str] | None = None,
-    halves: int = 30,
-    seed: int = 0,
-    batch_size: int = 256,
-) -> dict[str, Estimate]:
+    samples: Tensor, reference: Dataset | Tensor | Features | str, *, judge: nn.Module | None = None,
+    labels: Tensor | None = None, inception: nn.Module | None = None, metrics: Sequence[str] | None = None,
+    halves: int = 30, seed: int = 0, batch_size: int = 256,
+) -> dict[str, Estimate]:  # fmt: skip
     """Score `samples`, float (N, C, H, W) in [-1, 1], against `reference` images or features of them, or the training
     images of a data set that is named.
 

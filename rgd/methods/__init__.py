@@ -1,1 +1,1 @@
-"""Methods newer than the paper, on the core alone: other gradients, and `steering`, which is exact."""
+"""Methods newer than the paper, on the core alone: other gradients and what to do with them; `steering` is exact."""
