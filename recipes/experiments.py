@@ -108,11 +108,11 @@ compare_noise = Comparison(
     **brief, **mnist,
 )  # fmt: skip
 in_other_ways = {  # at equal steps; the scales are not those of plain guidance
-    "projected": ((2.0, 2.8, 4.0, 5.7), -0.5),
-    "cfg++": ((4.0, 5.7, 8.0, 11.3), 0.0),
-    "feedback": ((1.4, 1.7, 2.0), 0.05),
-    "entropy": ((0.5, 0.7, 1.0, 1.4), 0.0),
-    "weak attention": ((2.0, 2.4, 2.8), 0.5),
+    "projected": ((2.4, 2.8, 3.4, 4.0), -0.5),
+    "cfg++": ((0.35, 0.5, 0.7, 1.0), 0.0),
+    "feedback": ((1.7, 2.0, 2.4), 0.05),
+    "entropy": ((1.0, 1.4, 2.0, 2.8), 0.0),
+    "weak attention": ((1.7, 2.0, 2.4), 0.5),
 }
 compare_rivals = Comparison(
     entries=(
