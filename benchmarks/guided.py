@@ -3,17 +3,16 @@
 `python -m benchmarks.guided OLD` needs a checkout of the build to compare with (`git worktree add OLD ad7a990`). First
 every way to sample is swept over its scales on one seed, which gives the table of levers; then the ways that are
 compared draw on other seeds, in turns, each in a process of its own that keeps its models and waits while others work.
-Of each repetition the time and the peak of memory are kept, and the images of all are scored: today's minus the older
-build's, image by image. There are two rounds of turns, the second on new seeds and at a scale that the first chose.
-Everything is written to `results/guided-DATA.json` as it comes, and what is there already is not done again. Never a
-test: it asserts nothing.
+Of each repetition the time is kept, and the images of all are scored: today's minus the older build's, image by image.
+How much memory each takes is seen apart. There are two rounds of turns, the second on new seeds and at a scale that the
+first chose. Everything is written to `results/guided-DATA.json` as it comes, and what is there already is not done
+again. Never a test: it asserts nothing.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -149,6 +148,12 @@ def ready(way: Way, data: str, guide: str) -> Any:
     return draw
 
 
+def peak() -> int:
+    """The most memory that this process ever held, in bytes. Not `getrusage`'s: that counts from before it was itself,
+    when it still was a copy of the process that started it."""
+    return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+
 def work(data: str, guide: str, told: Any, say: Any) -> None:
     """Answers requests, a line of JSON each, until there are no more."""
     known: dict[str, Any] = {}
@@ -161,8 +166,7 @@ def work(data: str, guide: str, told: Any, say: Any) -> None:
         images = known[key](asked["scale"], asked["n"], asked["seed"])
         took = time.perf_counter() - began
         torch.save(images, asked["to"])
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"seconds": took, "peak": peak}), file=say, flush=True)
+        print(json.dumps({"seconds": took, "peak": peak()}), file=say, flush=True)
 
 
 class Worker:
@@ -233,7 +237,7 @@ class Record:
     def open(cls, path: Path, provenance: dict[str, Any], about: dict[str, Any]) -> Record:
         kept = json.loads(path.read_text()) if path.exists() else {}
         if kept.get("about") != about:
-            kept = {"about": about, "sweep": [], "turns": [], "rounds": []}
+            kept = {"about": about, "sweep": [], "turns": [], "memory": [], "rounds": []}
         return cls(path, {**kept, "provenance": provenance})
 
     def find(self, rows: str, **wanted: Any) -> dict[str, Any] | None:
@@ -262,7 +266,7 @@ def sweep(record: Record, start: Any, scorer: Scorer, samples: int) -> None:
                 if record.find("sweep", **cell):
                     continue
                 images, took = (old if way.build == "old" else new).draw(way, scale, samples, 0)
-                row = {**cell, **took, "images": samples, **scorer.score(images)}
+                row = {**cell, "seconds": took["seconds"], "images": samples, **scorer.score(images)}
                 record.add("sweep", **row)
                 print(f"{name:30} x{scale:<4g} {1e3 * took['seconds'] / samples:6.1f} ms an image, FD-judge "
                       f"{row['fd']['value']:6.2f}, accuracy {row['accuracy']['value']:.4f}", flush=True)  # fmt: skip
@@ -306,10 +310,19 @@ def turns(
                 record.kept["turns"].remove(row)
             drawn, took = workers[name].draw(way, way.scales[0], images[name], seed)
             torch.save(drawn, folder / f"{name}-{seed}.pt")
-            record.add("turns", **cell, **took)
+            record.add("turns", **cell, seconds=took["seconds"])
             print(f"{name}, seed {seed}: {1e3 * took['seconds'] / images[name]:.1f} ms an image", flush=True)
     for worker in workers.values():
         worker.__exit__()
+
+
+def memory(record: Record, start: Any, ways: dict[str, Way]) -> None:
+    """The most that a process holds that does nothing but draw two batches."""
+    for name, way in ways.items():
+        if not record.find("memory", name=name):
+            with start(way.build) as worker:
+                _, took = worker.draw(way, way.scales[0], 2 * way.batch_size, 0)
+            record.add("memory", name=name, bytes=took["peak"])
 
 
 def found(record: Record, ways: dict[str, Way], seeds: range, scorer: Scorer, folder: Path) -> dict[str, Any]:
@@ -371,6 +384,7 @@ def main(
             images = {name: loops if name == "loop" else samples for name in ways}
             turns(record, start, ways, images, seeds, folder := Path("runs/guided", data))
             record.add("rounds", **found(record, ways, seeds, scorer, folder))
+        memory(record, start, ways)
         for name, differences in record.kept["rounds"][k]["minus old"].items():
             print(f"{name}, scale {ways[name].scales[0]:g}:")
             for what, value in {**record.kept["rounds"][k]["times as fast"][name], **differences}.items():

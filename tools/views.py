@@ -379,7 +379,7 @@ def turns(results: dict[str, Any]) -> str:
         for name in dict.fromkeys(row["name"] for row in drawn):
             rows = [row for row in drawn if row["name"] == name]
             times = [1e3 * row["seconds"] / row["images"] for row in rows]
-            way, peak = rows[0]["way"], max(row["peak"] for row in rows)
+            way, peak = rows[0]["way"], next(row["bytes"] for row in results["memory"] if row["name"] == name)
             time = f"{statistics.median(times):.1f} ({min(times):.1f} to {max(times):.1f})"
             scores = found["scores"].get(name, {})
             seen = [_narrow(scores[m], d) if scores else "" for m, d in {"fd": 1, "recall": 3, "accuracy": 3}.items()]

@@ -62,8 +62,8 @@ def tangent_share(denoise: Denoiser, g: Tensor, xt: Tensor, t: Tensor) -> Tensor
     sqrt(alpha_bar) <g, J g> / ||g||^2, where J = d x0 / d xt is sqrt(alpha_bar) / (1 - alpha_bar) times the covariance
     of x0 given xt. Where images vary along some directions and not along others, sqrt(alpha_bar) J tends, as the noise
     fades, to the projection onto those: their tangent space. In a Gaussian it has the eigenvalue alpha_bar v /
-    (alpha_bar v + 1 - alpha_bar) along an axis of variance v. Robust classifiers have been held to have gradients of
-    a large share (Srinivas, Bordt and Lakkaraju, arXiv:2305.19101). x0 is taken before it is cut to the pixel range.
+    (alpha_bar v + 1 - alpha_bar) along an axis of variance v; where xt may come from several images, the share may be
+    more than 1. Robust classifiers are held to have a large one (Srinivas et al., arXiv:2305.19101). x0 is not cut.
     """
     uncut, u = open_ended(denoise), unit(g)
     with torch.enable_grad():
