@@ -85,22 +85,26 @@ class Truth:
     def parts(self, cell: Mapping[str, Any]) -> dict[str, Any]:
         """All that a classifier's scores depend on."""
         world = _world(cell["world"])
-        settings = replace(self, worlds=(), radii=(), draws=(), seeds=())
         largest = _largest(self) if isinstance(cell["radius"], str) else None
-        return {"cell": cell, "settings": settings, "largest": largest, "mixture": world.mixture, "walk": world.walk,
+        return {"cell": cell, "settings": replace(self, worlds=(), radii=(), draws=(), seeds=()), "largest": largest,
+                "mixture": law(world.mixture), "walk": world.walk,
                 "network": architecture(world.network(cell["seed"]))}  # fmt: skip
 
     def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
-        """What is known by now. On CPUs the cores share the classifiers, one thread each: networks this small leave
-        them idle."""
+        """What is known by now. On CPUs the cores share the classifiers: networks this small leave them idle."""
         todo = [cell for cell in self.cells() if not bench.store.has("truth", **self.parts(cell))]
         workers = Parallel(-1 if best_device().type == "cpu" else 1, return_as="generator_unordered")
         found = workers(delayed(train_and_score)(cell, self) for cell in todo)
         for scores in tqdm(found, "classifiers", len(todo), unit="classifier", disable=not bench.progress):
             cell = {part: scores.pop(part) for part in CELL}
             bench.store.put(Kept(scores), "truth", **self.parts(cell))
-        kept = [(cell, bench.store.get("truth", **self.parts(cell))) for cell in self.cells()]
-        yield {"classifiers": [entry.cell(**cell) for cell, entry in kept]}
+        yield {"classifiers": [bench.store.get("truth", **self.parts(cell)).cell(**cell) for cell in self.cells()]}
+
+
+def law(world: Mixture) -> list[Any]:
+    """What a mixture is on any machine: its log p(xt, y) at a few points, for eigenvectors have signs as it happens."""
+    points = (torch.arange(20 * world.means[0].numel()) * 7919 % 1001 / 500 - 1).reshape(20, *world.means.shape[1:])
+    return [world.schedule, (1e3 * world.logits(points.to(world.means), torch.full((20,), 100))).round().long()]
 
 
 @cache
@@ -138,8 +142,7 @@ def single_precision(classifier: Any) -> Any:
 
 def score(world: World, classifier: Any, experiment: Truth) -> dict[str, Any]:
     """One classifier against the truth: its gradient by level, in float64, and what it guides."""
-    truth = world.mixture
-    K = truth.num_classes
+    truth, K = world.mixture, world.mixture.num_classes
     x0, y = truth.sample(experiment.points, generator(0, "walks"))
     t, target, used = torch.zeros_like(y), (y + 1) % K, single_precision(classifier)
     walked = gradients.ascend(used, x0, t, target, world.walk)

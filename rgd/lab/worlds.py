@@ -22,11 +22,8 @@ from rgd.schedule import Schedule
 class MLP(nn.Module):
     """(xt, t) -> logits for points of few dimensions, such as draws from a mixture in the plane.
 
-    Args:
-        dim: entries of one point, whatever its shape.
-        classes: outputs.
-        width: of the hidden layers and of the embedding of t.
-        depth: residual layers, each of which the embedding scales and shifts.
+    `dim` are the entries of one point, whatever its shape; `width` is that of the hidden layers and of the embedding of
+    t, which scales and shifts each of `depth` residual layers.
     """
 
     def __init__(self, dim: int, classes: int, width: int = 128, depth: int = 3) -> None:
@@ -81,7 +78,7 @@ def digits(schedule: Schedule) -> World:
     real = datasets.load("digits")
     parts, labels = [], torch.arange(20) // 2
     for k in range(10):
-        x = real.x0(real.labels == k).flatten(1).numpy()
+        x = real.x0(real.labels == k).flatten(1).double().numpy()  # in float32 its covariances are the machine's
         cluster = KMeans(2, n_init=10, random_state=0).fit_predict(x)
         parts += [x[cluster == 0], x[cluster == 1]]
     means = torch.from_numpy(np.stack([part.mean(axis=0) for part in parts])).double().reshape(-1, 1, 8, 8)
