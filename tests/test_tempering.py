@@ -79,7 +79,7 @@ def test_images_are_scored(found: dict[str, Any]) -> None:
 
 
 def test_what_is_kept_of_real_images(found: dict[str, Any]) -> None:
-    kept = {row["scale"]: row["kept"]["value"] for row in found["real"]}
+    kept = {row["scale"]: row["kept"]["value"] for row in found["real"]["scales"]}
     assert set(kept) == {1.2, 4.0}
     assert 0 < kept[4.0] < kept[1.2] < 1
 

@@ -212,7 +212,7 @@ def _share(world: World, scale: float) -> float:
     return float((weights * _nearer(drawn, first, second)).sum() / weights.sum())
 
 
-def real(plan: Tempering, bench: Bench) -> list[dict[str, Any]]:
+def real(plan: Tempering, bench: Bench) -> dict[str, Any]:
     """By scale, the mean of judge(x)_y^(s - 1) over held-out images: the share of them that would be kept."""
     test = bench.images(plan.data, "test")
     scales = sorted({*plan.scales, *plan.image_scales})
@@ -222,9 +222,7 @@ def real(plan: Tempering, bench: Bench) -> list[dict[str, Any]]:
         return Kept({"scales": [{"scale": s, "kept": measure.mean(((s - 1) * log_p).exp())} for s in scales]})
 
     parts = {"judge": bench.key(plan.judge), "images": test, "scales": scales}
-    kept = bench.store.once(compute, "tempered real", **parts)
-    rows: list[dict[str, Any]] = kept.values["scales"]
-    return rows
+    return bench.store.once(compute, "tempered real", **parts).cell()
 
 
 def of_images(plan: Tempering, bench: Bench, way: tuple[str, int]) -> dict[str, Any]:
