@@ -115,7 +115,7 @@ in_other_ways = {  # at equal steps; the scales are not those of plain guidance
 }
 compare_rivals = Comparison(
     entries=(
-        Drawn("vanilla", "mnist/ddpm", *by_vanilla, (2.0, 2.4, 2.8), steps=15),
+        Drawn("vanilla", "mnist/ddpm", *by_vanilla, (1.7, 2.0, 2.4, 2.8), steps=15),
         *(Rival(f"vanilla, {way}", "mnist/ddpm", *by_vanilla, at, steps=15, way=way, setting=setting)
           for way, (at, setting) in in_other_ways.items()),
     ),
