@@ -140,7 +140,7 @@ def test_two_orders_agree_or_are_opposite() -> None:
     opposite = tangents.agreement([row(k, -k) for k in range(5)])
     assert (same.value, opposite.value) == pytest.approx((1, -1))
     unsure = tangents.agreement([row(k, 0.0) for k in range(5)])
-    assert unsure.low < 0.3 < unsure.high or unsure.low < -0.3 < unsure.high
+    assert unsure.high - unsure.low > 0.5
 
 
 def test_a_reference_is_one_of_the_classifiers() -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rgd.attacks import L2, NoiseRadius
+from rgd.identity import key
 from rgd.lab import truth
 from rgd.lab.bench import run
 from rgd.lab.truth import WORLDS, Truth, energy_distance, objective, score
@@ -152,3 +153,17 @@ def test_steadiness_is_one_for_a_linear_classifier_and_falls_for_a_wild_one() ->
         cosine = gradients.steadiness(classifier, xt, t, y, 0.5, generator(2))
         assert low <= float(cosine.mean()) <= high
     assert gradients.steadiness(wild, xt, t, y, 1e-4, generator(2)).min() > 0.99
+
+
+def test_a_world_is_known_by_its_law_and_not_by_what_the_machine_made_of_it() -> None:
+    """Eigenvectors have any sign, and sums differ in the last bits; what changes the law itself is another world."""
+    world = truth.digits(linear(1000)).mixture
+    assert world.axes is not None
+    same = replace(world, axes=-world.axes), replace(world, means=world.means + 1e-12)
+    other = (
+        replace(world, means=world.means + 1e-2), replace(world, variances=1.01 * world.variances),
+        replace(world, log_weights=world.log_weights.roll(1)), replace(world, labels=world.labels.flip(0)),
+        replace(world, schedule=linear(500)),
+    )  # fmt: skip
+    assert {key(truth.law(mixture)) for mixture in same} == {key(truth.law(world))}
+    assert len({key(truth.law(mixture)) for mixture in (world, *other)}) == 1 + len(other)
