@@ -8,8 +8,8 @@ from rgd.attacks import L2, PGD, NoiseRadius
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.recipe import Recipe
 from rgd.networks import EncoderConfig, UNetConfig
-from rgd.objectives import CleanCrossEntropy, Denoising, NoisyCrossEntropy, RobustCrossEntropy
 from rgd.training import Training
+from rgd.training.objectives import CleanCrossEntropy, Denoising, NoisyCrossEntropy, RobustCrossEntropy
 
 cifar10 = partial(Recipe, data="cifar10")
 pixels = dict(image_size=32, in_channels=3, use_scale_shift_norm=True)

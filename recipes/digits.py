@@ -7,8 +7,8 @@ from rgd.attacks import L2, PGD
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.recipe import Recipe
 from rgd.networks import EncoderConfig, UNetConfig
-from rgd.objectives import CleanCrossEntropy, Denoising, NoisyCrossEntropy, RobustCrossEntropy
 from rgd.training import Training
+from rgd.training.objectives import CleanCrossEntropy, Denoising, NoisyCrossEntropy, RobustCrossEntropy
 
 digits = partial(Recipe, data="digits")
 sizes = dict(image_size=8, in_channels=1, model_channels=32, channel_mult=(1, 2), num_res_blocks=1)

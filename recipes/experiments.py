@@ -1,13 +1,7 @@
 """The experiments whose results are in the book; `rgd evaluate NAME --quick` runs a small version of one."""
 
 from rgd.attacks import L2, PGD
-from rgd.lab.comparison import Comparison, Drawn, Entry
-from rgd.lab.matching import Matching
-from rgd.lab.rivals import Rival
-from rgd.lab.study import Study
-from rgd.lab.tangents import Tangents
-from rgd.lab.tempering import Tempering
-from rgd.lab.truth import Truth
+from rgd.experiments import Comparison, Drawn, Entry, Matching, Rival, Study, Tangents, Tempering, Truth
 
 # How tables call the classifiers that guide.
 GUIDES = {

@@ -7,8 +7,14 @@ from rgd.attacks import L2, PGD, NoiseRadius
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.recipe import Recipe
 from rgd.networks import EncoderConfig, UNetConfig
-from rgd.objectives import CleanCrossEntropy, Denoising, FreeCrossEntropy, NoisyCrossEntropy, RobustCrossEntropy
 from rgd.training import Training
+from rgd.training.objectives import (
+    CleanCrossEntropy,
+    Denoising,
+    FreeCrossEntropy,
+    NoisyCrossEntropy,
+    RobustCrossEntropy,
+)
 
 mnist = partial(Recipe, data="mnist")
 sizes = dict(image_size=28, in_channels=1, channel_mult=(1, 2, 2), num_res_blocks=1, patch=2)

@@ -3,18 +3,19 @@
 The gradient decides: a denoiser is steered by grad_xt log p(y | xt, t), and what that gradient is worth depends on how
 the classifier was trained. This folder is the core, in the order in which data flows through it:
 
-`schedule`, `randomness`, `data`, `layers`, `networks`, `denoiser`, `attacks`, `objectives`, `training`, `guidance`,
-`samplers`; `mixtures` is its oracle, `checkpoints` its memory, `processes` its hands. It knows nothing of what stands
-on it: `rgd.methods` (newer than the paper), `rgd.measure` (scores, with intervals), `rgd.lab` (experiments), `rgd.book`
-(what chapters need), `rgd.survey` (asking people), `rgd.cli`. Those are loaded when first asked for: `import rgd` costs
-little more than `import torch`.
+`schedule`, `randomness`, `data`, `layers`, `networks`, `denoiser`, `attacks`, `guidance`, `samplers`; `mixtures` is its
+oracle, `identity` its names, `processes` its hands. It knows nothing of what stands on it: `rgd.training` (objectives,
+the loop, files of models), `rgd.methods` (newer than the paper), `rgd.measure` (scores, with intervals), `rgd.lab`
+(recipes, published models, and a store that cannot return the wrong result), `rgd.experiments` (the questions that the
+book asks), `rgd.demo`, `rgd.book` (what chapters need), `rgd.survey` (asking people), `rgd.course`, `rgd.cli`. All but
+training are loaded when first asked for: `import rgd` costs little more than `import torch`.
 """
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from rgd import checkpoints, data, errors, objectives, schedule
+from rgd import data, errors, schedule
 from rgd.attacks import L2, PGD, Linf, NoiseRadius, fgsm, pgd
 from rgd.denoiser import Denoiser, NetworkDenoiser, Prediction
 from rgd.guidance import autoguidance, classifier_free, grad_log_prob, grad_log_prob_of_x0, guide, unconditional
@@ -23,7 +24,7 @@ from rgd.networks import EncoderConfig, EncoderUNet, UNet, UNetConfig, build
 from rgd.randomness import NoiseStream, generator, noise
 from rgd.samplers import ddim, ddpm, dpm_solver, heun, sample
 from rgd.schedule import Schedule
-from rgd.training import Training, TrainStep, fit
+from rgd.training import Training, TrainStep, checkpoints, fit, objectives
 
 DISTRIBUTION = "robust-guidance"  # the name to pip; `rgd` is another project there
 try:
@@ -32,8 +33,9 @@ except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0+unknown"
 
 # Public name -> where it lives, "module" or "module:name".
-_LAZY = {"gradients": "rgd.measure.gradients", "metrics": "rgd.measure", "plots": "rgd.measure.plots"}
-_LAZY |= {n: f"rgd.lab.{n}" for n in ("comparison", "demo", "experiments", "matching", "report", "study", "truth")}
+_LAZY = {"gradients": "rgd.measure.gradients", "metrics": "rgd.measure", "plots": "rgd.book.plots"}
+_LAZY |= {n: f"rgd.experiments.{n}" for n in ("comparison", "matching", "study", "truth")}
+_LAZY |= {"experiments": "rgd.experiments", "demo": "rgd.demo", "report": "rgd.demo.report"}
 _LAZY |= {"Judge": "rgd.lab.judge:Judge", "JudgeConfig": "rgd.lab.judge:JudgeConfig", "zoo": "rgd.lab.registry"}
 _METHODS = {"gradients": "cap grad_log_prob_at_x0 smooth", "contrast": "cfg_plus_plus perturbed projected"}
 _METHODS |= {"scales": "entropy_scaled feedback grad_log_ratio seldom", "draws": "gibbs grad_by_draws"}

@@ -15,24 +15,25 @@ import numpy as np
 import torch
 import tyro
 
-from rgd import checkpoints, samplers
+from rgd import demo as demonstration
+from rgd import experiments, samplers
 from rgd import measure as scoring
+from rgd.book import plots
 from rgd.course.commands import course
 from rgd.data import same_classes
+from rgd.demo import report
 from rgd.errors import RgdError
 from rgd.guidance import classifier_free, grad_log_prob, guide
-from rgd.lab import datasets, experiments, report
-from rgd.lab import demo as demonstration
+from rgd.lab import datasets
 from rgd.lab import recipe as recipes
 from rgd.lab.checks import load, need, numbers, room_for, while_finite
 from rgd.lab.judge import Judge
 from rgd.lab.origin import provenance
-from rgd.measure import plots
 from rgd.measure.scores import Metric
 from rgd.networks import EncoderUNet, UNet
 from rgd.processes import processes
 from rgd.survey.commands import survey
-from rgd.training import Training, autocast
+from rgd.training import Training, autocast, checkpoints
 
 
 def _named(names: Callable[[], Sequence[str]]) -> Any:

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rgd import checkpoints, schedule
-from rgd.checkpoints import Model
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError, SaveError
 from rgd.identity import weights_digest
 from rgd.lab.judge import JudgeConfig
 from rgd.networks import EncoderConfig, UNetConfig, build
+from rgd.training.checkpoints import Model
 
 TINY: dict[str, Any] = dict(
     image_size=8, in_channels=1, model_channels=8, num_res_blocks=1, attention_resolutions=(2,), channel_mult=(1, 2)

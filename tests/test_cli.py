@@ -26,7 +26,7 @@ ENCODER, JUDGE = EncoderConfig(**COMMON, out_channels=3), JudgeConfig(image_size
 RECIPE = """
 from rgd.lab.recipe import Recipe
 from rgd.networks import EncoderConfig
-from rgd.objectives import NoisyCrossEntropy
+from rgd.training.objectives import NoisyCrossEntropy
 from rgd.training import Training
 
 network = EncoderConfig(image_size=8, in_channels=1, out_channels=3, model_channels=32, num_res_blocks=1,

@@ -12,7 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from nbformat.v4 import new_code_cell, new_notebook, writes
 
-from rgd.measure import Estimate, plots
+from rgd.book import plots
+from rgd.measure import Estimate
 from tools import colours, figures
 
 pytest_plugins = ("pytester",)

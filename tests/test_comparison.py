@@ -17,16 +17,15 @@ import torch_fidelity
 import rgd
 from rgd import checkpoints, cli, guidance, identity
 from rgd import measure as metrics
-from rgd.checkpoints import Model
 from rgd.data import load
 from rgd.denoiser import begin
 from rgd.errors import CheckpointError, DataError
-from rgd.lab import cells
+from rgd.experiments import cells
+from rgd.experiments.cells import Work, best_cells
+from rgd.experiments.comparison import Comparison, Drawn, Entry
+from rgd.experiments.forecast import forecast
 from rgd.lab import registry as zoo
 from rgd.lab.bench import Bench, run
-from rgd.lab.cells import Work, best_cells
-from rgd.lab.comparison import Comparison, Drawn, Entry
-from rgd.lab.forecast import forecast
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.registry import find
 from rgd.lab.store import Unknown
@@ -36,6 +35,7 @@ from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.randomness import noise
 from rgd.samplers import ddim, dpm_solver, sample
 from rgd.schedule import cosine, linear
+from rgd.training.checkpoints import Model
 
 SHAPE: dict[str, Any] = dict(
     image_size=8, in_channels=1, model_channels=8, num_res_blocks=1, attention_resolutions=(), channel_mult=(1,)
@@ -157,7 +157,7 @@ def test_a_finished_run_draws_nothing_again(
         looked_at.append(len(images))
         return extract(images, *rest, **more)
 
-    monkeypatch.setattr("rgd.lab.cells.sample", forbidden)
+    monkeypatch.setattr("rgd.experiments.cells.sample", forbidden)
     monkeypatch.setattr(metrics, "extract", look)
     again = run(PLAN, folder / "again.json", store=folder, runs=runs, progress=False)
     assert looked_at == []
@@ -178,7 +178,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(
             raise KeyboardInterrupt
         return sample(*args, **options)
 
-    monkeypatch.setattr("rgd.lab.cells.sample", interrupted)
+    monkeypatch.setattr("rgd.experiments.cells.sample", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(PLAN, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     assert len(list((tmp_path / "scores").iterdir())) == 1 + 3  # of held-out images, and of the cells that were done
@@ -199,7 +199,7 @@ def test_scores_outlive_their_samples(
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("sampled again")
 
-    monkeypatch.setattr("rgd.lab.cells.sample", forbidden)
+    monkeypatch.setattr("rgd.experiments.cells.sample", forbidden)
     again = run(PLAN, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     assert [again[key] for key in ("sweep", "headline", "differences")] == [
         results[key] for key in ("sweep", "headline", "differences")
@@ -219,7 +219,7 @@ def test_a_run_goes_on_from_its_results_alone(
         drawn.append(shape[0])
         return sample(denoise, shape, *args, **options)
 
-    monkeypatch.setattr("rgd.lab.cells.sample", counted)
+    monkeypatch.setattr("rgd.experiments.cells.sample", counted)
     again = run(PLAN, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     assert drawn == [20] * 4  # for the picture alone
     for key in ("sweep", "headline", "differences", "real", "left"):
@@ -252,7 +252,7 @@ def test_a_run_that_goes_on_and_is_stopped_at_once_loses_nothing(
     }
     (tmp_path / "out.json").write_text(json.dumps(without_b))
 
-    monkeypatch.setattr("rgd.lab.cells.sample", only_pictures)
+    monkeypatch.setattr("rgd.experiments.cells.sample", only_pictures)
     with pytest.raises(KeyboardInterrupt):  # at the first pair, which needs b
         run(PLAN, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     found = json.loads((tmp_path / "out.json").read_text())
@@ -267,7 +267,7 @@ def test_a_scale_that_is_added_takes_nothing_away(
     _, results = done
     (tmp_path / "out.json").write_text(json.dumps(results))
 
-    monkeypatch.setattr("rgd.lab.cells.sample", only_pictures)
+    monkeypatch.setattr("rgd.experiments.cells.sample", only_pictures)
     wider = replace(PLAN.entries[2], scales=(1.0, 2.0, 50.0))
     with pytest.raises(KeyboardInterrupt):
         run(replace(PLAN, entries=(*PLAN.entries[:2], wider, PLAN.entries[3])), tmp_path / "out.json",
@@ -299,7 +299,7 @@ def test_results_of_something_else_are_not_taken_over(
         drawn.append(shape[0])
         return sample(denoise, shape, *args, **options)
 
-    monkeypatch.setattr("rgd.lab.cells.sample", counted)
+    monkeypatch.setattr("rgd.experiments.cells.sample", counted)
     found = run(replace(PLAN, **change), tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     before = {row["name"]: row["scale"] for row in done[1]["headline"]}
     moved = sum(2 for row in found["headline"] if row["scale"] != before[row["name"]])
@@ -341,7 +341,7 @@ def test_what_changes_is_drawn_anew(
         calls += 1
         return sample(*args, **options)
 
-    monkeypatch.setattr("rgd.lab.cells.sample", counted)
+    monkeypatch.setattr("rgd.experiments.cells.sample", counted)
     found = run(replace(PLAN, **change), tmp_path / "out.json", store=folder, runs=runs, progress=False)
     # A scale may win that did not win before, and then has headline numbers of its own.
     moved = sum(
@@ -547,7 +547,7 @@ def test_the_command_runs_a_file(
     (tmp_path / "runs").symlink_to(runs, target_is_directory=True)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "compare_t.py").write_text(
-        "from rgd.lab.comparison import Comparison, Entry\n"
+        "from rgd.experiments.comparison import Comparison, Entry\n"
         "experiment = Comparison('digits', 't/judge', (Entry('plain', 't/ddpm'),), samples=20, headline_samples=20,\n"
         "                        headline_seeds=(1,), steps=2, reference=50)\n"
     )

@@ -28,8 +28,8 @@ from rgd.errors import DataError, SaveError
 from rgd.lab import datasets as data
 from rgd.lab.recipe import Recipe, train
 from rgd.networks import EncoderConfig
-from rgd.objectives import NoisyCrossEntropy
 from rgd.training import Training
+from rgd.training.objectives import NoisyCrossEntropy
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,8 @@ import pytest
 import torch
 from PIL import Image
 
-from rgd import checkpoints
-from rgd.lab import datasets, demo
+from rgd import checkpoints, demo
+from rgd.lab import datasets
 
 
 def rgd(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:

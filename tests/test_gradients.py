@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from rgd import schedule
 from rgd.measure import gradients
 from rgd.mixtures import mixture
-from rgd.objectives import NoisyCrossEntropy
 from rgd.randomness import generator
+from rgd.training.objectives import NoisyCrossEntropy
 
 Q = schedule.linear(100)
 

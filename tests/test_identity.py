@@ -24,24 +24,30 @@ from torch import nn
 
 import rgd
 from rgd.attacks import L2, PGD, Linf, NoiseRadius
-from rgd.checkpoints import Model
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import IdentityError
+from rgd.experiments.comparison import Comparison, Drawn, Entry
+from rgd.experiments.matching import Matching
+from rgd.experiments.rivals import Rival
+from rgd.experiments.study import Study
+from rgd.experiments.tangents import Tangents
+from rgd.experiments.tempering import Tempering
+from rgd.experiments.truth import Truth
 from rgd.identity import architecture, differences, identity, key
-from rgd.lab.comparison import Comparison, Drawn, Entry
 from rgd.lab.judge import JudgeConfig
-from rgd.lab.matching import Matching
 from rgd.lab.recipe import Recipe
-from rgd.lab.rivals import Rival
-from rgd.lab.study import Study
-from rgd.lab.tangents import Tangents
-from rgd.lab.tempering import Tempering
-from rgd.lab.truth import Truth
 from rgd.methods.steering import Annealed
 from rgd.networks import EncoderConfig, UNetConfig, build
-from rgd.objectives import CleanCrossEntropy, Denoising, FreeCrossEntropy, NoisyCrossEntropy, RobustCrossEntropy
 from rgd.schedule import Schedule, cosine, linear
 from rgd.training import Training
+from rgd.training.checkpoints import Model
+from rgd.training.objectives import (
+    CleanCrossEntropy,
+    Denoising,
+    FreeCrossEntropy,
+    NoisyCrossEntropy,
+    RobustCrossEntropy,
+)
 
 ENCODER = EncoderConfig(
     image_size=8, in_channels=1, out_channels=3, model_channels=32, num_res_blocks=1, channel_mult=(1,),
@@ -225,7 +231,7 @@ THING = """
 import torch, rgd
 from rgd.identity import key
 from rgd.attacks import L2, PGD, NoiseRadius
-from rgd.objectives import RobustCrossEntropy
+from rgd.training.objectives import RobustCrossEntropy
 radius = NoiseRadius(rgd.schedule.cosine(1000), 0.5, 2.0)
 network = rgd.build({config}, 3)
 print(key([RobustCrossEntropy(PGD(L2(radius))), network, {{"b": 1, "a": (2.5, float("inf"))}}, torch.arange(5.0)]))

@@ -13,13 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rgd.checkpoints import Model
 from rgd.data import load
 from rgd.errors import CheckpointError, DataError
+from rgd.experiments import matching
+from rgd.experiments.matching import Matching
 from rgd.guidance import grad_log_prob
-from rgd.lab import matching
 from rgd.lab.bench import Bench, run
-from rgd.lab.matching import Matching
 from rgd.lab.registry import find
 from rgd.lab.store import Kept
 from rgd.measure import gradients, mean
@@ -27,6 +26,7 @@ from rgd.mixtures import Mixture, mixture
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.randomness import generator, noise
 from rgd.schedule import cosine, linear
+from rgd.training.checkpoints import Model
 
 SCHEDULE = linear()
 N = 40_000

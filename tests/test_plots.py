@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from rgd import checkpoints, schedule
+from rgd.book import plots
 from rgd.data import Dataset
-from rgd.lab import report
-from rgd.measure import Estimate, plots
+from rgd.demo import report
+from rgd.measure import Estimate
 from rgd.networks import EncoderConfig, build
 from tools import figures
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rgd.precision import autocast
+from rgd.training.precision import autocast
 
 CPU = torch.device("cpu")
 

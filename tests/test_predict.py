@@ -23,7 +23,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rgd.measure import plots
+from rgd.book import plots
 from tools import axes as axes_extension
 
 ROOT = Path(__file__).resolve().parent.parent

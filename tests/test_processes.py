@@ -19,18 +19,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rgd import checkpoints, objectives, samplers, schedule, training
+from rgd import checkpoints, objectives, samplers, schedule
 from rgd.attacks import L2, PGD, Linf
-from rgd.checkpoints import Model
 from rgd.data import Dataset
 from rgd.denoiser import NetworkDenoiser
-from rgd.lab import bench, cells
-from rgd.lab.comparison import Comparison, Entry
+from rgd.experiments import cells
+from rgd.experiments.comparison import Comparison, Entry
+from rgd.lab import bench
 from rgd.lab.judge import JudgeConfig
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.processes import Processes, best_device, processes
 from rgd.samplers import ddpm, sample
-from rgd.training import Training, fit
+from rgd.training import Training, fit, loop
+from rgd.training.checkpoints import Model
 
 TINY: dict[str, Any] = dict(
     image_size=8, in_channels=1, model_channels=8, num_res_blocks=1, attention_resolutions=(), channel_mult=(1,),
@@ -201,7 +202,7 @@ def ranks(launched: tuple[Path, str]) -> list[dict[str, Tensor]]:
 @pytest.fixture
 def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This process as the reference: on the CPU, with the same number of threads."""
-    for module in (training, samplers):
+    for module in (loop, samplers):
         monkeypatch.setattr(module, "processes", lambda: Processes(torch.device("cpu")))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

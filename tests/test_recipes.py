@@ -19,15 +19,16 @@ import pytest
 import torch
 
 import rgd
-from rgd import checkpoints, cli
+from rgd import checkpoints, cli, experiments
 from rgd.attacks import PGD
 from rgd.errors import RgdError
-from rgd.lab import experiments, origin, truth
+from rgd.experiments import truth
+from rgd.experiments.comparison import Comparison
+from rgd.lab import origin
 from rgd.lab import recipe as recipes
-from rgd.lab.comparison import Comparison
 from rgd.networks import UNetConfig
-from rgd.objectives import Denoising
 from rgd.training import Training
+from rgd.training.objectives import Denoising
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = json.loads((ROOT / "results" / "models.json").read_text())["models"]
@@ -169,7 +170,8 @@ def test_the_models_of_an_experiment_have_recipes_of_its_data(name: str, quick: 
 
 
 OWN = """
-from rgd.lab import experiments, recipe
+from rgd.lab import recipe
+from rgd import experiments
 {one}s = {{"mine/a": {read}, "mine/b": 3}}
 """
 
@@ -287,7 +289,7 @@ def test_a_wheel_has_the_tables(tmp_path: Path) -> None:
     unused = shutil.ignore_patterns("__pycache__")
     for source, target in {**{name: name for name in wheel["packages"]}, **wheel["force-include"]}.items():
         shutil.copytree(ROOT / source, tmp_path / target, ignore=unused)
-    code = "from rgd.lab import experiments, recipe; print(recipe.__file__, *recipe.names(), *experiments.names())"
+    code = "from rgd import experiments, recipes; print(recipes.__file__, *recipes.names(), *experiments.names())"
     run = [sys.executable, "-c", code]
     where, *names = subprocess.run(
         run, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True

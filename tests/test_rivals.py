@@ -17,7 +17,7 @@ from torch import Tensor
 import rgd
 from rgd import layers
 from rgd.denoiser import begin
-from rgd.lab.rivals import Rival
+from rgd.experiments.rivals import Rival
 from rgd.methods.contrast import cfg_plus_plus, perturbed, projected
 from rgd.methods.scales import entropy_scaled, feedback, grad_log_ratio, seldom
 from rgd.samplers import ddim, sample

@@ -17,20 +17,20 @@ from torch import Tensor
 from rgd import checkpoints
 from rgd import measure as metrics
 from rgd.attacks import L2, PGD
-from rgd.checkpoints import Model
 from rgd.data import load
 from rgd.errors import CheckpointError
+from rgd.experiments import study
+from rgd.experiments.study import Study
 from rgd.guidance import grad_log_prob
-from rgd.lab import study
 from rgd.lab.bench import Bench, run
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.registry import find
 from rgd.lab.store import Kept
-from rgd.lab.study import Study
 from rgd.measure import gradients
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.randomness import generator, noise
 from rgd.schedule import linear
+from rgd.training.checkpoints import Model
 
 SHAPE: dict[str, Any] = dict(
     image_size=8, in_channels=1, model_channels=8, num_res_blocks=1, attention_resolutions=(), channel_mult=(1,)

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from rgd.data import load
 from rgd.denoiser import NetworkDenoiser
+from rgd.experiments import tangents
+from rgd.experiments.tangents import CHANCE, Tangents
 from rgd.guidance import grad_log_prob
-from rgd.lab import tangents
 from rgd.lab.bench import run
 from rgd.lab.registry import find
-from rgd.lab.tangents import CHANCE, Tangents
 from rgd.measure import gradients
 from rgd.mixtures import Mixture, mixture
 from rgd.networks import EncoderConfig, UNetConfig

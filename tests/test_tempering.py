@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from rgd.attacks import log_prob
-from rgd.checkpoints import Model
-from rgd.lab import tempering
+from rgd.experiments import tempering
+from rgd.experiments.tempering import WORLDS, Tempering
 from rgd.lab.bench import run
 from rgd.lab.judge import JudgeConfig
-from rgd.lab.tempering import WORLDS, Tempering
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.randomness import generator
 from rgd.schedule import linear
+from rgd.training.checkpoints import Model
 
 SHAPE: dict[str, Any] = dict(
     image_size=8, in_channels=1, model_channels=8, num_res_blocks=1, attention_resolutions=(), channel_mult=(1,)

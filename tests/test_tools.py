@@ -18,16 +18,16 @@ import scipy.stats
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from rgd import experiments
+from rgd.book import plots
 from rgd.errors import CheckpointError
+from rgd.experiments.cells import Work
+from rgd.experiments.comparison import Comparison
 from rgd.identity import weights_digest
-from rgd.lab import experiments
 from rgd.lab import recipe as recipes
 from rgd.lab import registry as zoo
 from rgd.lab.bench import Bench, same_findings
-from rgd.lab.cells import Work
-from rgd.lab.comparison import Comparison
 from rgd.lab.store import Unknown, sealed
-from rgd.measure import plots
 from tools import evidence, figures, fill, fork, notebooks, views
 
 ROOT = Path(__file__).resolve().parent.parent

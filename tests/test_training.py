@@ -22,17 +22,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rgd import checkpoints, data, objectives, schedule, training
+from rgd import checkpoints, data, objectives, schedule
 from rgd.attacks import L2, PGD
-from rgd.checkpoints import Model
 from rgd.data import Dataset, batch_indices
 from rgd.errors import CheckpointError, DataError, SaveError, TrainingDiverged
 from rgd.lab.judge import JudgeConfig
 from rgd.networks import EncoderConfig, UNetConfig, build
-from rgd.objectives import Loss
 from rgd.processes import Processes
 from rgd.randomness import generator
-from rgd.training import Training, TrainStep, augment, fit
+from rgd.training import Training, TrainStep, augment, fit, loop
+from rgd.training.checkpoints import Model
+from rgd.training.objectives import Loss
 
 CONFIG = EncoderConfig(
     image_size=8, in_channels=1, out_channels=10, model_channels=8, num_res_blocks=1, attention_resolutions=(),
@@ -49,7 +49,7 @@ NOISE = schedule.linear(50)
 @pytest.fixture(autouse=True)
 def _on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where equal runs give equal bits."""
-    monkeypatch.setattr(training, "processes", lambda: Processes(torch.device("cpu")))
+    monkeypatch.setattr(loop, "processes", lambda: Processes(torch.device("cpu")))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def run(digits: Dataset, folder: Path | None = None, settings: Training = SETTIN
 @pytest.fixture(scope="module")
 def undisturbed(digits: Dataset) -> Result:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "processes", lambda: Processes(torch.device("cpu")))
+        patch.setattr(loop, "processes", lambda: Processes(torch.device("cpu")))
         return run(digits)
 
 

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from rgd.attacks import L2, NoiseRadius
+from rgd.experiments import truth
+from rgd.experiments.truth import WORLDS, Truth, energy_distance, objective, score
 from rgd.identity import key
-from rgd.lab import truth
 from rgd.lab.bench import run
-from rgd.lab.truth import WORLDS, Truth, energy_distance, objective, score
 from rgd.measure import gradients
-from rgd.objectives import NoisyCrossEntropy, RobustCrossEntropy
 from rgd.randomness import generator
 from rgd.schedule import linear
+from rgd.training.objectives import NoisyCrossEntropy, RobustCrossEntropy
 
 SMALL = Truth(
     worlds=("plane",), radii=(0.0, 0.5), draws=(300,), seeds=(0,), steps=5, levels=(0, 200), points=60, samples=30

@@ -14,8 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from rgd.book import widgets
-from rgd.measure import plots
+from rgd.book import plots, widgets
 
 
 def draw(width: int) -> Figure:

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 
-from rgd.checkpoints import Model
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError
 from rgd.lab import recipe as recipes
@@ -21,6 +20,7 @@ from rgd.lab import registry as zoo
 from rgd.lab.judge import Judge, JudgeConfig
 from rgd.networks import EncoderConfig, EncoderUNet, UNetConfig, build
 from rgd.schedule import linear
+from rgd.training.checkpoints import Model
 from tools import publish
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from rgd.measure.plots import ShownFigure
+from rgd.book.plots import ShownFigure
 
 
 def place(ax: Axes) -> dict[str, Any]:

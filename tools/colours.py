@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from rgd.measure.plots import COLOURS
+from rgd.book.plots import COLOURS
 
 KINDS = {colour: kind for kind, colour in COLOURS.items() if kind not in ("none", "oracle")}
 LOOKS = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import tyro
 
-from rgd.lab import datasets, experiments
+from rgd import experiments
+from rgd.lab import datasets
 from rgd.lab import recipe as recipes
 from rgd.lab import registry as zoo
 from rgd.networks import build

@@ -31,9 +31,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rgd.attacks import log_prob
-from rgd.checkpoints import write_atomic
 from rgd.lab import registry
 from rgd.networks import EncoderConfig, UNet, UNetConfig, build
+from rgd.training.checkpoints import write_atomic
 
 MODELS = ("mnist/ddpm", "mnist/clean", "mnist/vanilla", "mnist/robust", "mnist/robust_2")
 aten = torch.ops.aten

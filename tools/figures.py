@@ -20,8 +20,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from rgd.lab.cells import best_cells
-from rgd.measure import Estimate, plots
+from rgd.book import plots
+from rgd.experiments.cells import best_cells
+from rgd.measure import Estimate
 from tools.views import learned, over_levels, radius_name
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -22,8 +22,8 @@ from pathlib import Path
 import tyro
 
 import rgd
-from rgd.checkpoints import write_atomic
 from rgd.lab import registry
+from rgd.training.checkpoints import write_atomic
 from tools import pairs
 
 ROOT = Path(__file__).resolve().parent.parent

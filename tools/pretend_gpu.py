@@ -21,9 +21,9 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils import backend_registration
 
-from rgd import cli, processes
+from rgd import cli, demo, processes
 from rgd.book import profile as profiles
-from rgd.lab import demo, truth
+from rgd.experiments import truth
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "pretend"

@@ -21,15 +21,15 @@ from tqdm import tqdm
 
 from rgd import checkpoints
 from rgd import measure as metrics
-from rgd.checkpoints import Model
 from rgd.data import Dataset
 from rgd.lab import datasets
 from rgd.lab.judge import Judge
 from rgd.lab.origin import provenance
 from rgd.networks import UNet
-from rgd.objectives import PAPER_ATTACK
 from rgd.processes import best_device
 from rgd.randomness import noise
+from rgd.training.checkpoints import Model
+from rgd.training.objectives import PAPER_ATTACK
 
 ROOT = Path(__file__).resolve().parent.parent
 LEVELS = (0, 50, 100, 200, 300, 400, 600, 800)

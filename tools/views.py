@@ -18,9 +18,9 @@ from scipy.stats import t as student
 from tabulate import DataRow, TableFormat, tabulate
 
 from rgd.attacks import PGD
+from rgd.demo.report import estimate_text
+from rgd.experiments.cells import best_cells
 from rgd.lab import recipe as recipes
-from rgd.lab.cells import best_cells
-from rgd.lab.report import estimate_text
 
 ROW = DataRow("|", "|", "|")
 MARKDOWN = TableFormat(None, lambda widths, _: "|---" * len(widths) + "|", None, None, ROW, ROW, 1, None)

@@ -79,6 +79,8 @@ def live(name: str, **state: Any) -> Any:
     """The live widget `name` of the book's pages, in a live notebook. Its state is what the page's block sets.
 
     What is given as `state` stays in step with the browser: `widget.t` is where the reader left the slider of t.
+    `guide`, `explore` and `blind` run models, whose files must be somewhere: `files` is that folder's address, of the
+    published site (`.../_static/live/`), or "/files/live/" in JupyterLab after `python -m tools.live --folder live`.
 
     Raises:
         ImportError: without anywidget.

@@ -9,6 +9,7 @@ import io
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rgd.book.live import live as live
@@ -70,37 +71,7 @@ def controls(
     return ipywidgets.VBox([*sliders.values(), picture])
 
 
-_PLAYER = """
-<div class="rgd-player" id="{id}" style="display: inline-block; max-width: 100%">
-  <img alt="{alt}" src="{first}" style="display: block; max-width: 100%">
-  <div style="display: flex; align-items: center; gap: 0.7em">
-    <button type="button" aria-label="Play" style="width: 2.5em">&#9654;</button>
-    <input type="range" min="0" max="{last}" value="0" aria-label="{name}" aria-valuetext="{start}" style="flex: 1">
-    <output style="min-width: 7em" aria-live="off">{name} = {start}</output>
-  </div>
-</div>
-<script>
-(() => {{
-  const frames = {frames}, values = {values}, root = document.getElementById("{id}");
-  const [picture, button, range, said] = ["img", "button", "input", "output"].map(part => root.querySelector(part));
-  let timer = null;
-  const show = k => {{
-    range.value = k; range.setAttribute("aria-valuetext", values[k]); picture.src = frames[k];
-    said.textContent = range.ariaLabel + " = " + values[k];
-  }};
-  const stop = () => {{
-    clearInterval(timer); timer = null; button.innerHTML = "&#9654;"; button.setAttribute("aria-label", "Play");
-  }};
-  button.onclick = () => {{
-    if (timer !== null) return stop();
-    if (+range.value === frames.length - 1) show(0);
-    button.innerHTML = "&#10074;&#10074;"; button.setAttribute("aria-label", "Pause");
-    timer = setInterval(() => +range.value < frames.length - 1 ? show(+range.value + 1) : stop(), {interval});
-  }};
-  range.oninput = () => {{ stop(); show(+range.value); }};
-}})();
-</script>
-"""
+_PLAYER = (Path(__file__).parent / "player.html").read_text()  # with the places that `str.format` fills
 
 
 class Player:

@@ -19,11 +19,11 @@ from typing import Any
 import nbformat
 from tqdm.auto import tqdm
 
-from rgd.checkpoints import write_atomic
 from rgd.course.gradebook import record, scores
 from rgd.course.rebuild import SubmissionError, read, rebuild
 from rgd.course.sandbox import Limits, Sandbox, SandboxError
 from rgd.errors import RgdError
+from rgd.training.checkpoints import write_atomic
 
 TRIES = 6  # times that one submission is run, each without the cells that ended the runs before
 

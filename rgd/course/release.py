@@ -13,12 +13,12 @@ from typing import Any
 
 import nbformat
 
-from rgd.checkpoints import write_atomic
 from rgd.course.gradebook import generate
 from rgd.course.plain import reader
 from rgd.course.rebuild import visible
 from rgd.course.task import EXERCISES
 from rgd.errors import RgdError
+from rgd.training.checkpoints import write_atomic
 
 SOLUTION = re.compile(r"^:::\{solution-start\}.*?^:::\{solution-end\}.*?^:::$", re.MULTILINE | re.DOTALL)
 START = re.compile(r"^:::\{exercise-start\} (.*)\n:label: ex-(\S+)\n:::$", re.MULTILINE)

@@ -8,10 +8,10 @@ from pathlib import Path
 import nbformat
 from nbconvert import SlidesExporter
 
-from rgd.checkpoints import write_atomic
 from rgd.course.plain import reader
 from rgd.course.release import START, title
 from rgd.course.task import EXERCISES
+from rgd.training.checkpoints import write_atomic
 
 WRONG = re.compile(r"^# %% (\S+) \| (.*?) \|.*\n((?:(?!# %%).*\n?)*)", re.MULTILINE)
 

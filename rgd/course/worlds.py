@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from rgd import schedule as schedules
 from rgd.course.task import Task
-from rgd.lab.worlds import MLP
+from rgd.experiments.worlds import MLP
 from rgd.mixtures import Mixture, mixture
 from rgd.schedule import Schedule
 

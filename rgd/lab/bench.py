@@ -16,7 +16,6 @@ from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
-from rgd.checkpoints import Model, write_atomic
 from rgd.data import Dataset, same_classes
 from rgd.errors import CheckpointError, MissingModel
 from rgd.identity import identity, key, weights_digest
@@ -25,6 +24,7 @@ from rgd.lab.origin import provenance
 from rgd.lab.store import Store, Unknown, sealed
 from rgd.measure import Estimate
 from rgd.processes import processes
+from rgd.training.checkpoints import Model, write_atomic
 
 Load = Callable[[str, str], Dataset]
 T = TypeVar("T")

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rgd import checkpoints
 from rgd.errors import RgdError
 from rgd.processes import processes
 from rgd.samplers import Sampler, SampleStep
+from rgd.training import checkpoints
 
 
 def need(right: bool, otherwise: str) -> None:

@@ -16,11 +16,11 @@ import numpy as np
 import pooch
 import torch
 
-from rgd.checkpoints import write_atomic
 from rgd.data import Dataset, Location, same_classes
 from rgd.errors import DataError
 from rgd.lab import folders
 from rgd.lab.folders import SPLITS
+from rgd.training.checkpoints import write_atomic
 
 FEW = Path(__file__).with_name("mnist-few.npz")  # save(load("mnist", "test").take(500), FEW)
 _FASHION = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"

@@ -17,7 +17,6 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from rgd import schedule as schedules
-from rgd.checkpoints import Model, load, write_atomic
 from rgd.data import Dataset
 from rgd.denoiser import Variance
 from rgd.identity import identity
@@ -26,9 +25,10 @@ from rgd.lab.judge import JudgeConfig
 from rgd.lab.origin import provenance
 from rgd.lab.tables import look_up, table
 from rgd.networks import UNetConfig, build
-from rgd.objectives import Objective
 from rgd.processes import processes
 from rgd.training import Training, TrainStep, fit
+from rgd.training.checkpoints import Model, load, write_atomic
+from rgd.training.objectives import Objective
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ import pooch
 import torch
 
 from rgd import DISTRIBUTION, __version__
-from rgd.checkpoints import Model
-from rgd.checkpoints import load as load_file
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError, MissingModel
 from rgd.lab.judge import Judge
 from rgd.lab.tables import instead
 from rgd.networks import EncoderUNet
 from rgd.processes import processes
+from rgd.training.checkpoints import Model
+from rgd.training.checkpoints import load as load_file
 
 CLONE = Path(__file__).resolve().parents[2] / "weights"
 

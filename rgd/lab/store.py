@@ -16,12 +16,12 @@ from typing import Any
 
 from torch import Tensor
 
-from rgd import checkpoints
 from rgd.errors import CheckpointError
 from rgd.identity import identity, key
 from rgd.lab.origin import provenance
 from rgd.measure.estimates import Estimate
 from rgd.processes import processes
+from rgd.training import checkpoints
 
 # By kind, what our own code makes of the parts: 1, to be raised when it changes its meaning, so that what an earlier
 # version kept is not taken for what this one would compute.

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from rgd.checkpoints import write_atomic
 from rgd.lab.checks import need, numbers, room_for
 from rgd.lab.origin import provenance
 from rgd.measure import Estimate
@@ -19,6 +18,7 @@ from rgd.survey.analysis import answers_needed
 from rgd.survey.answers import gather, read, write
 from rgd.survey.design import Key, Method, Survey, draw
 from rgd.survey.page import page as whole_page
+from rgd.training.checkpoints import write_atomic
 
 File = Annotated[Path, tyro.conf.Positional]
 

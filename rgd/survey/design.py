@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from rgd import identity
-from rgd.checkpoints import Model
 from rgd.data import same_classes
 from rgd.denoiser import Denoiser
 from rgd.errors import RgdError, at_least, require
@@ -27,6 +26,7 @@ from rgd.measure.features import quantise
 from rgd.networks import EncoderUNet, UNet
 from rgd.randomness import NoiseStream, generator
 from rgd.samplers import dpm_solver, sample
+from rgd.training.checkpoints import Model
 
 SPOILED = -1  # in a pair, instead of a method: the other image with noise added
 

@@ -8,7 +8,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rgd.measure import Estimate, plots
+from rgd.book import plots
+from rgd.measure import Estimate
 
 SIMULATED = "SIMULATED: nobody was asked"
 

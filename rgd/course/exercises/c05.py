@@ -12,8 +12,8 @@ from torch import Tensor
 from rgd.course import worlds
 from rgd.course.task import Answer, Task, close, exercise, must, number
 from rgd.mixtures import Mixture, mixture
-from rgd.objectives import variational_bound
 from rgd.schedule import Schedule
+from rgd.training.objectives import variational_bound
 
 DOUBLE = torch.float64
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from rgd.attacks import L2, PGD
 from rgd.course import worlds
 from rgd.course.task import Answer, Task, close, exercise, must
-from rgd.objectives import NoisyCrossEntropy, draw_xt
 from rgd.randomness import generator
+from rgd.training.objectives import NoisyCrossEntropy, draw_xt
 
 
 @exercise("robust-linear", points=2, minutes=10)

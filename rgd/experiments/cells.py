@@ -13,18 +13,19 @@ import torch
 from torch import nn
 
 from rgd import measure, samplers
+from rgd.book import plots
 from rgd.denoiser import Denoiser
 from rgd.errors import CheckpointError
 from rgd.identity import weights_digest
 from rgd.lab.bench import Bench
 from rgd.lab.store import Kept, Unknown
-from rgd.measure import Estimate, Features, plots
+from rgd.measure import Estimate, Features
 from rgd.processes import processes
 from rgd.samplers import sample
 from rgd.training import autocast
 
 if TYPE_CHECKING:
-    from rgd.lab.comparison import Comparison, Entry
+    from rgd.experiments.comparison import Comparison, Entry
 
 SWEEP = ("fd", "sfd", "precision", "recall", "accuracy")
 HEADLINE = (*SWEEP, "kid")

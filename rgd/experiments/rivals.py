@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rgd import guidance
 from rgd.denoiser import Denoiser
 from rgd.errors import one_of
-from rgd.lab.comparison import Drawn
+from rgd.experiments.comparison import Drawn
 from rgd.methods import contrast, scales
 
 Way = Literal["projected", "cfg++", "feedback", "entropy", "weak attention"]

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from rgd import checkpoints
 from rgd.errors import CheckpointError, TrainingDiverged, at_least, one_of, require
 from rgd.identity import differences, digest, weights_digest
 from rgd.modes import modes_of
-from rgd.objectives import Loss, unwrap
-from rgd.precision import Precision, autocast
 from rgd.processes import Processes
+from rgd.training import checkpoints
+from rgd.training.objectives import Loss, unwrap
+from rgd.training.precision import Precision, autocast
 
 STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
 
@@ -36,7 +36,7 @@ class Training:
         clip: largest norm of the gradient, None for no clipping.
         flip: mirror each image left to right with probability 1/2.
         shift: move each image by up to so many pixels in each direction, its edges reflected.
-        precision: "auto" is the fastest that is safe, see `rgd.precision.autocast`.
+        precision: "auto" is the fastest that is safe, see `rgd.training.precision.autocast`.
         seed: of everything random.
         save_every: steps between training states, where there is a folder to keep them.
 

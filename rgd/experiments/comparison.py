@@ -17,9 +17,9 @@ from typing import Any, Literal
 from rgd import guidance
 from rgd.denoiser import Denoiser
 from rgd.errors import one_of
+from rgd.experiments.cells import Work
+from rgd.experiments.forecast import forecast
 from rgd.lab.bench import Bench
-from rgd.lab.cells import Work
-from rgd.lab.forecast import forecast
 from rgd.methods import gradients
 from rgd.processes import processes
 from rgd.samplers import Steps

@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rgd import measure
-from rgd.checkpoints import Model
 from rgd.data import Dataset
 from rgd.errors import DataError
 from rgd.guidance import grad_log_prob
@@ -28,6 +27,7 @@ from rgd.measure import Estimate, gradients
 from rgd.processes import processes
 from rgd.randomness import noise
 from rgd.schedule import Schedule
+from rgd.training.checkpoints import Model
 
 Seen = Mapping[str, Tensor]
 

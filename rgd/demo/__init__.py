@@ -18,17 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from rgd import measure
-from rgd.checkpoints import Model, write_atomic
 from rgd.data import Dataset
-from rgd.lab import bench, datasets, report
-from rgd.lab.cells import Work, best_cells
-from rgd.lab.demo_plan import CLASSIFIERS, Plan, plan
+from rgd.demo import report
+from rgd.demo.plans import CLASSIFIERS, Plan, plan
+from rgd.experiments.cells import Work, best_cells
+from rgd.lab import bench, datasets
 from rgd.lab.folders import SPLITS
 from rgd.lab.origin import provenance
 from rgd.lab.recipe import train
 from rgd.measure import gradients
 from rgd.processes import processes
 from rgd.randomness import generator
+from rgd.training.checkpoints import Model, write_atomic
 
 LEVELS = (0, 50, 100, 200, 300, 400)  # times t of the picture of gradients
 

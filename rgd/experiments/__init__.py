@@ -1,20 +1,22 @@
-"""Experiments of all kinds, by name or from a file; `run` runs any."""
+"""The questions that the book asks, each a kind of experiment; by name or from a file, and `run` runs any."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from rgd.experiments.comparison import Comparison, Drawn, Entry
+from rgd.experiments.matching import Matching
+from rgd.experiments.rivals import Rival
+from rgd.experiments.study import Study
+from rgd.experiments.tangents import Tangents
+from rgd.experiments.tempering import Tempering
+from rgd.experiments.truth import Truth
 from rgd.lab.bench import Plan, run
-from rgd.lab.comparison import Comparison
-from rgd.lab.matching import Matching
-from rgd.lab.study import Study
 from rgd.lab.tables import look_up, table
-from rgd.lab.tangents import Tangents
-from rgd.lab.tempering import Tempering
-from rgd.lab.truth import Truth
 
-__all__ = ["Plan", "names", "read", "run"]
+__all__ = ["Comparison", "Drawn", "Entry", "Matching", "Rival", "Study", "Tangents", "Tempering", "Truth"]
+__all__ += ["Plan", "names", "read", "run"]
 
 
 def names() -> tuple[str, ...]:

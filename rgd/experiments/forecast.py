@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from rgd.lab.cells import SWEEP, Work
+from rgd.experiments.cells import SWEEP, Work
 from rgd.processes import processes
 from rgd.randomness import noise
 from rgd.training import autocast

@@ -8,13 +8,13 @@ from typing import Any
 from rgd.attacks import L2, PGD
 from rgd.data import Dataset
 from rgd.errors import DataError
-from rgd.lab.comparison import Comparison, Entry
+from rgd.experiments.comparison import Comparison, Entry
+from rgd.experiments.study import Study
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.recipe import Recipe
-from rgd.lab.study import Study
 from rgd.networks import EncoderConfig, UNetConfig
-from rgd.objectives import CleanCrossEntropy, Denoising, NoisyCrossEntropy, RobustCrossEntropy
 from rgd.training import Training
+from rgd.training.objectives import CleanCrossEntropy, Denoising, NoisyCrossEntropy, RobustCrossEntropy
 
 CLASSIFIERS = ("clean", "vanilla", "robust")
 FEWEST = 8  # images that can be scored: recall looks at that many

@@ -23,9 +23,9 @@ from rgd.guidance import grad_log_prob
 from rgd.lab.bench import Bench
 from rgd.lab.store import Kept
 from rgd.measure import gradients
-from rgd.objectives import PAPER_ATTACK
 from rgd.processes import processes
 from rgd.randomness import generator, noise
+from rgd.training.objectives import PAPER_ATTACK
 
 
 @dataclass(frozen=True)

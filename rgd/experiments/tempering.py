@@ -23,11 +23,11 @@ from rgd import measure
 from rgd import schedule as schedules
 from rgd.attacks import Classifier, log_prob
 from rgd.data import Dataset
+from rgd.experiments.truth import objective
+from rgd.experiments.worlds import MLP, World, seeded, sphere
 from rgd.guidance import grad_log_prob, guide, unconditional
 from rgd.lab.bench import Bench
 from rgd.lab.store import Kept
-from rgd.lab.truth import objective
-from rgd.lab.worlds import MLP, World, seeded, sphere
 from rgd.measure import Features
 from rgd.methods.steering import Annealed, Scale, Weights, accepted, steer
 from rgd.mixtures import mixture

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from rgd import measure
 from rgd.data import Dataset
+from rgd.experiments.matching import one_schedule
 from rgd.guidance import grad_log_prob
 from rgd.lab.bench import Bench
-from rgd.lab.matching import one_schedule
 from rgd.lab.store import Kept
 from rgd.measure import Estimate, gradients
 from rgd.processes import processes

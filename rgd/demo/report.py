@@ -16,15 +16,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rgd.attacks import Classifier
-from rgd.checkpoints import Model, write_atomic
+from rgd.book import plots
 from rgd.data import Dataset, same_classes
 from rgd.errors import DataError
+from rgd.experiments.cells import best_cells
+from rgd.experiments.matching import one_schedule
 from rgd.guidance import grad_log_prob
-from rgd.lab.cells import best_cells
-from rgd.lab.matching import one_schedule
-from rgd.measure import Estimate, gradients, plots
+from rgd.measure import Estimate, gradients
 from rgd.processes import processes
 from rgd.randomness import noise
+from rgd.training.checkpoints import Model, write_atomic
 
 
 @dataclass(frozen=True, eq=False)

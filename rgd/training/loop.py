@@ -22,12 +22,11 @@ from rgd.errors import DataError, TrainingDiverged
 from rgd.identity import architecture, identity
 from rgd.modes import set_modes
 from rgd.networks import NETWORKS, UNetConfig
-from rgd.objectives import Loss, Objective, Stateful
-from rgd.precision import autocast as autocast
 from rgd.processes import Processes, processes
 from rgd.randomness import generator
 from rgd.schedule import Schedule
-from rgd.state import Training, TrainingState
+from rgd.training.objectives import Loss, Objective, Stateful
+from rgd.training.state import Training, TrainingState
 
 
 @dataclass(frozen=True, eq=False)

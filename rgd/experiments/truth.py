@@ -25,18 +25,18 @@ from rgd import measure as metrics
 from rgd import schedule as schedules
 from rgd.attacks import L2, PGD, NoiseRadius
 from rgd.data import Dataset
+from rgd.experiments.worlds import MLP, WORLDS, World, digits, plane, sphere
 from rgd.guidance import grad_log_prob, guide, unconditional
 from rgd.identity import architecture
 from rgd.lab.bench import Bench
 from rgd.lab.store import Kept
-from rgd.lab.worlds import MLP, WORLDS, World, digits, plane, sphere
 from rgd.measure import gradients
 from rgd.mixtures import Mixture
-from rgd.objectives import NoisyCrossEntropy, Objective, RobustCrossEntropy
 from rgd.processes import best_device
 from rgd.randomness import generator, noise
 from rgd.samplers import ddim
 from rgd.training import Training, fit
+from rgd.training.objectives import NoisyCrossEntropy, Objective, RobustCrossEntropy
 
 __all__ = ["MLP", "WORLDS", "Truth", "World", "digits", "energy_distance", "plane", "score", "sphere"]
 
