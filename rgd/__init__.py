@@ -5,10 +5,11 @@ the classifier was trained. This folder is the core, in the order in which data 
 
 `schedule`, `randomness`, `data`, `layers`, `networks`, `denoiser`, `attacks`, `guidance`, `samplers`; `mixtures` is its
 oracle, `identity` its names, `processes` its hands. It knows nothing of what stands on it: `rgd.training` (objectives,
-the loop, files of models), `rgd.methods` (newer than the paper), `rgd.measure` (scores, with intervals), `rgd.lab`
-(recipes, published models, and a store that cannot return the wrong result), `rgd.experiments` (the questions that the
-book asks), `rgd.demo`, `rgd.book` (what chapters need), `rgd.survey` (asking people), `rgd.course`, `rgd.cli`. All but
-training are loaded when first asked for: `import rgd` costs little more than `import torch`.
+the loop, files of models), `rgd.methods` (newer than the paper), `rgd.adapters` (models of others), `rgd.measure`
+(scores, with intervals), `rgd.lab` (recipes, published models, and a store that cannot return the wrong result),
+`rgd.experiments` (the questions that the book asks), `rgd.demo`, `rgd.book` (what chapters need), `rgd.survey` (asking
+people), `rgd.course`, `rgd.cli`. All but training are loaded when first asked for: `import rgd` costs little more than
+`import torch`.
 """
 
 from importlib import import_module
@@ -41,6 +42,8 @@ _METHODS = {"gradients": "cap grad_log_prob_at_x0 smooth", "contrast": "cfg_plus
 _METHODS |= {"scales": "entropy_scaled feedback grad_log_ratio seldom", "draws": "gibbs grad_by_draws"}
 _METHODS |= {"steering": "Annealed Steered accepted steer"}
 _LAZY |= {n: f"rgd.methods.{module}:{n}" for module, names in _METHODS.items() for n in names.split()}
+_ADAPTERS = "CleanClassifier Latents Sees from_diffusers from_edm from_timm from_torchvision from_vae load_from"
+_LAZY |= {n: f"rgd.adapters:{n}" for n in _ADAPTERS.split()}
 _LAZY |= {"Profile": "rgd.book.profile:Profile", "profile": "rgd.book.profile:profile"}
 _LAZY |= {"widgets": "rgd.book.widgets", "recipes": "rgd.recipes", "course": "rgd.course", "survey": "rgd.survey"}
 

@@ -143,8 +143,7 @@ def sample(
         steered = denoise
     options: Any = {"sampler": partial(while_finite, SAMPLERS[sampler]), "steps": steps, "batch_size": batch_size}
     with autocast(processes().device, network=model.network):
-        shape = (n, config.in_channels, config.image_size, config.image_size)
-        images = samplers.sample(steered, shape, y, seed=seed, **options)
+        images = samplers.sample(steered, (n, *config.shape), y, seed=seed, **options)
     if processes().rank > 0:
         return
     origin = {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import zip_longest
+from typing import Any
 
 import torch
 
@@ -21,9 +22,10 @@ Location = str | os.PathLike[str]
 class Dataset:
     """Images held as bytes, with their labels.
 
-    `images` is uint8 (N, C, H, W) with N >= 1 and C 1 or 3, or float32 in units of x0 for what is no photograph (draws
-    from a mixture); `labels` is int64 (N,), indices into `classes`. `name` is for display, and `source` is what `load`
-    takes to find them again: a known name, or an absolute path. Raises DataError where they do not fit together.
+    `images` is uint8 (N, C, H, W) with N >= 1 and C 1 or 3, or float32 in units of x0, of any C, for what is no
+    photograph (draws from a mixture, latents); `labels` is int64 (N,), indices into `classes`. `name` is for display,
+    and `source` is what `load` takes to find them again: a known name, or an absolute path. Raises DataError where they
+    do not fit together.
     """
 
     images: torch.Tensor = field(repr=False)
@@ -35,9 +37,10 @@ class Dataset:
 
     def __post_init__(self) -> None:
         x, y, k = self.images, self.labels, len(self.classes)
-        known = x.dtype in (torch.uint8, torch.float32)
-        if not known or x.ndim != 4 or x.shape[1] not in (1, 3) or x.numel() == 0:
-            raise DataError(f"images must be uint8 or float32 (N, 1 or 3, H, W), not {x.dtype} {tuple(x.shape)}")
+        known = x.dtype == torch.float32 or (x.dtype == torch.uint8 and x.shape[1:2] in ((1,), (3,)))
+        if not known or x.ndim != 4 or x.numel() == 0:
+            wanted = "uint8 (N, 1 or 3, H, W), or float32 (N, C, H, W)"
+            raise DataError(f"images must be {wanted}, not {x.dtype} {tuple(x.shape)}")
         if y.dtype != torch.int64 or y.shape != x.shape[:1]:
             raise DataError(f"labels must be int64 ({len(x)},), not {y.dtype} {tuple(y.shape)}")
         if y.min() < 0 or y.max() >= k:
@@ -126,3 +129,13 @@ def load(name: Location, split: str = "train", *, root: Location | None = None, 
     from rgd.lab import datasets
 
     return datasets.load(name, split, root=root, size=size)
+
+
+def collect(
+    pairs: Iterable[tuple[Any, Any]], classes: Sequence[str], *, size: tuple[int, int] | None = None,
+    name: str = "collected",
+) -> Dataset:  # fmt: skip
+    """A data set of whatever yields images and labels: see `rgd.lab.collect.collect`."""
+    from rgd.lab import collect
+
+    return collect.collect(pairs, classes, size=size, name=name)

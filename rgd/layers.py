@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,21 +16,28 @@ from torch import Tensor, nn
 from rgd.errors import at_least, require
 
 
+def image_shape(config: Any) -> tuple[int, int, int]:
+    """(C, H, W) of a configuration's `in_channels` and `image_size`, a side or (height, width)."""
+    size = config.image_size
+    height, width = size if isinstance(size, tuple) else (size, size)
+    return config.in_channels, height, width
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """What the U-Net and the classifier have in common, with ADM's defaults.
 
-    Images have `in_channels` and height and width `image_size`; a classifier's `out_channels` are its classes. Level i
-    has the width `channel_mult[i] * model_channels` and `num_res_blocks` residual blocks. Attention stands at the
-    down-sampling factors `attention_resolutions` (2 means at half size), its heads given by number or, unless
-    `num_head_channels` is -1, by width; the new order splits q, k, v before the heads rather than after. With
+    Images have `in_channels` and the side `image_size`, or (height, width); a classifier's `out_channels` are its
+    classes. Level i has the width `channel_mult[i] * model_channels` and `num_res_blocks` residual blocks. Attention
+    stands at the down-sampling factors `attention_resolutions` (2 means at half size), its heads given by number or,
+    unless `num_head_channels` is -1, by width; the new order splits q, k, v before the heads rather than after. With
     `use_scale_shift_norm` the embedding scales and shifts the normalised features rather than being added. Residual
     blocks change the resolution with `resblock_updown`, else convolutions if `conv_resample`. `dropout` is the share of
     a residual block's features that training drops, `patch` the side of the pixel-unshuffle stem, 1 for none.
     ValueError for an option that cannot be.
     """
 
-    image_size: int
+    image_size: int | tuple[int, int]
     in_channels: int
     model_channels: int
     out_channels: int
@@ -46,10 +54,18 @@ class Config:
     patch: int = 1
 
     def __post_init__(self) -> None:
-        at_least(self, image_size=1, in_channels=1, model_channels=1, out_channels=1, num_res_blocks=1, patch=1)
+        sides = self.image_size if isinstance(self.image_size, tuple) else (self.image_size,) * 2
+        whole = len(sides) == 2 and all(isinstance(side, int) and side >= 1 for side in sides)
+        require(whole, "image_size", self.image_size, "a whole number, at least 1, or two of them")
+        at_least(self, in_channels=1, model_channels=1, out_channels=1, num_res_blocks=1, patch=1)
         widths = self.channel_mult
         require(len(widths) > 0 and min(widths) >= 1, "channel_mult", widths, "one multiple or more, none below 1")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        return image_shape(self)
 
     def heads(self, channels: int, heads: int = -1) -> int:
         """The number of attention heads at a width; ValueError if the width does not divide into them."""
@@ -167,12 +183,12 @@ class AttentionBlock(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """Pools (B, C, H, W) into (B, out) by letting the mean attend to every position."""
+    """Pools (B, C, H, W) into (B, out) by letting the mean attend to every one of the H W `places`."""
 
-    def __init__(self, config: Config, size: int, channels: int, out_channels: int) -> None:
+    def __init__(self, config: Config, places: int, channels: int, out_channels: int) -> None:
         super().__init__()
         self.heads = config.heads(channels)
-        self.positional_embedding = nn.Parameter(torch.randn(channels, size**2 + 1) / channels**0.5)
+        self.positional_embedding = nn.Parameter(torch.randn(channels, places + 1) / channels**0.5)
         self.qkv_proj = nn.Conv1d(channels, 3 * channels, 1)
         self.c_proj = nn.Conv1d(channels, out_channels, 1)
 

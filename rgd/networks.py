@@ -206,8 +206,8 @@ class EncoderUNet(_Encoder):
         }
         layers = heads[config.pool]
         if config.pool == "attention":
-            size = -(-config.image_size // (config.patch * 2 ** (len(config.channel_mult) - 1)))
-            layers.append(AttentionPool(config, size, channels, classes))
+            height, width = (-(-n // (config.patch * 2 ** (len(config.channel_mult) - 1))) for n in config.shape[1:])
+            layers.append(AttentionPool(config, height * width, channels, classes))
         self.out = nn.Sequential(*layers)
 
     @wherever_asked

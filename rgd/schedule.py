@@ -230,6 +230,15 @@ def cosine(T: int = 1000) -> Schedule:
     return Schedule((1 - (1 - f[1:] / f[:-1]).clamp(max=0.999)).cumprod(0))
 
 
+def karras(T: int = 1000, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Schedule:
+    """Noise levels sigma = sqrt((1 - alpha_bar) / alpha_bar) whose rho-th roots are evenly spaced (EDM eq. 5)."""
+    require(T >= 2, "T", T, "at least 2")
+    require(0 < sigma_min < sigma_max, "sigma_min and sigma_max", (sigma_min, sigma_max), "0 < sigma_min < sigma_max")
+    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+    sigma = torch.linspace(low, high, T, dtype=torch.float64) ** rho
+    return Schedule(1 / (1 + sigma**2))
+
+
 def named(name: str, T: int = 1000) -> Schedule:
     """The schedule of that name, "linear" or "cosine"; ValueError for any other."""
     makers = {"linear": linear, "cosine": cosine}

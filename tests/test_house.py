@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent / "rgd"
 PARTS = {"core": set(), "training": {"core"}, "measure": {"core"}, "methods": {"core"}, "book": {"core", "measure"}}
+PARTS["adapters"] = {"core", "training"}
 PARTS["lab"] = {"core", "training", "measure", "methods"}
 PARTS["experiments"] = {*PARTS["lab"], "lab", "book"}
 PARTS["demo"] = {*PARTS["experiments"], "experiments"}
@@ -29,11 +30,27 @@ LINES, FUNCTION_LINES = 300, 60
 # How many lines of code each part may have. What explains it (docstrings, comments) is not counted, so that nobody
 # saves on that; nor are blank lines.
 MOST = {"core": 2500, "training": 700, "measure": 650, "lab": 1900, "book": 350, "cli": 250, "recipes": 450}
-MOST |= {"methods": 500, "experiments": 1130, "demo": 350, "course": 1080, "exercises": 2520, "survey": 660}
+MOST |= {
+    "adapters": 350,
+    "methods": 500,
+    "experiments": 1130,
+    "demo": 350,
+    "course": 1080,
+    "exercises": 2520,
+    "survey": 660,
+}
 # And how many lines of any kind. Of measure, book and cli that is more than is meant (650, 350, 250), to which they
 # are to shrink.
 IN_ALL = {"core": 2500, "training": 930, "measure": 753, "lab": 1900, "book": 382, "cli": 278, "recipes": 450}
-IN_ALL |= {"methods": 740, "experiments": 1600, "demo": 450, "course": 1580, "exercises": 3100, "survey": 1050}
+IN_ALL |= {
+    "adapters": 500,
+    "methods": 740,
+    "experiments": 1600,
+    "demo": 450,
+    "course": 1580,
+    "exercises": 3100,
+    "survey": 1050,
+}
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 

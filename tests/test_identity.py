@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import rgd
+from rgd.adapters import Latents, Sees
 from rgd.attacks import L2, PGD, Linf, NoiseRadius
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import IdentityError
@@ -68,7 +69,7 @@ THINGS: list[Any] = [
     ENCODER, UNET, JUDGE, ENTRY, DRAWN, RIVAL, Comparison("digits", "t/judge", (ENTRY,)),
     Study("digits", "t/judge", "t/ddpm", (("t/a", None),)), Matching("digits", ("t/ddpm",), ("t/a", "t/b"), "t/a"),
     Tangents("digits", "t/ddpm", ("t/a", "t/b"), "t/a"), Truth(), Annealed(4.0),
-    Tempering("digits", "t/judge", "t/ddpm", ("t/a",)),
+    Tempering("digits", "t/judge", "t/ddpm", ("t/a",)), Sees(), Latents(torch.relu, torch.abs),
     NetworkDenoiser(build(UNET), linear(10)),
     Recipe("mine/a", "digits", ENCODER, NoisyCrossEntropy(), Training(10)),
     rgd.NoiseStream(1, 2),
@@ -106,6 +107,12 @@ OTHERS: dict[str, Any] = {
     "NoiseRadius.schedule": cosine(10),
     "PGD.step": 0.3,
     "PGD.threat": Linf(0.5),
+    "Latents.encode": torch.abs,
+    "Latents.decode": torch.relu,
+    "Sees.mean": (0.4,),
+    "Sees.std": (0.4,),
+    "Sees.size": (8, 9),
+    "Sees.interpolation": "bicubic",
     "Recipe.network": replace(ENCODER, dropout=0.1),
     "Recipe.objective": CleanCrossEntropy(),
     "Recipe.schedule": "cosine",

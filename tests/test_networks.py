@@ -294,8 +294,10 @@ def test_state_dict_has_the_published_names(name: str, config: type, weights: st
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    ({"image_size": 0}, "image_size must be a whole number, at least 1, not 0"),
-    ({"in_channels": 0}, "in_channels"), ({"model_channels": 1.5}, "model_channels"),
+    ({"image_size": 0}, r"image_size must be a whole number, at least 1, or two of them, not 0"),
+    ({"image_size": (8, 0)}, r"image_size .* not \(8, 0\)"), ({"image_size": (8, 8, 8)}, "image_size"),
+    ({"image_size": 8.0}, "image_size"), ({"in_channels": 0}, "in_channels"),
+    ({"model_channels": 1.5}, "model_channels"),
     ({"out_channels": -1}, "out_channels"), ({"num_res_blocks": 0}, "num_res_blocks"), ({"patch": 0}, "patch"),
     ({"channel_mult": ()}, "channel_mult"), ({"channel_mult": (1, 0)}, "channel_mult"),
     ({"dropout": -0.1}, "dropout"), ({"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
@@ -411,7 +413,7 @@ def test_attention_block_is_a_residual_attention_over_positions(new_order: bool)
 
 
 def test_attention_pool_lets_the_mean_attend() -> None:
-    pool = networks.AttentionPool(tiny(num_heads=3), 3, 12, 7).double()
+    pool = networks.AttentionPool(tiny(num_heads=3), 9, 12, 7).double()
     x = randn(2, 12, 3, 3)
     tokens = torch.cat([x.mean((2, 3))[..., None], x.flatten(2)], dim=2) + pool.positional_embedding
     tokens = tokens.permute(2, 0, 1)
@@ -512,3 +514,14 @@ def test_the_judge_is_a_judge() -> None:
     judge = build(JudgeConfig(image_size=8, in_channels=1, out_channels=5))
     assert isinstance(judge, Judge)
     assert judge.features(torch.zeros(3, 1, 8, 8)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("pool", ["adaptive", "attention", "spatial"])
+def test_images_need_not_be_square(pool: str) -> None:
+    sides: dict[str, Any] = dict(image_size=(12, 20), in_channels=4, model_channels=8, num_res_blocks=1,
+                                 channel_mult=(1, 2), attention_resolutions=(2,))  # fmt: skip
+    x, t = randn(2, 4, 12, 20).float(), torch.tensor([3, 500])
+    encoder = networks.build(networks.EncoderConfig(**sides, out_channels=5, pool=pool))
+    assert encoder.config.shape == (4, 12, 20)
+    assert encoder(x, t).shape == (2, 5)
+    assert networks.build(networks.UNetConfig(**sides, out_channels=4))(x, t).shape == x.shape

@@ -30,8 +30,9 @@ from rgd.lab.judge import JudgeConfig
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.processes import Processes
 from rgd.randomness import generator
-from rgd.training import Training, TrainStep, augment, fit, loop
+from rgd.training import Training, TrainStep, fit, loop
 from rgd.training.checkpoints import Model
+from rgd.training.loop import augment
 from rgd.training.objectives import Loss
 
 CONFIG = EncoderConfig(

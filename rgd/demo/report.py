@@ -175,8 +175,8 @@ def compare_gradients(
     for name, model in models.items():
         same_classes(model.classes, test.classes, name, test.name)
         config = model.network.config
-        if (takes := (config.in_channels, config.image_size, config.image_size)) != test.shape:
-            raise DataError(f"{name} takes images of {takes}, and those of {test.name} are {test.shape}")
+        if config.shape != test.shape:
+            raise DataError(f"{name} takes images of {config.shape}, and those of {test.name} are {test.shape}")
     if not (levels and all(0 <= level < schedule.T for level in levels)):
         raise DataError(f"levels run from 0 to {schedule.T - 1}, and are {tuple(levels)}: give one or more of those")
     if target is not None and not 0 <= target < len(test.classes):

@@ -135,13 +135,18 @@ def _header(path: Path) -> tuple[bool, int]:
 def _pixels(path: Path, mode: str, side: int) -> np.ndarray:
     """One image, whose header was read, as uint8 (side, side, C)."""
     with _usable(path), Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode[0] == "I":  # Pillow's own way from 16 bits to 8 varies with its version, and may clip
-            image = Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
-        if image.mode == "La":  # the colours are multiplied by the alpha
-            image = image.convert("LA")
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = ImageOps.fit(image.convert(mode), (side, side), Image.Resampling.LANCZOS)
+        image = ImageOps.fit(opaque(opened).convert(mode), (side, side), Image.Resampling.LANCZOS)
         return np.asarray(image).reshape(side, side, -1)
+
+
+def opaque(opened: Image.Image) -> Image.Image:
+    """An image the right way up, with 8 bits a channel, and white where it was transparent."""
+    image = ImageOps.exif_transpose(opened)
+    if image.mode[0] == "I":  # Pillow's own way from 16 bits to 8 varies with its version, and may clip
+        image = Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
+    if image.mode == "La":  # the colours are multiplied by the alpha
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rgd.layers import wherever_asked
+from rgd.layers import image_shape, wherever_asked
 from rgd.networks import register
 
 
@@ -24,13 +24,18 @@ class JudgeConfig:
     at an image and at its mirror image, and its features are the mean of both.
     """
 
-    image_size: int
+    image_size: int | tuple[int, int]
     in_channels: int
     out_channels: int
     width: int = 32
     features: int = 64
     stages: int = 2
     fast: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        return image_shape(self)
 
 
 @register(JudgeConfig)
@@ -40,17 +45,17 @@ class Judge(nn.Module):
     def __init__(self, config: JudgeConfig) -> None:
         super().__init__()
         self.config = config
-        channels, size = config.in_channels, config.image_size
+        channels, *sides = config.shape
         layers: list[nn.Module] = []
         if config.fast:
-            layers, channels, size = [PatchStem(channels)], 8 * channels, size - 1
+            layers, channels, sides = [PatchStem(channels)], 8 * channels, [side - 1 for side in sides]
         for stage in range(config.stages):
             width = config.width * 2**stage
             layers += self._stage(channels, width, config.fast)
-            channels, size = width, -(-size // 2)
+            channels, sides = width, [-(-side // 2) for side in sides]
         if config.fast:
-            layers, size = [*layers, nn.AdaptiveMaxPool2d(1)], 1
-        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * size**2, config.features))
+            layers, sides = [*layers, nn.AdaptiveMaxPool2d(1)], [1]
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * math.prod(sides), config.features))
         self.head = nn.Sequential(nn.ReLU(), nn.Dropout(0.3), nn.Linear(config.features, config.out_channels))
         self.to(memory_format=torch.channels_last)  # faster, on CPUs too
 

@@ -213,13 +213,12 @@ def draw(survey: Survey) -> Drawn:
     pairs = pairs_of(survey, known)
     label_of = {pair.start: pair.label for pair in pairs}
     y = torch.tensor([label_of[start] for start in range(len(label_of))])
-    shape = (len(y), config.in_channels, config.image_size, config.image_size)
     weights, drawn = {survey.denoiser: identity.weights_digest(model.network)}, []
     for method in survey.methods:
         denoise, guiding = steered(method, model)
         weights |= {} if guiding is None else {str(method.guide): identity.weights_digest(guiding)}
         options: Any = {"sampler": dpm_solver, "steps": survey.steps, "seed": survey.seed, "progress": method.name}
-        drawn.append(sample(denoise, shape, y, **options))
+        drawn.append(sample(denoise, (len(y), *config.shape), y, **options))
     by_method = torch.stack(drawn)
     need(bool(by_method.isfinite().all()), "some images have NaN or infinite pixels: take smaller scales")
     shown = [(pair, method) for pair in pairs for method in (pair.first, pair.second)]

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from rgd.data import Dataset, batch_indices
 from rgd.errors import DataError, TrainingDiverged
 from rgd.identity import architecture, identity
+from rgd.layers import image_shape
 from rgd.modes import set_modes
 from rgd.networks import NETWORKS, UNetConfig
 from rgd.processes import Processes, processes
@@ -135,8 +136,7 @@ def _check_fits(network: nn.Module, data: Dataset, training: Training, group: Pr
     config: Any = getattr(network, "config", None)
     if type(config) not in {known for known, _ in NETWORKS.values()}:
         return
-    expected = (config.in_channels, config.image_size, config.image_size)
-    if data.shape != expected:
+    if data.shape != (expected := image_shape(config)):
         raise DataError(f"{data.name} has images of shape {data.shape}, and the network takes {expected}")
     classes = config.num_classes if isinstance(config, UNetConfig) else config.out_channels
     if classes is not None and len(data.classes) > classes:
