@@ -63,27 +63,51 @@ class Way:
     batch_size: int = 250
 
 
-OLD, LOOP = Way("old", "ddim", 25, (2.0, 2.4, 2.8)), Way("loop", "ddim", 50, (2.4,))
-FAST = Way("new", "dpm_solver", "6 from 60", (1.7, 1.9, 2.2), 0.7, 70, layout=True)
-LEVERS = {  # each with those before it, until the last six, which are other ways to take six steps or fewer
-    "ad7a990: DDIM, 25 steps": OLD,
-    "the layout of pixels": replace(OLD, build="new", scales=(2.4,), layout=True),
-    "fresh noise (eta 1)": replace(OLD, build="new", eta=1.0, scales=(1.7, 2.0), layout=True),
-    "DPM-Solver++, 12 steps": replace(FAST, steps=12, eta=0.0, lowest=0, scales=(2.0, 2.4)),
-    "and quadratic times": replace(FAST, steps="quadratic12", eta=0.0, lowest=0, scales=(2.0, 2.4)),
-    "and fresh noise (eta 0.7)": replace(FAST, steps="quadratic12", lowest=0, scales=(1.7, 2.0)),
-    "8 steps": replace(FAST, steps="quadratic8", lowest=0, scales=(1.7, 2.0)),
-    "8 steps that end at t = 40": replace(FAST, steps="quadratic8 from 40", lowest=0, scales=(1.7, 1.9)),
-    "and the guide from t = 70 on": replace(FAST, steps="quadratic8 from 40", scales=(1.9,)),
-    "6 steps from t = 60": FAST,
-    "without fresh noise": replace(FAST, eta=0.0, scales=(1.9, 2.4)),
-    "5 steps": replace(FAST, steps="5 from 60", scales=(1.7, 1.9)),
-    "the guide every second step": replace(FAST, every=2, scales=(1.9,)),
-    "compiled": replace(FAST, compiled=True, scales=(1.9,)),
-    "the U-Net in bfloat16": replace(FAST, bf16=True, scales=(1.9,)),
-    "batches of 64": replace(FAST, batch_size=64, scales=(1.9,)),
-}
-CHOSEN = "6 steps from t = 60"
+FIRST, CHOSEN = "ad7a990: DDIM, 25 steps", "6 steps from t = 60"
+
+
+def levers(data: str) -> dict[str, Way]:
+    """Each with those before it, until CHOSEN; after that, other ways to take six steps or fewer."""
+    old = Way("old", "ddim", 25, (2.0, 2.4, 2.8))
+    fast = Way("new", "dpm_solver", "6 from 60", (1.7, 1.9, 2.2), 0.7, 70, layout=True)
+    if data == "mnist":
+        return {
+            FIRST: old,
+            "the layout of pixels": replace(old, build="new", scales=(2.4,), layout=True),
+            "fresh noise (eta 1)": replace(old, build="new", eta=1.0, scales=(1.7, 2.0), layout=True),
+            "DPM-Solver++, 12 steps": replace(fast, steps=12, eta=0.0, lowest=0, scales=(2.0, 2.4)),
+            "and quadratic times": replace(fast, steps="quadratic12", eta=0.0, lowest=0, scales=(2.0, 2.4)),
+            "and fresh noise (eta 0.7)": replace(fast, steps="quadratic12", lowest=0, scales=(1.7, 2.0)),
+            "8 steps": replace(fast, steps="quadratic8", lowest=0, scales=(1.7, 2.0)),
+            "8 steps that end at t = 40": replace(fast, steps="quadratic8 from 40", lowest=0, scales=(1.7, 1.9)),
+            "and the guide from t = 70 on": replace(fast, steps="quadratic8 from 40", scales=(1.9,)),
+            CHOSEN: fast,
+            "without fresh noise": replace(fast, eta=0.0, scales=(1.9, 2.4)),
+            **others(fast, 1.9, (1.7, 1.9)),
+        }
+    old, fast = replace(old, scales=(12.0, 16.0, 23.0)), replace(fast, eta=0.0, scales=(16.0, 19.0, 23.0))
+    return {
+        FIRST: old,
+        "the layout of pixels": replace(old, build="new", scales=(16.0,), layout=True),
+        "fresh noise (eta 1)": replace(old, build="new", eta=1.0, scales=(12.0, 16.0), layout=True),
+        "DPM-Solver++, 12 steps": replace(fast, steps=12, lowest=0, scales=(16.0,)),
+        "and quadratic times": replace(fast, steps="quadratic12", lowest=0, scales=(16.0,)),
+        "8 steps that end at t = 40": replace(fast, steps="quadratic8 from 40", lowest=0, scales=(16.0,)),
+        CHOSEN: fast,
+        "with fresh noise (eta 0.7)": replace(fast, eta=0.7, scales=(12.0, 16.0)),
+        **others(fast, 16.0, (16.0, 19.0)),
+    }
+
+
+def others(fast: Way, scale: float, scales: tuple[float, ...]) -> dict[str, Way]:
+    """The fast way with one thing changed."""
+    return {
+        "5 steps": replace(fast, steps="5 from 60", scales=scales),
+        "the guide every second step": replace(fast, every=2, scales=(scale,)),
+        "compiled": replace(fast, compiled=True, scales=(scale,)),
+        "the U-Net in bfloat16": replace(fast, bf16=True, scales=(scale,)),
+        "batches of 64": replace(fast, batch_size=64, scales=(scale,)),
+    }
 
 
 # The worker: one process for each build. It knows the names that both builds have.
@@ -257,10 +281,10 @@ def plain(way: Way) -> dict[str, Any]:
     return {**json.loads(json.dumps(asdict(way))), "scales": None}
 
 
-def sweep(record: Record, start: Any, scorer: Scorer, samples: int) -> None:
+def sweep(record: Record, start: Any, scorer: Scorer, data: str, samples: int) -> None:
     """Every lever at each of its scales, on seed 0."""
     with start("new") as new, start("old") as old:
-        for name, way in LEVERS.items():
+        for name, way in levers(data).items():
             for scale in way.scales:
                 cell: dict[str, Any] = {"name": name, "way": plain(way), "scale": scale}
                 if record.find("sweep", **cell):
@@ -272,24 +296,29 @@ def sweep(record: Record, start: Any, scorer: Scorer, samples: int) -> None:
                       f"{row['fd']['value']:6.2f}, accuracy {row['accuracy']['value']:.4f}", flush=True)  # fmt: skip
 
 
+def way(record: Record, name: str) -> Way:
+    """A lever, as it was swept."""
+    return levers(record.kept["about"]["data"])[name]
+
+
 def best(record: Record, name: str) -> Way:
     """A lever at its scale of least FD-judge."""
     rows = [row for row in record.kept["sweep"] if row["name"] == name]
-    return replace(LEVERS[name], scales=(min(rows, key=lambda row: row["fd"]["value"])["scale"],))
+    return replace(way(record, name), scales=(min(rows, key=lambda row: row["fd"]["value"])["scale"],))
 
 
 def surest(record: Record, name: str, other: str) -> Way:
     """A lever at its largest scale at which it is no farther from the data than another at its best."""
     fd = {row["scale"]: row["fd"]["value"] for row in record.kept["sweep"] if row["name"] == name}
     most = min(row["fd"]["value"] for row in record.kept["sweep"] if row["name"] == other)
-    return replace(LEVERS[name], scales=(max(scale for scale in fd if fd[scale] <= max(most, min(fd.values()))),))
+    return replace(way(record, name), scales=(max(scale for scale in fd if fd[scale] <= max(most, min(fd.values()))),))
 
 
 def rounds(record: Record) -> tuple[dict[str, Way], dict[str, Way]]:
     """Who draws in turns: today's build at two scales, then, on other seeds, half-way between them."""
-    first = next(iter(LEVERS))
-    peers = {"old": best(record, first), "loop": replace(LOOP, scales=best(record, first).scales)}
-    nearest, surer = best(record, CHOSEN), surest(record, CHOSEN, first)
+    old = best(record, FIRST)
+    peers = {"old": old, "loop": replace(old, build="loop", steps=50)}
+    nearest, surer = best(record, CHOSEN), surest(record, CHOSEN, FIRST)
     between = replace(nearest, scales=(round((nearest.scales[0] + surer.scales[0]) / 2, 3),))
     return {**peers, "new": nearest, "surer": surer}, {**peers, "between": between}
 
@@ -377,7 +406,7 @@ def main(
     def start(build: str) -> Worker:
         return Worker(old if build == "old" else ROOT, data, guide)
 
-    sweep(record, start, scorer, swept)
+    sweep(record, start, scorer, data, swept)
     for k, ways in enumerate(rounds(record)):
         seeds = range(k * repetitions + 1, (k + 1) * repetitions + 1)
         if len(record.kept["rounds"]) == k:

@@ -26,11 +26,11 @@ from rgd.errors import RgdError
 from rgd.guidance import classifier_free, grad_log_prob, guide
 from rgd.lab import datasets
 from rgd.lab import recipe as recipes
-from rgd.lab.checks import load, need, numbers, room_for, while_finite
-from rgd.lab.judge import Judge
+from rgd.lab.checks import know, load, need, numbers, room_for, while_finite
 from rgd.lab.origin import provenance
+from rgd.lab.samples import score
+from rgd.layers import image_shape
 from rgd.measure.scores import Metric
-from rgd.networks import EncoderUNet, UNet
 from rgd.processes import processes
 from rgd.survey.commands import survey
 from rgd.training import Training, autocast, checkpoints
@@ -42,6 +42,7 @@ def _named(names: Callable[[], Sequence[str]]) -> Any:
 
 
 File = Annotated[Path, tyro.conf.Positional]
+Networks = tuple[str, ...]
 RecipeName = Annotated[str | None, tyro.conf.Positional, _named(recipes.names)]
 ExperimentName = Annotated[str | None, tyro.conf.Positional, _named(experiments.names)]
 SAMPLERS = {"ddpm": samplers.ddpm, "ddim": samplers.ddim, "dpm": samplers.dpm_solver, "heun": samplers.heun}
@@ -108,7 +109,7 @@ def sample(
     denoiser: File, classifier: Path | None = None, scale: float = 1.0, labels: tuple[int, ...] | None = None,
     n: int = 100, sampler: Literal["ddpm", "ddim", "dpm", "heun"] = "dpm", steps: int = 25,
     interval: tuple[float, float] = (0, math.inf), form: Literal["score", "mean"] = "score", seed: int = 0,
-    batch_size: int = 256, out: Path = Path("samples.safetensors"),
+    batch_size: int = 256, network: Networks = (), out: Path = Path("samples.safetensors"),
 ) -> None:  # fmt: skip
     """Draw images, guided by a classifier, by classifier-free guidance, or not at all.
 
@@ -120,38 +121,42 @@ def sample(
         n: images.
         interval: guide only at lowest <= t < highest.
         form: mean is ADM's and the paper's, for the sampler ddpm alone.
+        network: the class of a network of your own, package.module:Class, whose module is imported.
         out: the images and labels, with their origin; a picture of the first 100 goes beside it.
     """
     numbers(-math.inf, scale=scale)
     numbers(1, n=n, steps=steps, batch_size=batch_size)
     picture = room_for(out).with_suffix(".png")
     need(out != picture, f"{out} is where the picture goes: give --out {out.with_suffix('.safetensors')}")
-    model = load(denoiser, UNet, "a denoiser")
-    denoise, config, known = model.use(), model.network.config, len(model.classes)
-    guides = classifier is not None or denoise.conditional
-    need(guides or not labels, f"{denoiser} knows no classes: name a --classifier that does, or leave --labels out")
-    numbers(0, known, labels=labels or ())
-    y = torch.tensor(labels or range(known)).repeat(n)[:n]
-    if classifier is not None:
-        guiding = load(classifier, EncoderUNet, "a time-dependent classifier")
+    know(network)
+    model, guiding = load(denoiser, "denoiser"), classifier and load(classifier, "classifier")
+    denoise, config = model.use(), model.network.config
+    if guiding and (model.classes or denoise.conditional):  # what was trained without labels need not name any
         same_classes(guiding.classes, model.classes, str(classifier), str(denoiser))
+    classes = guiding.classes if guiding else model.classes
+    guides = guiding is not None or denoise.conditional
+    need(guides or not labels, f"{denoiser} knows no classes: name a --classifier that does, or leave --labels out")
+    numbers(0, len(classes), labels=labels or ())
+    y = torch.tensor(labels or range(len(classes))).repeat(n)[:n] if classes else None
+    if guiding:
         steered: Any = guide(denoise, grad_log_prob(guiding.network), scale, interval, form)
-    elif denoise.conditional and config.null_label:
+    elif denoise.conditional and getattr(config, "null_label", None) not in (None, False):
         steered = classifier_free(denoise, scale, interval)
     else:
         need(scale == 1, f"{denoiser} cannot guide itself: name a --classifier, or leave --scale out")
         steered = denoise
     options: Any = {"sampler": partial(while_finite, SAMPLERS[sampler]), "steps": steps, "batch_size": batch_size}
     with autocast(processes().device, network=model.network):
-        images = samplers.sample(steered, (n, *config.shape), y, seed=seed, **options)
+        images = samplers.sample(steered, (n, *image_shape(config)), y, seed=seed, **options)
     if processes().rank > 0:
         return
     origin = {
         "denoiser": str(denoiser), "classifier": classifier and str(classifier), "scale": scale, "sampler": sampler,
-        "steps": steps, "interval": list(map(str, interval)), "form": form, "seed": seed, "classes": model.classes,
+        "steps": steps, "interval": list(map(str, interval)), "form": form, "seed": seed, "classes": classes,
         "made": model.provenance, **provenance(),
     }  # fmt: skip
-    checkpoints.write(out, {"images": images, "labels": y}, origin)
+    tensors = {"images": images} if y is None else {"images": images, "labels": y}
+    checkpoints.write(out, tensors, origin)
     plots.image_grid(images[:100]).savefig(picture, dpi=150)
     print(f"{n} images in {out}, a picture of them in {picture}")
 
@@ -159,7 +164,7 @@ def sample(
 def gradients(
     classifiers: Annotated[tuple[Path, ...], tyro.conf.Positional], data: str | None = None,
     levels: tuple[int, ...] = (0, 50, 100, 200, 400), target: int | None = None, n: int = 256, seed: int = 0,
-    out: Path = Path("gradients.png"),
+    network: Networks = (), out: Path = Path("gradients.png"),
 ) -> None:  # fmt: skip
     """Compare the gradients of classifiers on test images: a picture by noise level, norms, and cosines to the first.
 
@@ -169,6 +174,7 @@ def gradients(
         levels: the times t.
         target: the class the picture's gradients point to; default the image's own.
         n: test images for the numbers.
+        network: as of `rgd sample`.
         out: the picture.
     """
     numbers(1, n=n)
@@ -178,7 +184,8 @@ def gradients(
     names = [path.parent.name if path.stem == "model" and path.parent.name else path.stem for path in classifiers]
     alike = f"these files are called {', '.join(names)} in the picture: rename those that share a name"
     need(len({*names, "noised image"}) > len(names), alike)
-    models = {name: load(path, EncoderUNet, "a time-dependent classifier") for name, path in zip(names, classifiers)}
+    know(network)
+    models = {name: load(path, "classifier") for name, path in zip(names, classifiers)}
     first = models[names[0]]
     if data is None:
         test = datasets.load_again(first.provenance, first.classes, size=first.network.config.image_size).take(n)
@@ -190,20 +197,21 @@ def gradients(
 
 def evaluate(
     what: ExperimentName = None, judge: Path | None = None, inception: bool = False, reference: str | None = None,
-    metrics: tuple[Metric, ...] | None = None, halves: int = 30, quick: bool = False, runs: Path = Path("runs"),
-    out: Path | None = None,
+    metrics: tuple[Metric, ...] | None = None, halves: int = 30, network: Networks = (), quick: bool = False,
+    runs: Path = Path("runs"), out: Path | None = None,
 ) -> None:  # fmt: skip
     """Score a file of samples against the training images of a data set; each number with its 95 % interval. Or run
     an experiment, such as compare_mnist; stop it with Ctrl-C, and the same command goes on.
 
     Args:
         what: a file that `rgd sample` wrote; or an experiment's name, or your own, mine.py or mine.py:NAME (with an
-            experiment, the last three options alone have a meaning). Without one, the experiments are listed.
+            experiment, the last four options alone have a meaning). Without one, the experiments are listed.
         judge: a model file of an independent judge, for accuracy and for the features of distances.
         inception: measure distances in Inception's features; its weights are downloaded, or named by RGD_INCEPTION.
         reference: a data set or folder; default what the samples' denoiser was trained on.
         metrics: which; default all that can be had.
         halves: of the jackknife.
+        network: as of `rgd sample`.
         quick: a small version of the experiment.
         runs: where `rgd train` put models that are not published, and where an experiment keeps what it has done.
         out: a JSON file for the numbers and their origin; of an experiment, default runs/NAME/results.json.
@@ -212,6 +220,7 @@ def evaluate(
         print("\n".join(experiments.names()))
         return
     what = str(what)
+    know(network)
     if ".py" in what or not (Path(what).suffix or Path(what).exists()):  # what has a suffix or is there is no name
         folder = Path(what.rpartition(".py:")[2]).stem + ("_quick" if quick else "")
         out = room_for(out or runs / folder / "results.json")
@@ -221,30 +230,9 @@ def evaluate(
             print(f"\nThe results are {out}")
         return
     numbers(2, halves=halves)
-    given = judge is not None or (inception and "accuracy" not in (metrics or ()))
-    need(given, "name a --judge, which accuracy needs, or give --inception for distances")
-    out = out and room_for(out)
-    tensors, origin = checkpoints.read(Path(what))
-    nothing = f"{what} holds no samples: `rgd sample` draws some, and `rgd info` says what a model is"
-    need({"images", "labels"} <= tensors.keys(), nothing)
-    if reference is None:
-        made, classes, size = origin.get("made", {}), origin.get("classes", ()), tensors["images"].shape[-1]
-        real = datasets.load_again(made, classes, "train", size=size)
-    else:
-        real = datasets.load(reference)
-    same_classes(origin.get("classes", ()), real.classes, str(what), real.name)
-    critic: Any = None if judge is None else load(judge, Judge, "a judge")
-    if critic is not None:
-        same_classes(critic.classes, real.classes, str(judge), real.name)
-    scores = scoring.evaluate(
-        tensors["images"], real, judge=critic and critic.network, labels=critic and tensors["labels"], halves=halves,
-        inception=scoring.load_inception().to(processes().device) if inception else None, metrics=metrics,
-    )  # fmt: skip
-    for name, score in scores.items():
-        print(f"{name:>10}  {score}   {score.method}")
-    if out is not None:
-        record = {"samples": origin, "reference": real.source, **provenance(), "scores": scores}
-        checkpoints.write_atomic(out, json.dumps(record, indent=1, default=scoring.Estimate.to_json).encode())
+    scores = score(Path(what), judge, inception, reference, metrics, halves, out and room_for(out))
+    for name, found in scores.items():
+        print(f"{name:>10}  {found}   {found.method}")
 
 
 def info(file: Annotated[Path | None, tyro.conf.Positional] = None) -> None:

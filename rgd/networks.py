@@ -84,6 +84,20 @@ def config_class(network: str) -> type:
     return NETWORKS[network][0]
 
 
+def named(path: str) -> type[nn.Module]:
+    """The registered network class of "package.module:Class", whose module is imported: it is the user who says which
+    code to run, never a file. ValueError for another form, a class that is not there, or one that is not registered."""
+    module, _, name = path.partition(":")
+    require(bool(module and name), "a network", path, "given as package.module:Class")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"there is no network {path} ({error}): is its folder on the path?") from error
+    if found not in [network for _, network in NETWORKS.values()]:
+        raise ValueError(f"{path} cannot be built from a file: decorate the class with rgd.networks.register(Config)")
+    return found
+
+
 def build(config: Any, seed: int = 0) -> Any:
     """The network that a configuration describes, its weights fresh from the seed; TypeError if none is registered."""
     network = next((network for known, network in NETWORKS.values() if type(config) is known), None)

@@ -3,6 +3,10 @@ mixture's exact one, timm's and torchvision's classifiers against their librarie
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
+import textwrap
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +24,9 @@ from rgd.adapters.classifiers import Sees
 from rgd.adapters.denoisers import NO_SIGNAL
 from rgd.errors import CheckpointError
 from rgd.identity import key
+from rgd.lab import datasets
+from rgd.training import checkpoints
+from rgd.training.checkpoints import Model
 
 diffusers = pytest.importorskip("diffusers")
 timm = pytest.importorskip("timm")
@@ -374,3 +381,114 @@ def test_weights_that_do_not_fit_or_stand_twice_are_refused(tmp_path: Path) -> N
     torch.save({k: v.T if v.ndim == 2 else v for k, v in saved.items()}, path)
     with pytest.raises(CheckpointError, match="another architecture"):
         rgd.load_from(small(), path)
+
+
+# --- files and commands ------------------------------------------------------------------------------------------
+
+
+def test_a_diffusers_model_is_kept_in_a_file_and_loaded_again(tmp_path: Path) -> None:
+    scheduler = diffusers.DDPMScheduler(beta_end=0.03, clip_sample=False, prediction_type="v_prediction")
+    denoise = from_diffusers(unet(num_class_embeds=4), scheduler, null_label=3)
+    Model.of(denoise, ("a", "b", "c")).save(path := tmp_path / "theirs.safetensors")
+    again = checkpoints.load(path)
+    x, t, y = rgd.noise(SHAPE, seed=1), torch.tensor([0, 500, 999]), torch.tensor([0, 2, -1])
+    assert key(again.use()) == key(denoise)
+    assert torch.equal(again.use()(x, t, y).x0, denoise(x, t, y).x0)
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "rgd.cli", *shlex.split(command)]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+
+
+OWN = """
+from dataclasses import dataclass
+from torch import nn
+from rgd.networks import register
+
+print("this module runs")
+
+
+@dataclass(frozen=True)
+class TinyConfig:
+    in_channels: int = 1
+    image_size: int = 8
+    out_channels: int = 1
+
+
+@register(TinyConfig)
+class Tiny(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config, self.layer = config, nn.Conv2d(1, config.out_channels, 3, padding=1)
+
+    def forward(self, xt, t, y=None):
+        return self.layer(xt)
+
+
+class Bare(nn.Module):
+    pass
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder with a module of the user's, and a file of a model of its class."""
+    (tmp_path / "mine.py").write_text(OWN)
+    code = """
+        import rgd, mine
+        denoise = rgd.NetworkDenoiser(mine.Tiny(mine.TinyConfig()), rgd.schedule.linear())
+        rgd.checkpoints.Model.of(denoise, ("a", "b")).save("tiny.safetensors")
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def test_a_file_alone_imports_no_code_and_a_class_that_is_named_is_imported(own: Path) -> None:
+    refused = run("sample tiny.safetensors --n 2 --steps 2", own)
+    assert refused.returncode == 1
+    assert "this module runs" not in refused.stdout
+    assert "--network package.module:Class" in refused.stderr
+    done = run("sample tiny.safetensors --n 2 --steps 2 --network mine:Tiny", own)
+    assert done.returncode == 0, done.stderr
+    assert "this module runs" in done.stdout
+    images = checkpoints.read(own / "samples.safetensors")[0]["images"]
+    assert images.shape == (2, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("mine:Bare", "register"), ("mine:None", "no network mine:None"), ("nowhere:Tiny", "nowhere"),
+                        ("mine", "package.module:Class")]
+)  # fmt: skip
+def test_a_class_that_cannot_be_had_is_named(own: Path, name: str, words: str) -> None:
+    refused = run(f"sample tiny.safetensors --n 2 --network {name}", own)
+    assert refused.returncode == 1
+    assert words in refused.stderr
+
+
+def test_a_diffusers_model_is_sampled_guided_and_scored_by_commands(tmp_path: Path) -> None:
+    """It knows no classes; who guides it does."""
+    Model.of(from_diffusers(unet(in_channels=1, out_channels=1), diffusers.DDIMScheduler())).save(
+        tmp_path / "theirs.safetensors"
+    )
+    common: dict[str, Any] = dict(image_size=16, in_channels=1, out_channels=10)
+    encoder = rgd.build(rgd.EncoderConfig(**common, model_channels=8, num_res_blocks=1, channel_mult=(1, 2),
+                                          attention_resolutions=()))  # fmt: skip
+    names = tuple("0123456789")
+    Model(encoder, rgd.schedule.linear(), {}, names).save(tmp_path / "guide.safetensors")
+    Model(rgd.build(rgd.JudgeConfig(**common, width=4, features=8)), None, {}, names).save(tmp_path / "j.safetensors")
+    numbers = torch.arange(40) % 10
+    pixels = (rgd.noise((40, 1, 16, 16), seed=3) * 40 + 128).clamp(0, 255).to(torch.uint8)
+    datasets.save(rgd.data.Dataset(pixels, numbers, names, "noise"), tmp_path / "noise-train.npz")
+    network = "--network rgd.adapters:DiffusersNetwork"
+    for command in (
+        f"sample theirs.safetensors --n 40 --steps 2 {network}",
+        "evaluate samples.safetensors --judge j.safetensors --reference ./noise --metrics fd --halves 2",
+        f"sample theirs.safetensors --classifier guide.safetensors --n 40 --steps 2 {network}",
+        "evaluate samples.safetensors --judge j.safetensors --reference ./noise --halves 2",
+    ):
+        done = run(command, tmp_path)
+        assert done.returncode == 0, done.stderr
+    tensors, origin = checkpoints.read(tmp_path / "samples.safetensors")
+    assert tensors["labels"].equal(numbers)
+    assert origin["classes"] == list(names)

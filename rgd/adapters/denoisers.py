@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 
 from rgd.denoiser import NetworkDenoiser, Predicts, Variance
 from rgd.errors import require
+from rgd.networks import register
 from rgd.schedule import Schedule, karras
 
 NO_SIGNAL = 2.0**-48
@@ -22,27 +25,55 @@ def own_config(model: Any) -> dict[str, Any]:
     return {"class": type(model).__name__, **own}
 
 
-class DiffusersNetwork(nn.Module):
-    """A `UNet2DModel` called as networks are here, (xt, t, y) -> output, in its own number format.
+@dataclass(frozen=True)
+class DiffusersConfig:
+    """What a `DiffusersNetwork` is built from: the U-Net's `settings`, as JSON, and the class that stands for none."""
 
-    `null_label` is the class that stands for none (y = -1, or y = None), if it was trained with one.
-    """
-
-    def __init__(self, unet: Any, null_label: int | None = None) -> None:
-        super().__init__()
-        self.unet, self.null_label = unet, null_label
+    settings: str
+    null_label: int | None = None
 
     @property
-    def config(self) -> dict[str, Any]:
-        """The U-Net's own."""
-        return {**own_config(self.unet), "null_label": self.null_label}
+    def _known(self) -> dict[str, Any]:
+        return json.loads(self.settings)
+
+    @property
+    def in_channels(self) -> int:
+        """Of an image."""
+        return self._known["in_channels"]
+
+    @property
+    def image_size(self) -> int | tuple[int, int]:
+        """Of an image: a side, or (height, width)."""
+        size = self._known["sample_size"]
+        return tuple(size) if isinstance(size, list) else size
+
+    @property
+    def num_classes(self) -> int | None:
+        """Of its labels, if it takes any; the one that stands for none is among them."""
+        return self._known["num_class_embeds"]
+
+
+@register(DiffusersConfig)
+class DiffusersNetwork(nn.Module):
+    """A `UNet2DModel` called as networks are here, (xt, t, y) -> output, in its own number format."""
+
+    def __init__(self, config: DiffusersConfig, unet: Any = None) -> None:
+        super().__init__()
+        self.config = config
+        if unet is None:  # to be filled with the weights of a file
+            from diffusers import UNet2DModel
+
+            settings = json.loads(config.settings)
+            require(settings.pop("class") == "UNet2DModel", "the U-Net's class", config.settings[:60], "UNet2DModel")
+            unet = UNet2DModel.from_config(settings)
+        self.unet = unet
 
     def forward(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         labels: dict[str, Tensor] = {}
         if self.unet.config.get("num_class_embeds") is not None:
             y = torch.full_like(t, -1) if y is None else y
-            if self.null_label is not None:
-                y = torch.where(y < 0, self.null_label, y)
+            if self.config.null_label is not None:
+                y = torch.where(y < 0, self.config.null_label, y)
             elif bool((y < 0).any()):
                 raise ValueError("this U-Net wants a class: give labels y, or name its `null_label` if it has one")
             labels = {"class_labels": y}
@@ -82,8 +113,9 @@ def from_diffusers(
     clip = bool(settings.get("clip_sample", False)) if clip is None else clip
     reach = settings.get("clip_sample_range", 1.0)
     require(not clip or reach == 1, "clip_sample_range", reach, "1, the pixel range; or say clip=False")
+    config = DiffusersConfig(json.dumps(own_config(unet), sort_keys=True, default=list), null_label)
     return NetworkDenoiser(
-        DiffusersNetwork(unet, null_label).eval(), _schedule(scheduler.alphas_cumprod, predicts), predicts,
+        DiffusersNetwork(config, unet).eval(), _schedule(scheduler.alphas_cumprod, predicts), predicts,
         _variance(unet, settings), clip, conditional=unet.config.get("num_class_embeds") is not None,
     )  # fmt: skip
 

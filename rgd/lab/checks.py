@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rgd import networks
 from rgd.errors import RgdError
 from rgd.processes import processes
 from rgd.samplers import Sampler, SampleStep
@@ -39,11 +41,22 @@ def room_for(out: Path) -> Path:
     return out
 
 
-def load(path: Path, kind: type, what: str) -> checkpoints.Model:
-    """A model from its file, on this process's device; RgdError if its network is of another kind."""
+ROLES = {"denoiser": "a denoiser", "classifier": "a time-dependent classifier", "judge": "a judge"}
+
+
+def load(path: Path, role: checkpoints.Role) -> checkpoints.Model:
+    """A model from its file, on this process's device; RgdError if it is for something else."""
     model = checkpoints.load(path, processes().device)
-    need(isinstance(model.network, kind), f"{path} holds a {type(model.network).__name__}, where {what} is needed")
+    need(model.role == role, f"{path} holds a {type(model.network).__name__}, where {ROLES[role]} is needed")
     return model
+
+
+def know(classes: Sequence[str]) -> None:
+    """Import the network classes that the user names, "package.module:Class", also from the folder they are in."""
+    if classes and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    for name in classes:
+        networks.named(name)
 
 
 def while_finite(sampler: Sampler, *arguments: Any, **options: Any) -> Iterator[SampleStep]:

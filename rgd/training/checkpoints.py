@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import safetensors.torch
 import torch
@@ -23,8 +23,10 @@ from torch import Tensor, nn
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError, SaveError
 from rgd.identity import digest
-from rgd.networks import NETWORKS, UNet, build, config_class
+from rgd.networks import NETWORKS, build, config_class
 from rgd.schedule import Schedule
+
+Role = Literal["denoiser", "classifier", "judge"]
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -132,7 +134,7 @@ class Model:
     Attributes:
         network: in evaluation mode.
         schedule: the process it was trained on; None for a judge.
-        denoising: {"predicts", "variance"} for a denoiser, else empty.
+        denoising: {"predicts", "variance"} for a denoiser, and "clip" if it says; else empty.
         classes: the names of the labels, in order.
         provenance: recipe, seed, data digest, images seen, device, hours, date, commit.
     """
@@ -176,13 +178,24 @@ class Model:
         }
         write(path, tensors, metadata)
 
+    @property
+    def role(self) -> Role:
+        """What it is for."""
+        return "denoiser" if self.denoising else "judge" if self.schedule is None else "classifier"
+
     def use(self) -> Any:
-        """What the rest of `rgd` takes: a denoiser for a U-Net, else the network itself."""
-        if isinstance(self.network, UNet):
-            assert self.schedule is not None
-            conditional = self.network.config.num_classes is not None
-            return NetworkDenoiser(self.network, self.schedule, **self.denoising, conditional=conditional)
-        return self.network
+        """What the rest of `rgd` takes: a denoiser, or else the network itself."""
+        if self.role != "denoiser":
+            return self.network
+        assert self.schedule is not None
+        conditional = getattr(self.network.config, "num_classes", None) is not None
+        return NetworkDenoiser(self.network, self.schedule, **self.denoising, conditional=conditional)
+
+    @classmethod
+    def of(cls, denoise: NetworkDenoiser, classes: tuple[str, ...] = (), **provenance: Any) -> Self:
+        """A denoiser, such as `rgd.from_diffusers` makes, with the names of the classes that it was trained on."""
+        denoising = {name: getattr(denoise, name) for name in ("predicts", "variance", "clip")}
+        return cls(denoise.network, denoise.schedule, denoising, classes, provenance)
 
 
 def load(path: Path | str, device: torch.device | str = "cpu") -> Model:
@@ -191,7 +204,10 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> Model:
     try:
         config, options = config_class(metadata["network"]), metadata["config"]
     except KeyError as error:
-        raise CheckpointError(f"{path} holds no model of this version of rgd (missing or unknown {error})") from error
+        raise CheckpointError(
+            f"{path} holds no model that is known here (missing or unknown {error}). If the network is of a class of "
+            "your own, or an adapter, import its module first; commands do for --network package.module:Class"
+        ) from error
     unknown = options.keys() - {f.name for f in fields(config)}
     if unknown:
         raise CheckpointError(f"{path} has options unknown to this version of rgd: {sorted(unknown)}; upgrade rgd")

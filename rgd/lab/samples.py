@@ -1,0 +1,53 @@
+"""Scores of a file of samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rgd import measure
+from rgd.data import same_classes
+from rgd.lab import datasets
+from rgd.lab.checks import load, need
+from rgd.lab.origin import provenance
+from rgd.measure.scores import Metric
+from rgd.processes import processes
+from rgd.training import checkpoints
+
+
+def score(
+    file: Path, judge: Path | None, inception: bool, reference: str | None, metrics: Sequence[Metric] | None,
+    halves: int, out: Path | None,
+) -> dict[str, measure.Estimate]:  # fmt: skip
+    """Score what `rgd sample` wrote against the training images of a data set, as `rgd evaluate` says.
+
+    Raises:
+        RgdError: for a file without samples, or no judge where one is needed.
+        DataError: where samples, judge and data differ in their classes.
+    """
+    given = judge is not None or (inception and "accuracy" not in (metrics or ()))
+    need(given, "name a --judge, which accuracy needs, or give --inception for distances")
+    tensors, origin = checkpoints.read(file)
+    nothing = f"{file} holds no samples: `rgd sample` draws some, and `rgd info` says what a model is"
+    need("images" in tensors, nothing)
+    if reference is None:
+        made, classes, size = origin.get("made", {}), origin.get("classes", ()), tensors["images"].shape[-1]
+        real = datasets.load_again(made, classes, "train", size=size)
+    else:
+        real = datasets.load(reference)
+    if "labels" in tensors:
+        same_classes(origin.get("classes", ()), real.classes, str(file), real.name)
+    critic = None if judge is None else load(judge, "judge")
+    if critic is not None:
+        same_classes(critic.classes, real.classes, str(judge), real.name)
+    labels = None if critic is None else tensors.get("labels")
+    scores = measure.evaluate(
+        tensors["images"], real, judge=None if critic is None else critic.network, labels=labels,
+        inception=measure.load_inception().to(processes().device) if inception else None, metrics=metrics,
+        halves=halves,
+    )  # fmt: skip
+    if out is not None:
+        record = {"samples": origin, "reference": real.source, **provenance(), "scores": scores}
+        checkpoints.write_atomic(out, json.dumps(record, indent=1, default=measure.Estimate.to_json).encode())
+    return scores
