@@ -43,7 +43,7 @@ class Config:
     out_channels: int
     num_res_blocks: int
     attention_resolutions: tuple[int, ...]
-    channel_mult: tuple[int, ...] = (1, 2, 4, 8)
+    channel_mult: tuple[float, ...] = (1, 2, 4, 8)
     dropout: float = 0.0
     conv_resample: bool = True
     num_heads: int = 1
@@ -58,14 +58,22 @@ class Config:
         whole = len(sides) == 2 and all(isinstance(side, int) and side >= 1 for side in sides)
         require(whole, "image_size", self.image_size, "a whole number, at least 1, or two of them")
         at_least(self, in_channels=1, model_channels=1, out_channels=1, num_res_blocks=1, patch=1)
-        widths = self.channel_mult
-        require(len(widths) > 0 and min(widths) >= 1, "channel_mult", widths, "one multiple or more, none below 1")
+        whole = all(
+            multiple * self.model_channels == width >= 1 for multiple, width in zip(self.channel_mult, self.widths)
+        )
+        wanted = "one multiple or more, which times model_channels give whole numbers of channels"
+        require(len(self.widths) > 0 and whole, "channel_mult", self.channel_mult, wanted)
         require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of an image."""
         return image_shape(self)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The channels of each level."""
+        return tuple(int(multiple * self.model_channels) for multiple in self.channel_mult)
 
     def heads(self, channels: int, heads: int = -1) -> int:
         """The number of attention heads at a width; ValueError if the width does not divide into them."""
@@ -94,16 +102,18 @@ def time_embedding(t: Tensor, dim: int) -> Tensor:
 
 
 def wherever_asked(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Take the inputs to the weights' device and the output back to the first input's: a network on a GPU can be asked
-    about images on the CPU, as a notebook will."""
+    """Take the inputs to the weights' device and precision and the output back to the first input's: a network on a GPU
+    can be asked about images on the CPU, as a notebook will, and one in half precision about images in single."""
 
     @wraps(forward)
     def answer(self: nn.Module, *given: Tensor | None, **named: Tensor | None) -> Tensor:
-        home = next(self.parameters()).device
-        asked = next(v.device for v in (*given, *named.values()) if v is not None)
-        moved = [None if v is None else v.to(home) for v in given]
-        named = {name: None if v is None else v.to(home) for name, v in named.items()}
-        return forward(self, *moved, **named).to(asked)
+        home, asked = next(self.parameters()), next(v for v in (*given, *named.values()) if v is not None)
+
+        def moved(v: Tensor | None) -> Tensor | None:
+            return v if v is None else v.to(home.device, home.dtype if v.is_floating_point() else v.dtype)
+
+        output = forward(self, *map(moved, given), **{name: moved(v) for name, v in named.items()})
+        return output.to(asked.device, output.dtype if asked.dtype == home.dtype else asked.dtype)
 
     return answer
 
@@ -209,7 +219,7 @@ class Stage(nn.Sequential):
 
 def block(config: Config, level: int, channels: int, heads: int = -1) -> Stage:
     """From `channels` to the level's width: a residual block, and attention where it is asked for."""
-    width = config.channel_mult[level] * config.model_channels
+    width = config.widths[level]
     stage = Stage(ResBlock(config, channels, width))
     return stage.append(AttentionBlock(config, width, heads)) if 2**level in config.attention_resolutions else stage
 

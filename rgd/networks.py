@@ -119,16 +119,16 @@ class _Encoder(nn.Module):
         self.time_embed = nn.Sequential(
             nn.Linear(config.model_channels, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         )
-        channels = config.channel_mult[0] * config.model_channels
+        channels = config.widths[0]
         stem = nn.Conv2d(config.in_channels * config.patch**2, channels, 3, padding=1)
         self.input_blocks, self.skip_channels = nn.ModuleList([Stage(stem)]), [channels]
-        for level, multiple in enumerate(config.channel_mult):
+        for level, width in enumerate(config.widths):
             if level:
                 self.input_blocks.append(Stage(resampling(config, channels, up=False)))
                 self.skip_channels.append(channels)
             for _ in range(config.num_res_blocks):
                 self.input_blocks.append(block(config, level, channels))
-                channels = multiple * config.model_channels
+                channels = width
                 self.skip_channels.append(channels)
         self.middle_block = Stage(
             ResBlock(config, channels, channels), AttentionBlock(config, channels), ResBlock(config, channels, channels)
@@ -164,7 +164,7 @@ class UNet(_Encoder):
         for level in reversed(range(len(config.channel_mult))):
             for i in range(config.num_res_blocks + 1):
                 stage = block(config, level, channels + skips.pop(), config.num_heads_upsample)
-                channels = config.channel_mult[level] * config.model_channels
+                channels = config.widths[level]
                 if level and i == config.num_res_blocks:
                     stage.append(resampling(config, channels, up=True))
                 self.output_blocks.append(stage)

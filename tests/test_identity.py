@@ -24,6 +24,7 @@ from torch import nn
 
 import rgd
 from rgd.adapters import Latents, Sees
+from rgd.adapters.denoisers import DiffusersConfig
 from rgd.attacks import L2, PGD, Linf, NoiseRadius
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import IdentityError
@@ -70,6 +71,7 @@ THINGS: list[Any] = [
     Study("digits", "t/judge", "t/ddpm", (("t/a", None),)), Matching("digits", ("t/ddpm",), ("t/a", "t/b"), "t/a"),
     Tangents("digits", "t/ddpm", ("t/a", "t/b"), "t/a"), Truth(), Annealed(4.0),
     Tempering("digits", "t/judge", "t/ddpm", ("t/a",)), Sees(), Latents(torch.relu, torch.abs),
+    DiffusersConfig("{}"),
     NetworkDenoiser(build(UNET), linear(10)),
     Recipe("mine/a", "digits", ENCODER, NoisyCrossEntropy(), Training(10)),
     rgd.NoiseStream(1, 2),
@@ -107,6 +109,7 @@ OTHERS: dict[str, Any] = {
     "NoiseRadius.schedule": cosine(10),
     "PGD.step": 0.3,
     "PGD.threat": Linf(0.5),
+    "DiffusersConfig.null_label": 3,
     "Latents.encode": torch.abs,
     "Latents.decode": torch.relu,
     "Sees.mean": (0.4,),
@@ -173,7 +176,8 @@ def test_every_public_dataclass_that_is_a_setting_is_among_them() -> None:
 
 # What functions return, and what wraps other things: no settings, and never part of a key by themselves.
 RESULTS = {
-    "AttackStep", "Capped", "Config", "Dataset", "Estimate", "Extrapolated", "Features", "GuidanceRecord", "Guided",
+    "AttackStep", "Audit", "Capped", "Config", "Dataset", "Estimate", "Extrapolated", "Features", "GuidanceRecord",
+    "Guided",
     "Holder", "Kept", "Loss", "Mixture", "MixtureClassifier", "Pictures", "PlainNoise", "Plan", "Prediction",
     "Processes", "Profile", "Projected", "SampleStep", "Seldom", "Smoothed", "Steered", "Store", "TrainStep",
     "Unconditional", "Until", "World", "Wrapper",

@@ -396,6 +396,16 @@ def turns(results: dict[str, Any]) -> str:
     return _table(head, table)
 
 
+def adm(results: dict[str, Any]) -> str:
+    """What a guided step of ADM-128 takes, by the precision of the weights, and how far it is from float32."""
+    table = []
+    for row in results["steps"]:
+        eps, cosine = (f(d[name] for d in row["drift"]) for f, name in ((max, "eps"), (min, "gradient_cosine")))
+        cells = [f"{row['seconds_to_load']:.0f}", f"{row['seconds_a_step']:.1f}", f"{row['peak_bytes'] / 1e9:.1f}"]
+        table.append([row["dtype"], *cells, f"{eps:.1e}", f"{cosine:.4f}"])
+    return _table(["weights", "s to load", "s a step", "GB at most", "eps off by", "cosine of the gradients"], table)
+
+
 def scoring(results: dict[str, Any]) -> str:
     """What scoring took and takes, metric by metric, and how far apart the numbers are, as a share of them."""
     shown = [row for row in results["table"] if row["old"] > 0.01]
@@ -458,6 +468,7 @@ FUNCTIONS: tuple[Callable[..., str], ...] = (
     truth_levels,
     tempering,
     tempering_images,
+    adm,
     levers,
     turns,
     scoring,
