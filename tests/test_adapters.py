@@ -3,6 +3,7 @@ mixture's exact one, timm's and torchvision's classifiers against their librarie
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -492,3 +493,42 @@ def test_a_diffusers_model_is_sampled_guided_and_scored_by_commands(tmp_path: Pa
     tensors, origin = checkpoints.read(tmp_path / "samples.safetensors")
     assert tensors["labels"].equal(numbers)
     assert origin["classes"] == list(names)
+
+
+COMPARISON = """
+import rgd
+import rgd.adapters
+from rgd.experiments import Comparison, Entry
+
+experiment = Comparison(
+    "digits", "mine/judge",
+    (
+        Entry("none", "mine/theirs", "none", None, (0.0,)),
+        Entry("guided", "mine/theirs", "classifier", "mine/guide", (2.0,)),
+    ),
+    (("guided", "none"),), samples=100, headline_samples=100, headline_seeds=(1,), steps=2, reference=200,
+)
+"""
+
+
+@pytest.mark.check
+def test_a_diffusers_model_takes_part_in_a_comparison(tmp_path: Path) -> None:
+    names = tuple("0123456789")
+    common: dict[str, Any] = dict(image_size=8, in_channels=1, out_channels=10)
+    encoder = rgd.build(rgd.EncoderConfig(**common, model_channels=8, num_res_blocks=1, channel_mult=(1, 2),
+                                          attention_resolutions=()))  # fmt: skip
+    judge = rgd.build(rgd.JudgeConfig(**common, width=4, features=8))
+    theirs = from_diffusers(unet(in_channels=1, out_channels=1, sample_size=8), diffusers.DDPMScheduler())
+    models = {
+        "theirs": Model.of(theirs, names), "guide": Model(encoder, theirs.schedule, {}, names),
+        "judge": Model(judge, None, {}, names),
+    }  # fmt: skip
+    for name, model in models.items():
+        model.save(tmp_path / "runs" / "mine" / name / "model.safetensors")
+    (tmp_path / "mine.py").write_text(COMPARISON)
+    done = run("evaluate mine.py --out found.json", tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [row["name"] for row in found["headline"]] == ["none", "guided"]
+    (pair,) = found["differences"]
+    assert (pair["a"], pair["b"]) == ("guided", "none")

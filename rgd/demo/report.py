@@ -22,6 +22,7 @@ from rgd.errors import DataError
 from rgd.experiments.cells import best_cells
 from rgd.experiments.matching import one_schedule
 from rgd.guidance import grad_log_prob
+from rgd.layers import image_shape
 from rgd.measure import Estimate, gradients
 from rgd.processes import processes
 from rgd.randomness import noise
@@ -175,8 +176,8 @@ def compare_gradients(
     for name, model in models.items():
         same_classes(model.classes, test.classes, name, test.name)
         config = model.network.config
-        if config.shape != test.shape:
-            raise DataError(f"{name} takes images of {config.shape}, and those of {test.name} are {test.shape}")
+        if (takes := image_shape(config)) != test.shape:
+            raise DataError(f"{name} takes images of {takes}, and those of {test.name} are {test.shape}")
     if not (levels and all(0 <= level < schedule.T for level in levels)):
         raise DataError(f"levels run from 0 to {schedule.T - 1}, and are {tuple(levels)}: give one or more of those")
     if target is not None and not 0 <= target < len(test.classes):

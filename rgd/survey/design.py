@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rgd import identity
 from rgd.data import same_classes
@@ -22,8 +22,8 @@ from rgd.guidance import classifier_free, grad_log_prob, guide
 from rgd.lab import registry
 from rgd.lab.checks import need
 from rgd.lab.origin import provenance
+from rgd.layers import image_shape
 from rgd.measure.features import quantise
-from rgd.networks import EncoderUNet, UNet
 from rgd.randomness import NoiseStream, generator
 from rgd.samplers import dpm_solver, sample
 from rgd.training.checkpoints import Model
@@ -186,12 +186,12 @@ def pairs_of(survey: Survey, classes: int) -> tuple[Pair, ...]:
     return tuple(pairs[k] for k in torch.randperm(len(pairs), generator=random).tolist())
 
 
-def steered(method: Method, model: Model) -> tuple[Denoiser, EncoderUNet | None]:
+def steered(method: Method, model: Model) -> tuple[Denoiser, nn.Module | None]:
     """The denoiser of a model as a method guides it, and the guide. RgdError where this method cannot guide it."""
     denoise: Any = model.use()
     if method.guide is not None:
         found = registry.find(method.guide)
-        need(isinstance(found.network, EncoderUNet), f"{method.guide} is no time-dependent classifier: name another")
+        need(found.role == "classifier", f"{method.guide} is no time-dependent classifier: name another")
         same_classes(found.classes, model.classes, method.guide, "the denoiser")
         return guide(denoise, grad_log_prob(found.network), method.scale), found.network
     itself = denoise.conditional and model.network.config.null_label
@@ -206,7 +206,7 @@ def draw(survey: Survey) -> Drawn:
         RgdError: for models that are not there or do not fit, or a class that the denoiser does not have.
     """
     model = registry.find(survey.denoiser)
-    need(isinstance(model.network, UNet), f"{survey.denoiser} is no denoiser: name another")
+    need(model.role == "denoiser", f"{survey.denoiser} is no denoiser: name another")
     known, config = len(model.classes), model.network.config
     wrong = [label for label in survey.classes if not 0 <= label < known]
     need(not wrong, f"{survey.denoiser} knows the classes 0 to {known - 1}, not {wrong}")
@@ -218,7 +218,7 @@ def draw(survey: Survey) -> Drawn:
         denoise, guiding = steered(method, model)
         weights |= {} if guiding is None else {str(method.guide): identity.weights_digest(guiding)}
         options: Any = {"sampler": dpm_solver, "steps": survey.steps, "seed": survey.seed, "progress": method.name}
-        drawn.append(sample(denoise, (len(y), *config.shape), y, **options))
+        drawn.append(sample(denoise, (len(y), *image_shape(config)), y, **options))
     by_method = torch.stack(drawn)
     need(bool(by_method.isfinite().all()), "some images have NaN or infinite pixels: take smaller scales")
     shown = [(pair, method) for pair in pairs for method in (pair.first, pair.second)]
