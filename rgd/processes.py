@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from rgd.errors import RgdError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,24 @@ class Processes:
             yield
         finally:
             torch.set_num_threads(threads)
+
+    def first(self, find: Callable[[], T]) -> T:
+        """What the first process finds, told to all: machines have a disk each, and only its own is asked. An error of
+        its is raised by all. Every process must call this, in the same order."""
+        if self.accelerator is None:
+            return find()
+        from accelerate.utils import broadcast_object_list
+
+        told: list[Any] = [None, None]
+        if self.rank == 0:
+            try:
+                told[0] = find()
+            except Exception as error:
+                told[1] = error
+        found, failed = broadcast_object_list(told)
+        if failed is not None:
+            raise failed
+        return found
 
     def wait(self) -> None:
         """Until every process is here."""

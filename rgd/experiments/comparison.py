@@ -144,8 +144,10 @@ class Comparison:
     def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
         """What is known by now, whenever there is more of it."""
         work = Work(self, bench)
-        if bench.progress and processes().rank == 0:
-            print(forecast(work))
+        if bench.progress:
+            said = forecast(work)  # by all, who ask for the models together
+            if processes().rank == 0:
+                print(said)
         return work.run()
 
     def small(self) -> Comparison:

@@ -61,7 +61,9 @@ class Bench:
     ) -> None:  # fmt: skip
         self.load = load
         self.plan, self.out, self.runs, self.progress = plan, Path(out), Path(runs), progress
-        self.earlier: dict[str, Any] = json.loads(self.out.read_text()) if self.out.exists() else {}
+        self.earlier: dict[str, Any] = processes().first(
+            lambda: json.loads(self.out.read_text()) if self.out.exists() else {}
+        )
         self.store = Store(self.runs / "store" if store is None else Path(store))
         self.began = time.perf_counter()
         self.model, self.key = cache(self._model), cache(self._key)
@@ -73,7 +75,9 @@ class Bench:
         processes().wait()
 
     def _model(self, name: str) -> Model:
-        return registry.find(name, self.runs)
+        model = processes().first(lambda: registry.find(name, self.runs))
+        model.network.to(processes().device)
+        return model
 
     def has(self, name: str) -> bool:
         """Whether there is such a model; one that cannot be read is an error, and not gone."""

@@ -46,7 +46,8 @@ ROLES = {"denoiser": "a denoiser", "classifier": "a time-dependent classifier", 
 
 def load(path: Path, role: checkpoints.Role) -> checkpoints.Model:
     """A model from its file, on this process's device; RgdError if it is for something else."""
-    model = checkpoints.load(path, processes().device)
+    model = processes().first(lambda: checkpoints.load(path))
+    model.network.to(processes().device)
     need(model.role == role, f"{path} holds a {type(model.network).__name__}, where {ROLES[role]} is needed")
     return model
 

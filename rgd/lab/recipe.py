@@ -104,15 +104,15 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
     group = processes()
     data = datasets.load(recipe.data) if data is None else data
     made_from = recipe.makes(data)
-    if finished.exists():
-        model = load(finished, group.device)
-        if model.provenance.get("made_from") == made_from:
-            # The variance is how one samples, and no part of training.
-            now = replace(model, denoising=model.denoising and {**model.denoising, "variance": recipe.variance})
-            if now.denoising != model.denoising and group.rank == 0:
-                now.save(finished)
-            group.wait()
-            return now
+    model = group.first(lambda: load(finished) if finished.exists() else None)
+    if model is not None and model.provenance.get("made_from") == made_from:
+        model.network.to(group.device)
+        # The variance is how one samples, and no part of training.
+        now = replace(model, denoising=model.denoising and {**model.denoising, "variance": recipe.variance})
+        if now.denoising != model.denoising and group.rank == 0:
+            now.save(finished)
+        group.wait()
+        return now
     network, schedule, training = build(recipe.network, recipe.training.seed), recipe.make_schedule(), recipe.training
     folder.mkdir(parents=True, exist_ok=True)
     log, every, stretch = folder / "log.jsonl", max(1, training.steps // 100), list[TrainStep]()
@@ -134,9 +134,8 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
                         file.write(json.dumps(row) + "\n")
     made_of = {"made_from": made_from, "recipe": recipe.name, "data": data.source, "seed": training.seed}
     made_in = {"images_seen": last.images, "hours": round(last.seconds / 3600, 4), **provenance()}
-    denoising: dict[str, Any] = {}
-    if isinstance(recipe.network, UNetConfig):
-        denoising = {"predicts": getattr(recipe.objective, "predicts", "eps"), "variance": recipe.variance}
+    predicts = getattr(recipe.objective, "predicts", "eps" if isinstance(recipe.network, UNetConfig) else None)
+    denoising = {} if predicts is None else {"predicts": predicts, "variance": recipe.variance}
     noised = None if isinstance(recipe.network, JudgeConfig) else schedule
     model = Model(last.network.eval().requires_grad_(False), noised, denoising, data.classes, {**made_of, **made_in})
     if group.rank == 0:

@@ -117,16 +117,17 @@ class Store:
             Unknown: if it is not there and the store may not compute.
         """
         group = processes()
-        group.wait()  # until nobody is writing what all are about to look for
-        if not self.has(kind, **parts):
+        if not group.first(lambda: self.has(kind, **parts)):
             if not self.computes:
                 raise Unknown(self.name(kind, **parts))
             found = compute()
             if group.rank == 0:
                 assert found is not None
                 self.put(found, kind, **parts)
-            group.wait()
-        return self.get(kind, **parts)
+        found = group.first(lambda: self.get(kind, **parts))
+        if group.rank > 0:
+            self.used.append(found.origin)
+        return found
 
     def absorb(self, results: Any, origin: Mapping[str, Any]) -> None:
         """Take over every sealed cell of a file of results, so that a run goes on from that file alone.

@@ -173,34 +173,26 @@ class TrainingState:
         there can be read.
         """
         self.folder, self.identity, self.start = folder, identity, weights_digest(self.network)
-        damage: list[str] = []
-        for path in (folder / STATE, folder / PREVIOUS):
-            if not path.exists():
-                continue
-            try:
-                tensors, metadata = checkpoints.read(path)
-            except CheckpointError as error:
-                damage.append(str(error))
-                continue
-            changes = "; ".join(differences(metadata.get("identity", {}), identity))
-            if changes:
-                raise CheckpointError(
-                    f"{folder} holds a run with other settings: {changes}. Restore them to resume, or train into "
-                    "another folder (or delete this one)"
-                )
-            # A run that goes on has the weights with which it began; or, in a notebook, those to which it has come.
-            come_to = {digest(_part(tensors, start))[:16] for start in ("network/", "ema/module.")}
-            begun = metadata.get("start", self.start)
-            if self.start not in {begun, *come_to}:
-                raise CheckpointError(
-                    f"{folder} holds a run that began with other weights than this network has: give it the network "
-                    "with which it began to resume, or train into another folder (or delete this one)"
-                )
-            self.start = begun
-            self._restore(tensors, metadata, path)
+        found = self.group.first(lambda: _newest(folder))
+        if found is None:
             return
-        if damage:
-            raise CheckpointError(f"no training state in {folder} can be read: {'; '.join(damage)}")
+        tensors, metadata, source = found
+        changes = "; ".join(differences(metadata.get("identity", {}), identity))
+        if changes:
+            raise CheckpointError(
+                f"{folder} holds a run with other settings: {changes}. Restore them to resume, or train into "
+                "another folder (or delete this one)"
+            )
+        # A run that goes on has the weights with which it began; or, in a notebook, those to which it has come.
+        come_to = {digest(_part(tensors, start))[:16] for start in ("network/", "ema/module.")}
+        begun = metadata.get("start", self.start)
+        if self.start not in {begun, *come_to}:
+            raise CheckpointError(
+                f"{folder} holds a run that began with other weights than this network has: give it the network "
+                "with which it began to resume, or train into another folder (or delete this one)"
+            )
+        self.start = begun
+        self._restore(tensors, metadata, source)
 
     def _restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], source: Path) -> None:
         checkpoints.load_weights(self.network, _part(tensors, "network/"), source)
@@ -227,6 +219,20 @@ class TrainingState:
             f"{what} (lr {self.optimizer.param_groups[0]['lr']:.2e}); {kept}. Lower the learning rate, clip the "
             "gradient (clip=1.0), or use a wider precision (bf16 or fp32)"
         )
+
+
+def _newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], Path] | None:
+    """The newest state in a folder that can be read, if there is one at all: tensors, metadata, and its file."""
+    damage: list[str] = []
+    for path in (folder / STATE, folder / PREVIOUS):
+        if path.exists():
+            try:
+                return *checkpoints.read(path), path
+            except CheckpointError as error:
+                damage.append(str(error))
+    if damage:
+        raise CheckpointError(f"no training state in {folder} can be read: {'; '.join(damage)}")
+    return None
 
 
 def _part(tensors: dict[str, Tensor], start: str) -> dict[str, Tensor]:

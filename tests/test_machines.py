@@ -1,0 +1,123 @@
+"""Two machines with a disk each, on one: two launchers, each in a folder of its own. Only the first one's holds the
+run; both go on from it, and end where an undisturbed run ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from rgd.training import checkpoints
+
+pytestmark = pytest.mark.check
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = """
+import sys
+import rgd
+from rgd.processes import processes
+from rgd.training import checkpoints
+
+config = rgd.UNetConfig(
+    image_size=8, in_channels=1, out_channels=1, model_channels=8, num_res_blocks=1, channel_mult=(1,),
+    attention_resolutions=(),
+)
+network, stop = rgd.build(config), int(sys.argv[1])
+training = rgd.Training(steps=6, batch_size=8, ema=0.9, save_every=2)
+steps = rgd.fit(network, rgd.objectives.Denoising(), rgd.data.load("digits"), rgd.schedule.linear(), training, "run")
+for step in steps:
+    if step.step == stop:
+        break
+steps.close()
+checkpoints.write("end.safetensors", step.network.state_dict(), {"step": step.step, "repeated": step.repeated})
+assert processes().count == 2
+"""
+RECIPE = """
+from rgd.recipes import *
+from rgd.networks import EncoderConfig
+from rgd.training import Training
+from rgd.training.objectives import NoisyCrossEntropy
+
+network = EncoderConfig(
+    image_size=8, in_channels=1, out_channels=10, model_channels=8, num_res_blocks=1, channel_mult=(1,),
+    attention_resolutions=(),
+)
+recipe = Recipe("mine/one", "digits", network, NoisyCrossEntropy(), Training(4, batch_size=8))
+"""
+
+
+def launch(folders: list[Path], *command: str) -> None:
+    """The same command on both machines at once; each must end well, and within two minutes."""
+    pytest.importorskip("accelerate")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launcher += ["--num_machines", "2", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launcher += ["--main_process_ip", "127.0.0.1", "--main_process_port", str(port)]
+    running = []
+    for rank, folder in enumerate(folders):
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+            "HF_HOME": str(folder / "home"),
+        }
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        running.append(
+            subprocess.Popen(
+                [*launcher, "--machine_rank", str(rank), *command], cwd=folder, env=environment, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            )
+        )  # fmt: skip
+    try:
+        said = [process.communicate(timeout=120)[0] for process in running]
+    except subprocess.TimeoutExpired:
+        for process in running:
+            os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail(f"the machines hang: {[process.communicate()[0] for process in running]}")
+    assert [process.returncode for process in running] == [0, 0], said
+
+
+def machines(place: Path) -> list[Path]:
+    folders = [place / "first", place / "second"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "train.py").write_text(SCRIPT)
+        (folder / "mine.py").write_text(RECIPE)
+    return folders
+
+
+def end(folder: Path) -> tuple[dict[str, Tensor], tuple[int, bool]]:
+    tensors, about = checkpoints.read(folder / "end.safetensors")
+    return tensors, (about["step"], about["repeated"])
+
+
+def test_a_run_is_gone_on_with_from_the_first_machines_disk(tmp_path: Path) -> None:
+    undisturbed, stopped = machines(tmp_path / "undisturbed"), machines(tmp_path / "stopped")
+    launch(undisturbed, "train.py", "0")
+    launch(stopped, "train.py", "3")
+    assert [end(folder)[1] for folder in stopped] == [(3, False)] * 2
+    launch(stopped, "train.py", "0")
+    wanted, _ = end(undisturbed[0])
+    for folder in stopped:
+        found, about = end(folder)
+        assert about == (6, False)
+        assert all(torch.equal(found[name], value) for name, value in wanted.items())
+    assert not (stopped[1] / "run").exists()
+    launch(stopped, "train.py", "0")  # it is finished, and tells its last step again
+    assert [end(folder)[1] for folder in stopped] == [(6, True)] * 2
+
+
+def test_a_finished_recipe_is_known_on_both(tmp_path: Path) -> None:
+    folders = machines(tmp_path)
+    for _ in range(2):
+        launch(folders, "-m", "rgd.cli", "train", "mine.py")
+    assert (folders[0] / "runs" / "mine" / "one" / "model.safetensors").exists()
+    assert not (folders[1] / "runs" / "mine" / "one" / "model.safetensors").exists()
