@@ -22,7 +22,7 @@ from rgd import schedule as schedules
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError, one_of
 from rgd.networks import EncoderConfig, EncoderUNet, UNetConfig, build
-from rgd.training.checkpoints import load_weights, read_state_dict
+from rgd.training.checkpoints import read_state_dict
 
 ADDRESS = "https://openaipublic.blob.core.windows.net/diffusion/jul-2021/"
 CLASSES = 1000
@@ -120,9 +120,9 @@ def load(
         raise CheckpointError(f"{path or name} is not {name}: {found}")
     with torch.device("meta"):
         network = build(CONFIGS[name])
-    network = network.to_empty(device="cpu").to(dtype)
-    load_weights(network, {key: value.to(dtype) for key, value in tensors.items()}, path or name)
-    network = network.eval().requires_grad_(False).to(device)
+    # The file's own tensors become the weights, one by one, so that memory never holds them twice.
+    network.load_state_dict({key: tensors.pop(key).to(device, dtype) for key in tuple(tensors)}, assign=True)
+    network.eval().requires_grad_(False)
     if isinstance(network, EncoderUNet):
         return network
     schedule = schedules.cosine() if name.startswith("64x64") else schedules.linear()
