@@ -219,6 +219,34 @@ def _truth_style(radius: float | str) -> dict[str, Any]:
     return {"color": RADII.get(key, "#4292c6"), "marker": plots.MARKERS["robust" if radius else "vanilla"]}
 
 
+def paid(results: dict[str, Any]) -> Figure:
+    """What each way to draw guided images takes and how near to the data it comes; and, as stars, the builds that took
+    turns in the last round, on ten times the images."""
+    fig, ((ax, names),) = plots.figure(1, 2, WIDEST, 4.6)
+    ways = best_cells(results["sweep"])
+    for k, (name, cell) in enumerate(ways.items()):
+        cost, fd, shade = 1e3 * cell["seconds"] / cell["images"], Estimate(**cell["fd"]), list(plots.SPARE)[k % 2 * 3]
+        ax.plot([cost, cost], [fd.low, fd.high], color=shade, alpha=0.15, linewidth=3)
+        ax.plot(cost, fd.value, "o", color=shade, markersize=4)
+        side = {"va": "bottom", "xytext": (0, 4)} if k % 2 else {"va": "top", "xytext": (0, -4)}  # neighbours are near
+        ax.annotate(str(k + 1), (cost, fd.value), textcoords="offset points", ha="center", color=shade, **side)
+        names.text(0, 1 - k / len(ways), f"{k + 1}  {name}", transform=names.transAxes, color=shade, va="top")
+    last = results["rounds"][-1]
+    for build, scores in last["scores"].items():
+        drawn = [row for row in results["turns"] if row["name"] == build and row["seed"] >= last["seeds"][0]]
+        cost = 1e3 * statistics.median(row["seconds"] / row["images"] for row in drawn)
+        fd, title = Estimate(**scores["fd"]), "ad7a990" if build == "old" else "this build"
+        ax.plot([cost, cost], [fd.low, fd.high], color="black")
+        ax.plot(cost, fd.value, "*", color="black", markersize=11)
+        ax.annotate(title, (cost, fd.low), (0, -4), textcoords="offset points", ha="center", va="top")
+    ax.set(xscale="log", xlabel="ms an image", ylabel="FD-judge")
+    ticks = [tick for tick in (5, 7, 10, 15, 20, 30, 50, 70, 100) if ax.get_xlim()[0] <= tick <= ax.get_xlim()[1]]
+    ax.set_xticks(ticks, list(map(str, ticks)))
+    ax.set_xticks([], minor=True)
+    names.set_axis_off()
+    return fig
+
+
 def truth_gradients(results: dict[str, Any]) -> Figure:
     """The cosine to the exact gradient by noise level, for each world and number of draws."""
     plan = results["plan"]
@@ -270,6 +298,7 @@ FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
     "compare_cheaper": ("compare_cheaper", compare),
     "compare_cifar10": ("compare_cifar10", compare),
     "compare_cifar10_conditional": ("compare_cifar10_conditional", compare),
+    "guided_mnist": ("guided-mnist", paid),
     "study_mnist": ("study_mnist", study),
     "study_cifar10": ("study_cifar10", study),
     "matching_mnist": ("matching_mnist", matching),
