@@ -41,7 +41,7 @@ MOST |= {
 }
 # And how many lines of any kind. Of measure, book and cli that is more than is meant (650, 350, 250), to which they
 # are to shrink.
-IN_ALL = {"core": 2500, "training": 955, "measure": 753, "lab": 1900, "book": 382, "cli": 267, "recipes": 450}
+IN_ALL = {"core": 2500, "training": 1000, "measure": 753, "lab": 1900, "book": 382, "cli": 267, "recipes": 450}
 IN_ALL |= {
     "adapters": 640,
     "methods": 740,

@@ -30,6 +30,8 @@ def load_from(network: nn.Module, path: Path | str, *, trusted: bool = False) ->
         CheckpointError: for a file that cannot be read, or lacks weights of the network, with names and shapes.
     """
     found: Any = read_state_dict(path, trusted)
+    if not isinstance(found, Mapping):
+        raise CheckpointError(f"{path} holds a {type(found).__name__}, where weights by name are needed")
     for name in INSIDE:
         if isinstance(found.get(name), Mapping):
             found = found[name]

@@ -24,7 +24,7 @@ from rgd.lab.origin import provenance
 from rgd.lab.store import Store, Unknown, sealed
 from rgd.measure import Estimate
 from rgd.processes import processes
-from rgd.training.checkpoints import Model, write_atomic
+from rgd.training.checkpoints import Model, understood, write_atomic
 
 Load = Callable[[str, str], Dataset]
 T = TypeVar("T")
@@ -61,18 +61,29 @@ class Bench:
     ) -> None:  # fmt: skip
         self.load = load
         self.plan, self.out, self.runs, self.progress = plan, Path(out), Path(runs), progress
-        self.earlier: dict[str, Any] = processes().first(
-            lambda: json.loads(self.out.read_text()) if self.out.exists() else {}
-        )
+        self.earlier: dict[str, Any] = processes().first(self._earlier)
         self.store = Store(self.runs / "store" if store is None else Path(store))
         self.began = time.perf_counter()
         self.model, self.key = cache(self._model), cache(self._key)
         if processes().rank == 0 and self.earlier:
             try:
-                self.store.absorb(self.earlier, self.earlier["provenance"])
+                with understood(self.out):
+                    self.store.absorb(self.earlier, self.earlier["provenance"])
             except CheckpointError as error:
                 raise CheckpointError(f"{self.out}: {error}") from error
         processes().wait()
+
+    def _earlier(self) -> dict[str, Any]:
+        """What the file of results says, if there is one; CheckpointError if it is none."""
+        if not self.out.exists():
+            return {}
+        with understood(self.out):
+            found = json.loads(self.out.read_text())
+            kinds = {"provenance": dict, "keys": dict, "made": dict, "weights": dict, "before": list}
+            wrong = [name for name, kind in kinds.items() if not isinstance(found.get(name, kind()), kind)]
+            if wrong or "provenance" not in found or not isinstance(found.get("seconds", 0), int | float):
+                raise ValueError(f"{', '.join(wrong) or 'its origin'} is not what it is in a file of results")
+            return found
 
     def _model(self, name: str) -> Model:
         model = processes().first(lambda: registry.find(name, self.runs))

@@ -31,19 +31,21 @@ def score(
     tensors, origin = checkpoints.read(file)
     nothing = f"{file} holds no samples: `rgd sample` draws some, and `rgd info` says what a model is"
     need("images" in tensors, nothing)
-    if reference is None:
-        made, classes, size = origin.get("made", {}), origin.get("classes", ()), tensors["images"].shape[-1]
-        real = datasets.load_again(made, classes, "train", size=size)
-    else:
-        real = datasets.load(reference)
-    if "labels" in tensors:
-        same_classes(origin.get("classes", ()), real.classes, str(file), real.name)
+    images, labels = tensors["images"], tensors.get("labels")
+    made, classes = origin.get("made") or {}, origin.get("classes") or ()
+    right = images.ndim == 4 and images.is_floating_point() and (labels is None or labels.shape == images.shape[:1])
+    right &= isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
+    right &= isinstance(made, dict) and isinstance(made.get("data", ""), str | None)
+    need(right and isinstance(made.get("made_from", {}), dict), f"{file} is damaged: draw its samples again")
+    real = datasets.load_again(made, classes, "train", size=images.shape[-1]) if reference is None else None
+    real = datasets.load(str(reference)) if real is None else real
+    if labels is not None:
+        same_classes(classes, real.classes, str(file), real.name)
     critic = None if judge is None else load(judge, "judge")
     if critic is not None:
         same_classes(critic.classes, real.classes, str(judge), real.name)
-    labels = None if critic is None else tensors.get("labels")
     scores = measure.evaluate(
-        tensors["images"], real, judge=None if critic is None else critic.network, labels=labels,
+        images, real, judge=None if critic is None else critic.network, labels=None if critic is None else labels,
         inception=measure.load_inception().to(processes().device) if inception else None, metrics=metrics,
         halves=halves,
     )  # fmt: skip

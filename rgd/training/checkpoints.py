@@ -19,9 +19,10 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from rgd.denoiser import NetworkDenoiser
-from rgd.errors import CheckpointError, SaveError
+from rgd.errors import CheckpointError, RgdError, SaveError
 from rgd.identity import digest
 from rgd.networks import NETWORKS, build, config_class
 from rgd.schedule import Schedule
@@ -64,18 +65,29 @@ def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str
 
 
 @contextmanager
+def understood(path: Path | str) -> Iterator[None]:
+    """Whatever goes wrong when a file's content is made use of, as a CheckpointError that names the file: it may say
+    anything at all, and be sealed too."""
+    try:
+        yield
+    except (RgdError, FileNotFoundError):
+        raise
+    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+        what = f"{path} is damaged, or was not saved by rgd ({type(error).__name__}: {error})"
+        raise CheckpointError(f"{what}: delete it and make it again") from error
+
+
+@contextmanager
 def _opened(path: Path | str) -> Iterator[Any]:
     """A file of ours, and what goes wrong within as an error that names it."""
     try:
-        with safe_open(Path(path), framework="pt") as file:
+        with understood(path), safe_open(Path(path), framework="pt") as file:
             yield file
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no file {path}") from error
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+    except SafetensorError as error:
         what = f"{path} is damaged or no safetensors file ({error}): delete it and make it again"
         raise CheckpointError(what) from error
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} was not saved by rgd: it has no description of its network") from error
 
 
 def read_metadata(path: Path | str) -> dict[str, Any]:
@@ -95,8 +107,8 @@ def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, metadata
 
 
-def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> None:
-    """Load a state dict, or raise CheckpointError with the source and the first names and shapes that do not fit."""
+def check_weights(network: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> None:
+    """CheckpointError with the source and the first names and shapes of a state dict that do not fit a network."""
     have = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     want = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     wrong = [f"{name}: file {have.get(name)}, network {want.get(name)}" for name in sorted(have.keys() | want.keys())
@@ -106,6 +118,11 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], source: Path
             f"{source} is of another architecture than {type(network).__name__} as configured; {len(wrong)} entries "
             f"differ, such as {'; '.join(wrong[:3])}. Build the network with the configuration it was trained with"
         )
+
+
+def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> None:
+    """Load a state dict. CheckpointError as `check_weights`."""
+    check_weights(network, tensors, source)
     network.load_state_dict(dict(tensors))
 
 
@@ -201,19 +218,44 @@ class Model:
 def load(path: Path | str, device: torch.device | str = "cpu") -> Model:
     """Load a model saved by `Model.save`. Raises CheckpointError as `read` and `load_weights`, and for a newer file."""
     tensors, metadata = read(path)
+    with understood(path):
+        try:
+            config, options = config_class(metadata["network"]), metadata["config"]
+        except KeyError as error:
+            raise CheckpointError(
+                f"{path} holds no model that is known here (missing or unknown {error}). If the network is of a class "
+                "of your own, or an adapter, import its module first; commands do for --network package.module:Class"
+            ) from error
+        unknown = options.keys() - {f.name for f in fields(config)}
+        if unknown:
+            raise CheckpointError(f"{path} has options unknown to this version of rgd: {sorted(unknown)}; upgrade rgd")
+        described = config(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+        names = [name for name in ("alpha_bar", "timesteps") if f"schedule.{name}" in tensors]
+        tables = {name: tensors.pop(f"schedule.{name}") for name in names}
+        with _of_at_most(2 * len(tensors) + 100), torch.device("meta"):  # what is described costs nothing yet
+            check_weights(build(described), tensors, path)
+        network = build(described)
+        load_weights(network, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, path)
+        network, schedule = network.eval().requires_grad_(False).to(device), Schedule(**tables) if tables else None
+        classes, provenance = tuple(map(str, metadata["classes"])), dict(metadata["provenance"])
+        model = Model(network, schedule, dict(metadata["denoising"]), classes, provenance)
+        model.use()
+    return model
+
+
+@contextmanager
+def _of_at_most(parameters: int) -> Iterator[None]:
+    """RuntimeError as soon as a network that is built within has more: a file may describe one of any size."""
+    count = 0
+
+    def counted(*_: Any) -> None:
+        nonlocal count
+        count += 1
+        if count > parameters:
+            raise RuntimeError("it describes a network of far more weights than it holds")
+
+    hook = register_module_parameter_registration_hook(counted)
     try:
-        config, options = config_class(metadata["network"]), metadata["config"]
-    except KeyError as error:
-        raise CheckpointError(
-            f"{path} holds no model that is known here (missing or unknown {error}). If the network is of a class of "
-            "your own, or an adapter, import its module first; commands do for --network package.module:Class"
-        ) from error
-    unknown = options.keys() - {f.name for f in fields(config)}
-    if unknown:
-        raise CheckpointError(f"{path} has options unknown to this version of rgd: {sorted(unknown)}; upgrade rgd")
-    network = build(config(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}))
-    names = [name for name in ("alpha_bar", "timesteps") if f"schedule.{name}" in tensors]
-    tables = {name: tensors.pop(f"schedule.{name}") for name in names}
-    load_weights(network, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, path)
-    network, schedule = network.eval().requires_grad_(False).to(device), Schedule(**tables) if tables else None
-    return Model(network, schedule, metadata["denoising"], tuple(metadata["classes"]), metadata["provenance"])
+        yield
+    finally:
+        hook.remove()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -176,7 +177,11 @@ class TrainingState:
         found = self.group.first(lambda: _newest(folder))
         if found is None:
             return
-        tensors, metadata, source = found
+        with checkpoints.understood(found[2]):
+            self._go_on(*found)
+
+    def _go_on(self, tensors: dict[str, Tensor], metadata: dict[str, Any], source: Path) -> None:
+        folder, identity = source.parent, self.identity
         changes = "; ".join(differences(metadata.get("identity", {}), identity))
         if changes:
             raise CheckpointError(
@@ -206,8 +211,8 @@ class TrainingState:
             self.optimizer.state[parameter][key] = like
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(metadata["scaler"])
-        self.step = self.saved_at = metadata["step"]
-        self.seconds, self.loss = metadata["seconds"], torch.tensor(metadata["loss"])
+        self.step = self.saved_at = operator.index(metadata["step"])
+        self.seconds, self.loss = float(metadata["seconds"]), torch.tensor(float(metadata["loss"]))
         self.statistics = {name: torch.tensor(value) for name, value in metadata["statistics"].items()}
 
     def diverged(self, what: str) -> TrainingDiverged:
