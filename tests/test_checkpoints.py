@@ -462,3 +462,16 @@ def test_a_damaged_pytorch_file_is_an_error(tmp_path: Path) -> None:
         for trusted in (False, True):
             with pytest.raises(CheckpointError, match=re.escape(str(path))):
                 checkpoints.read_state_dict(path, trusted)
+
+
+def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path: Path) -> None:
+    """And nothing that a living one may be writing, or that is something else."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    names = {f"a.json.{gone.pid}.partial": False, "a.json.1.partial": True, f"b.json.{gone.pid}.partial": True}
+    names |= {"a.json.x.partial": True, "a.json.partial": True}
+    for name in names:
+        (tmp_path / name).write_text("half")
+    checkpoints.write_atomic(tmp_path / "a.json", b"whole")
+    assert {name: (tmp_path / name).exists() for name in names} == names
+    assert (tmp_path / "a.json").read_bytes() == b"whole"

@@ -1,4 +1,4 @@
-"""A short run of the fuzzing of files, with other numbers than the long one's, and what it tells apart."""
+"""Short runs of the fuzzing of files and of the soak, with other numbers than the long ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from rgd.errors import CheckpointError
 from rgd.training import checkpoints
 from rgd.training.checkpoints import Model
-from tools import fuzz
+from tools import fuzz, soak
 
 pytestmark = pytest.mark.check
 
@@ -63,3 +63,12 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
     model = checkpoints.load(path)
     assert isinstance(model, Model)
     assert torch.equal(model.schedule.alpha_bar, fuzz.SCHEDULE.alpha_bar)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["training", "an experiment"])
+def test_a_run_that_is_killed_three_times_ends_as_an_undisturbed_one(name: str, tmp_path: Path) -> None:
+    row = soak.soak(name, 3, 1, tmp_path)
+    assert row["kills"] == 3
+    assert row["ends"] >= 1
+    assert row["differ"] == []
+    assert row["bytes"]["largest"] < 2 * row["bytes"]["undisturbed"]

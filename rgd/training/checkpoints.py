@@ -6,6 +6,7 @@ A file appears whole or not at all, carries a digest of its content, and never r
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import shutil
@@ -30,11 +31,27 @@ from rgd.schedule import Schedule
 Role = Literal["denoiser", "classifier", "judge"]
 
 
+def _is_gone(process: str) -> bool:
+    """Whether there is no process of that number; False where that cannot be asked without harm."""
+    if os.name != "posix" or not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # another user's
+        return False
+    return False
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a whole file beside the target and rename it over it, or raise SaveError and leave the target alone."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f"{glob.escape(path.name)}.*.partial"):
+            if _is_gone(left.name.split(".")[-2]):  # by a process that was killed
+                left.unlink(missing_ok=True)
         try:
             with open(partial, "wb") as file:
                 file.write(content)
@@ -204,7 +221,8 @@ class Model:
         """What the rest of `rgd` takes: a denoiser, or else the network itself."""
         if self.role != "denoiser":
             return self.network
-        assert self.schedule is not None
+        if self.schedule is None:
+            raise CheckpointError("a denoiser needs the schedule that it was trained on, and this model has none")
         conditional = getattr(self.network.config, "num_classes", None) is not None
         return NetworkDenoiser(self.network, self.schedule, **self.denoising, conditional=conditional)
 
