@@ -406,6 +406,25 @@ def adm(results: dict[str, Any]) -> str:
     return _table(["weights", "s to load", "s a step", "GB at most", "eps off by", "cosine of the gradients"], table)
 
 
+def fuzz(results: dict[str, Any]) -> str:
+    """What became of mutated files: how many were read, how many refused, and whether anything else came."""
+    table = []
+    for name, counts in results["kinds"].items():
+        refused = sum(n for outcome, n in counts.items() if outcome not in ("read", "other"))
+        table.append([f"`{name}`", *(f"{n:,}" for n in (counts.get("read", 0), refused, counts.get("other", 0)))])
+    return _table(["file", "read all the same", "refused by name", "anything else"], table)
+
+
+def soak(results: dict[str, Any]) -> str:
+    """Runs that were killed: how often, how often they came to their end, and what was not the same there."""
+    table = []
+    for row in results["jobs"]:
+        more = row["bytes"]["largest"] / row["bytes"]["undisturbed"]
+        cells = [row["job"], f"{row['seconds']:.0f}", row["kills"], row["ends"], len(row["differ"]), f"{more:.2f}"]
+        table.append(list(map(str, cells)))
+    return _table(["job", "s undisturbed", "kills", "ends", "ends that differ", "disk at most, times"], table)
+
+
 def scoring(results: dict[str, Any]) -> str:
     """What scoring took and takes, metric by metric, and how far apart the numbers are, as a share of them."""
     shown = [row for row in results["table"] if row["old"] > 0.01]
@@ -469,6 +488,8 @@ FUNCTIONS: tuple[Callable[..., str], ...] = (
     tempering,
     tempering_images,
     adm,
+    fuzz,
+    soak,
     levers,
     turns,
     scoring,
