@@ -24,6 +24,7 @@ from rgd.experiments import cells
 from rgd.experiments.cells import Work, best_cells
 from rgd.experiments.comparison import Comparison, Drawn, Entry
 from rgd.experiments.forecast import forecast
+from rgd.lab import eyes
 from rgd.lab import registry as zoo
 from rgd.lab.bench import Bench, run
 from rgd.lab.judge import JudgeConfig
@@ -476,7 +477,7 @@ class StandIn(torch_fidelity.FeatureExtractorBase):
 
 def test_inception_looks_too_where_it_is_asked(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inception = StandIn("stand-in", ["2048", "logits_unbiased"])
-    monkeypatch.setattr(metrics, "load_inception", lambda: inception)
+    monkeypatch.setattr(eyes, "load_inception", lambda: inception)
     plan = replace(PLAN, entries=PLAN.entries[:1], pairs=(), headline_seeds=(1,), inception=True)
     found = run(plan, tmp_path / "out.json", store=tmp_path, runs=runs, progress=False)
     (cell,) = found["headline"][0]["seeds"]

@@ -453,7 +453,7 @@ def test_commands_take_what_the_model_was_trained_on(trained, tmp_path, monkeypa
     checkpoints.write(samples, {"images": torch.rand(24, 1, 8, 8), "labels": torch.arange(24) % 2}, origin)
     scored = []
     monkeypatch.setattr(cli.scoring, "evaluate", lambda images, real, **options: scored.append(real) or {})
-    monkeypatch.setattr(cli.scoring, "load_inception", torch.nn.Identity)
+    monkeypatch.setattr("rgd.lab.eyes.load_inception", torch.nn.Identity)
     cli.evaluate(samples, inception=True, out=tmp_path / "scores.json")
     assert same(scored[0], data.load(folder))
     assert json.loads((tmp_path / "scores.json").read_text())["reference"] == str(folder)

@@ -24,7 +24,12 @@ CORE = [
     "guidance", "mixtures", "processes", "samplers",
 ]  # fmt: skip
 # The doors: places where a name that users know since the first version opens what stands above.
-DOORS = {("data", "rgd.lab"), ("recipes", "rgd.lab.recipe"), ("measure/scores", "rgd.lab")}
+DOORS = {
+    ("data", "rgd.lab"),
+    ("recipes", "rgd.lab.recipe"),
+    ("measure/scores", "rgd.lab"),
+    ("measure/__init__", "rgd.lab.eyes"),
+}
 FILES = sorted(path for path in ROOT.rglob("*.py"))
 LINES, FUNCTION_LINES = 300, 60
 # How many lines of code each part may have. What explains it (docstrings, comments) is not counted, so that nobody
@@ -41,7 +46,7 @@ MOST |= {
 }
 # And how many lines of any kind. Of measure, book and cli that is more than is meant (650, 350, 250), to which they
 # are to shrink.
-IN_ALL = {"core": 2500, "training": 1000, "measure": 753, "lab": 1900, "book": 382, "cli": 267, "recipes": 450}
+IN_ALL = {"core": 2500, "training": 1020, "measure": 690, "lab": 1900, "book": 382, "cli": 267, "recipes": 450}
 IN_ALL |= {
     "adapters": 640,
     "methods": 740,

@@ -41,7 +41,6 @@ from rgd.measure import (
     paired_difference,
     proportion,
     quantise,
-    register_judge,
 )
 from rgd.measure.scores import TABLE
 from rgd.networks import build
@@ -233,7 +232,7 @@ def test_fd_interval_covers_where_the_bias_is_small() -> None:
 def test_everything_agrees_with_torch_fidelity(sizes: tuple[int, int]) -> None:
     images, reference = pictures(sizes[0], 1, 0, 200), pictures(sizes[1], 2, 30, 256)
     judge = Judge().eval()
-    name = register_judge("rgd-test-judge", judge)
+    name = metrics.register_judge("rgd-test-judge", judge)
     theirs = torch_fidelity.calculate_metrics(
         input1=Bytes(images), input2=Bytes(reference), feature_extractor=name, cuda=False, verbose=False,
         isc=True, fid=True, kid=True, prc=True, kid_subset_size=min(sizes), save_cpu_ram=True,
@@ -258,8 +257,8 @@ def test_judges_of_one_name_do_not_share_torch_fidelitys_cache(tmp_path: Path) -
     images, reference, names = Bytes(pictures(40, 1, 0, 200)), Bytes(pictures(40, 2, 30, 256)), []
     for seed in (1, 2):
         judge = Judge(seed).eval()
-        names.append(register_judge("rgd-test-same", judge))
-        assert register_judge("rgd-test-same", copy.deepcopy(judge)) == names[-1]
+        names.append(metrics.register_judge("rgd-test-same", judge))
+        assert metrics.register_judge("rgd-test-same", copy.deepcopy(judge)) == names[-1]
         cached, fresh = (
             torch_fidelity.calculate_metrics(
                 input1=images, input2=reference, input2_cache_name="reference", feature_extractor=names[-1], fid=True,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rgd import measure
 from rgd.data import same_classes
-from rgd.lab import datasets
+from rgd.lab import datasets, eyes
 from rgd.lab.checks import load, need
 from rgd.lab.origin import provenance
 from rgd.measure.scores import Metric
@@ -46,7 +46,7 @@ def score(
         same_classes(critic.classes, real.classes, str(judge), real.name)
     scores = measure.evaluate(
         images, real, judge=None if critic is None else critic.network, labels=None if critic is None else labels,
-        inception=measure.load_inception().to(processes().device) if inception else None, metrics=metrics,
+        inception=eyes.load_inception().to(processes().device) if inception else None, metrics=metrics,
         halves=halves,
     )  # fmt: skip
     if out is not None:

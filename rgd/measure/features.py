@@ -5,27 +5,18 @@ Images are rounded to 8 bits first, as files would be, so that samples and refer
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import io
-import os
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch_fidelity import FeatureExtractorBase, FeatureExtractorInceptionV3, register_feature_extractor
-from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
+from torch_fidelity import FeatureExtractorBase
 
 from rgd.data import Dataset
-from rgd.errors import CheckpointError
 from rgd.measure.estimates import check_labels
 from rgd.modes import evaluating
-
-INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # ends with the start of its SHA-256
-INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,16 +72,16 @@ def extract(
     if not inception and not hasattr(network, "features"):
         raise TypeError(f"{type(network).__name__} is no judge: it needs features(x0) -> (B, F) besides logits")
     rgb = pixels.expand(-1, 3, -1, -1) if inception and pixels.shape[1] == 1 else pixels
-    see, device = network if inception else partial(_see, network), device_of(network, pixels)
+    look, device = network if inception else partial(see, network), device_of(network, pixels)
     with torch.inference_mode(), evaluating(network):
-        rows = [[seen.cpu().double() for seen in see(batch.to(device))] for batch in rgb.split(batch_size)]
+        rows = [[seen.cpu().double() for seen in look(batch.to(device))] for batch in rgb.split(batch_size)]
     features, logits, *spatial = (torch.cat(column) for column in zip(*rows))
-    source = f"{'inception' if inception else 'judge'} {_digest(network)}"  # features of two are never compared
+    source = f"{'inception' if inception else 'judge'} {short_digest(network)}"  # features of two are never compared
     labels = None if labels is None else labels.cpu()
     return Features(features, logits, source, tuple(pixels.shape[1:]), labels, *spatial)
 
 
-def _digest(network: nn.Module) -> str:
+def short_digest(network: nn.Module) -> str:
     """Of the weights, short; not `rgd.identity.weights_digest`, because published results name judges by this one."""
     values = (tensor.cpu().reshape(-1).view(torch.uint8).numpy() for tensor in network.state_dict().values())
     return hashlib.sha256(b"".join(values)).hexdigest()[:8]
@@ -111,55 +102,7 @@ def quantise(images: Tensor | Dataset) -> Tensor:
     return ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-def load_inception(path: str | Path | None = None) -> nn.Module:
-    """torch-fidelity's `inception-v3-compat` on the CPU, for 2048 features and unbiased logits.
-
-    Weights come from `path`, else from $RGD_INCEPTION, else they are downloaded into torch.hub's cache and checked
-    against the hash in their name. CheckpointError says where to get the file when that fails.
-    """
-    path, file = path or os.environ.get("RGD_INCEPTION"), io.BytesIO()
-    name, layers = "inception-v3-compat", ["2048", "logits_unbiased"]
-    options: dict[str, Any] = {"map_location": "cpu", "weights_only": True}
-    try:
-        load = torch.hub.load_state_dict_from_url
-        weights = torch.load(path, **options) if path else load(INCEPTION_URL, check_hash=True, **options)
-        torch.save(weights, file)  # torch-fidelity takes only a file, and would unpickle whatever is in the user's
-        file.seek(0)
-        return FeatureExtractorInceptionV3(name, layers, feature_extractor_weights_path=file)
-    except Exception as error:  # no network, no file, a damaged one, another model's: the remedy is the same
-        raise CheckpointError(
-            f"cannot use Inception's weights {path or INCEPTION_FILE}: {error}. Download {INCEPTION_URL} and pass "
-            "its path to load_inception, or set RGD_INCEPTION to it"
-        ) from error
-
-
-def register_judge(name: str, judge: nn.Module) -> str:
-    """Let `torch_fidelity.calculate_metrics(feature_extractor=..., ...)` use a copy of `judge`; inputs are then uint8
-    images. Returns what to pass: `name` and a digest of the weights, because torch-fidelity keeps features on disk by
-    the extractor's name alone, and would take another judge's of that name for this one's."""
-    name = f"{name}-{_digest(judge)}"
-    if name in FEATURE_EXTRACTORS_REGISTRY:  # the very same judge
-        return name
-    frozen = copy.deepcopy(judge)  # torch-fidelity freezes and moves what it is given
-
-    class JudgeExtractor(FeatureExtractorBase):
-        def __init__(self, name: str, features_list: list[str], **_: Any) -> None:
-            super().__init__(name, features_list)
-            self.judge = frozen
-
-        get_provided_features_list = staticmethod(lambda: ("features", "logits"))
-        get_default_feature_layer_for_metric = staticmethod(lambda name: "logits" if name == "isc" else "features")
-        can_be_compiled = staticmethod(lambda: False)
-
-        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-            seen = dict(zip(self.get_provided_features_list(), _see(self.judge, images)))
-            return tuple(seen[layer].double() for layer in self.features_list)
-
-    register_feature_extractor(name, JudgeExtractor)
-    return name
-
-
-def _see(judge: Any, images: Tensor) -> list[Tensor]:
+def see(judge: Any, images: Tensor) -> list[Tensor]:
     """Features, logits and, where the judge offers them, spatial features."""
     x0 = images / 127.5 - 1
     return [judge.features(x0), judge(x0), *([judge.spatial(x0)] if hasattr(judge, "spatial") else [])]
