@@ -177,25 +177,35 @@ def soak(name: str, kills: int, seed: int, place: Path) -> dict[str, Any]:
 
 
 def main(kills: int = 50, seed: int = 0, only: str | None = None, out: Path | None = Path("results/soak.json")) -> None:
-    """Kill, compare, print and write.
+    """Kill, compare, print and write. Jobs that the file of results has, of as many kills and this seed, are done.
 
     Args:
-        kills: of each job, at moments between its start and a little after its end.
+        kills: of each job, at moments between its start and its end.
         seed: of the moments.
         only: a job.
         out: the file of results.
     """
     from rgd.lab.origin import provenance
 
-    rows = []
+    wrong = []
     for name in JOBS if only is None else [only]:
+        if any((row["job"], row["kills"], row["seed"]) == (name, kills, seed) for row in known(out)):
+            continue
         with tempfile.TemporaryDirectory() as place:
-            rows.append(soak(name, kills, seed, Path(place)))
-        print(json.dumps(rows[-1]))
-    if out is not None and only is None:
-        out.write_text(json.dumps({"jobs": rows, "seed": seed, "provenance": provenance()}, indent=1))
-    if wrong := [row["job"] for row in rows if row["differ"]]:
+            row = soak(name, kills, seed, Path(place)) | {"seed": seed}
+        print(json.dumps(row))
+        wrong += [name] if row["differ"] else []
+        if out is not None:  # asked anew: another job may have been done beside this one
+            rows = {row["job"]: row for row in [*known(out), row]}
+            told = {"jobs": [rows[job] for job in JOBS if job in rows], "provenance": provenance()}
+            checkpoints.write_atomic(out, json.dumps(told, indent=1).encode())
+    if wrong:
         raise SystemExit(f"not the same as undisturbed: {', '.join(wrong)}")
+
+
+def known(out: Path | None) -> list[dict[str, Any]]:
+    """The jobs of a file of results."""
+    return json.loads(out.read_text())["jobs"] if out is not None and out.exists() else []
 
 
 if __name__ == "__main__":
