@@ -503,6 +503,21 @@ def test_a_link_to_a_page_shows_what_it_is(html: Path) -> None:
     assert told["og:title"] == "4. When classifiers lie"
 
 
+def test_the_atlas_shows_the_works_of_one_place(window: Window) -> None:
+    page = window.open("book/atlas")
+    cards, entries = page.locator(".atlas-card:visible"), page.locator("section:has(> .atlas-place):visible")
+    assert (cards.count(), entries.count()) == (59, 59)
+    for place in ("Demonstrated", "Planned", "For reading"):
+        page.get_by_label(place).check()
+        n = int(page.locator("label", has_text=place).locator("b").inner_text())
+        assert cards.count() == entries.count() == n
+        assert 0 < page.locator(".atlas-group:visible").count() <= n
+    page.get_by_label("All").check()
+    page.get_by_role("link", name="9. Edit-friendly noise").first.click()
+    assert page.url.endswith("#atlas-9")
+    assert window.complaints == []
+
+
 def test_search_finds_a_term(window: Window) -> None:
     page = window.page
     page.goto(f"{window.site}search.html?q=autoguidance", wait_until="networkidle")

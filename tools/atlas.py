@@ -184,7 +184,7 @@ def switches(atlas: Atlas) -> str:
     """Radio buttons by which the style sheet shows the works of one place alone; without it they do nothing."""
     options = [("all", "All", len(atlas.works)), *((place, PLACES[place], n) for place, n in atlas.counts.items())]
     lines = [
-        f'<label class="{place}"><input type="radio" name="atlas" id="atlas-{place}"'
+        f'<label class="{place}"><input type="radio" name="atlas" autocomplete="off" id="atlas-{place}"'
         f"{' checked' if place == 'all' else ''} /> {title} <b>{n}</b></label>"
         for place, title, n in options
     ]
@@ -196,7 +196,8 @@ def switches(atlas: Atlas) -> str:
 def card(each: Work) -> str:
     """A work in the overview."""
     link = f"{{ref}}`{each.number}. {each.name} <atlas-{each.number}>`"
-    return f":::{{grid-item}}\n:class: atlas-card {each.place}\n{link}\n\n{PLACES[each.place].lower()}\n:::"
+    place = PLACES[each.place].lower() + (", as an analogue" if each.analogue and each.place != "reading" else "")
+    return f":::{{grid-item}}\n:class: atlas-card {each.place}\n{link}\n\n{place}\n:::"
 
 
 def overview(group: Group, works: Sequence[Work]) -> str:
