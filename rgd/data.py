@@ -1,10 +1,10 @@
-"""Images and labels in memory, and the order in which training sees them. `load` brings them there."""
+"""Images and labels, and the order in which training sees them. `load` brings them into memory, `stream` does not."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import zip_longest
@@ -72,8 +72,13 @@ class Dataset:
 
     def x0(self, index: torch.Tensor | slice | None = None) -> torch.Tensor:
         """All images, or those at `index`, as float32 (B, C, H, W) in [-1, 1]."""
-        images = self.images if index is None else self.images[index]
-        return images.to(torch.float32) / 127.5 - 1 if images.dtype == torch.uint8 else images
+        return scaled(self.images if index is None else self.images[index])
+
+    def batches(self, indices: Iterable[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """(x0, y) at each of `indices`, one after the other."""
+        for index in indices:
+            index = index.to(self.labels.device)
+            yield self.x0(index), self.labels[index]
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same dataset on another device."""
@@ -86,6 +91,11 @@ class Dataset:
     def take(self, n: int) -> Dataset:
         """The first n images, or all where there are fewer."""
         return self.subset(slice(n))
+
+
+def scaled(images: torch.Tensor) -> torch.Tensor:
+    """Bytes as float32 in [-1, 1]; what is in units of x0 already, as it is."""
+    return images.to(torch.float32) / 127.5 - 1 if images.dtype == torch.uint8 else images
 
 
 def same_classes(ours: Sequence[str], theirs: Sequence[str], what: str, of: str) -> None:
@@ -139,3 +149,13 @@ def collect(
     from rgd.lab import collect
 
     return collect.collect(pairs, classes, size=size, name=name)
+
+
+def stream(
+    where: Location | Sequence[Location], split: str = "train", *, size: int = 128,
+    classes: Sequence[str] | None = None, workers: int | None = None, skip_damaged: bool = False,
+) -> Dataset:  # fmt: skip
+    """A data set that is read while it is used, for those larger than memory: see `rgd.scale.stream.stream`."""
+    from rgd.scale import stream
+
+    return stream.stream(where, split, size=size, classes=classes, workers=workers, skip_damaged=skip_damaged)

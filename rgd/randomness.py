@@ -1,14 +1,16 @@
 """Explicit randomness: the noise of an image depends on the seed and the image's index alone.
 
-Nothing reads or writes PyTorch's global random state. Everything random is a function of integers (a seed, an index,
-a step), so that a run can be split over batches and processes, stopped and resumed, and give the same.
+Nothing here reads or writes PyTorch's global random state, but `global_seed`, which gives it back. Everything random is
+a function of integers (a seed, an index, a step), so that a run can be split over batches and processes, stopped and
+resumed, and give the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -48,3 +50,13 @@ class NoiseStream:
 def noise(shape: Sequence[int], seed: int = 0, first: int = 0, device: torch.device | str = "cpu") -> Tensor:
     """x_T for `shape[0]` images (B, C, H, W), float32: draw 0 of `NoiseStream(seed, first)`."""
     return NoiseStream(seed, first)(0, shape, device)
+
+
+@contextmanager
+def global_seed(seed: int, device: torch.device) -> Iterator[None]:
+    """The global random state, from which dropout draws, seeded for a while and then given back."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)
+        if device.type != "cpu":
+            getattr(torch, device.type).manual_seed(seed)
+        yield

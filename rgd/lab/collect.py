@@ -41,7 +41,7 @@ def collect(
     pictures: list[Image.Image] = []
     labels: list[int] = []
     for image, label in tqdm(pairs, desc=name, unit="image", disable=None):
-        picture = opaque(_picture(image, len(pictures)))
+        picture = opaque(picture_of(image, len(pictures)))
         picture = picture if picture.mode == "L" else picture.convert("L" if picture.mode in "1LA" else "RGB")
         if size is not None:
             picture = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
@@ -59,7 +59,8 @@ def collect(
     return Dataset(images, torch.tensor(labels), tuple(classes), name)
 
 
-def _picture(image: Any, number: int) -> Image.Image:
+def picture_of(image: Any, number: int) -> Image.Image:
+    """What is given for an image, as Pillow's. DataError, with its number, where black and white are not known."""
     if isinstance(image, Image.Image):
         if image.mode == "F" or (image.mode[0] == "I" and image.mode != "I;16"):
             raise DataError(f"image {number} has mode {image.mode}, which does not say what is black and what is white")

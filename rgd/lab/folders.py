@@ -57,28 +57,30 @@ def load(folder: Path, split: str, size: int | None) -> Dataset:
     return Dataset(pixels, labels[order], tuple(trees[split]), folder.name, str(folder))
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible(folder: Path) -> list[Path]:
+    """What is in a folder, but for hidden files and those that systems leave behind, by name."""
     found = (path for path in folder.iterdir() if path.name[0] != "." and path.name.lower() not in JUNK)
     return sorted(found, key=lambda path: path.name)
 
 
 def _trees(folder: Path) -> dict[str, Tree]:
     """The class folders of each split: of the folders train and test, in whatever case, or else set aside."""
-    parts = [path for path in _visible(folder) if path.is_dir() and path.name.lower() in SPLITS]
+    parts = [path for path in visible(folder) if path.is_dir() and path.name.lower() in SPLITS]
     if not parts:
-        return _set_aside(folder, _tree(folder))
+        return _set_aside(folder, class_folders(folder))
     if len(parts) > len({path.name.lower() for path in parts}):
         raise DataError(f"{folder} has {', '.join(path.name for path in parts)}: keep one folder for each split")
-    trees = {path.name.lower(): _tree(path) for path in parts}
+    trees = {path.name.lower(): class_folders(path) for path in parts}
     if len(trees) == 2:
         same_classes(tuple(trees["train"]), tuple(trees["test"]), f"train in {folder}", "test")
     return trees
 
 
-def _tree(folder: Path) -> Tree:
-    tree = {child.name: _visible(child) for child in _visible(folder) if child.is_dir()}
+def class_folders(folder: Path) -> Tree:
+    """The files of each class folder. DataError where there are not two at least, or other things lie there."""
+    tree = {child.name: visible(child) for child in visible(folder) if child.is_dir()}
     if not tree:
-        what = "images lie directly in" if _visible(folder) else "no images are in"
+        what = "images lie directly in" if visible(folder) else "no images are in"
         remedy = f"put each into a folder named after its class, as in {folder / 'cat' / '1.png'}"
         raise DataError(f"{what} {folder}: {remedy} (folders named train and test are taken for the splits)")
     for name, paths in tree.items():

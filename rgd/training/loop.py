@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from rgd.layers import image_shape
 from rgd.modes import set_modes
 from rgd.networks import NETWORKS, UNetConfig
 from rgd.processes import Processes, processes
-from rgd.randomness import generator
+from rgd.randomness import generator, global_seed
 from rgd.schedule import Schedule
 from rgd.training.objectives import Loss, Objective, Stateful
 from rgd.training.state import Training, TrainingState
@@ -79,7 +79,7 @@ def fit(
         network: any module, trained in place, on the best device. Modules that are in evaluation mode, such as a
             frozen batch norm, stay so, unless all of the network is.
         objective: one of `rgd.objectives`, or your own.
-        data: moved to the device once, as uint8.
+        data: moved to the device once, as uint8; or a stream, `rgd.data.stream`, whose batches are read ahead.
         folder: where to keep the training state, every `save_every` steps and whenever training stops, by Ctrl-C
             too. A run found there is resumed, and a finished one tells its last step again. None keeps nothing.
 
@@ -98,14 +98,14 @@ def fit(
     if state.step >= training.steps:
         yield _report(state, repeated=True)
         return
-    data = data.to(group.device)
+    batches = data.to(group.device).batches(_shares(len(data), training, group, state.step))
     remembering = objective.begin() if isinstance(objective, Stateful) else objective
     check_every = 1 if group.device.type == "cpu" else 20  # on a GPU, looking at the loss means waiting for it
     try:
         while state.step < training.steps:
             began = time.perf_counter()
             due = state.step + 1 == training.steps or (state.step + 1) % training.save_every == 0
-            losses = _gradients(state, remembering, data, schedule)
+            losses = _gradients(state, remembering, batches, schedule)
             if due or state.step % check_every == 0:
                 values = [float(loss.value.detach()) for loss in losses]
                 if not all(map(math.isfinite, values)):
@@ -143,36 +143,33 @@ def _check_fits(network: nn.Module, data: Dataset, training: Training, group: Pr
         raise DataError(f"{data.name} has {len(data.classes)} classes, and the network was built for {classes}")
 
 
-def _gradients(state: TrainingState, objective: Objective, data: Dataset, schedule: Schedule) -> list[Loss]:
+def _shares(n: int, training: Training, group: Processes, first: int) -> Iterator[Tensor]:
+    """Which of n images are in this process's micro-batches, from step `first` on."""
+    for step in range(first, training.steps):
+        slots = batch_indices(n, training.batch_size, training.seed, step).chunk(group.count * training.accumulate)
+        yield from slots[group.rank :: group.count]
+
+
+def _gradients(
+    state: TrainingState, objective: Objective, batches: Iterator[tuple[Tensor, Tensor]], schedule: Schedule
+) -> list[Loss]:
     """Accumulate the gradients of this process's micro-batches of one step."""
     group, training = state.group, state.training
-    size = training.batch_size // (group.count * training.accumulate)
-    batch = batch_indices(len(data), training.batch_size, training.seed, state.step)
     losses = []
     set_modes(state.modes)  # the caller may have looked at the network in evaluation mode
     for micro in range(training.accumulate):
         slot = micro * group.count + group.rank
         random = generator(training.seed, "step", state.step, slot, device=group.device)
-        index = batch[slot * size : (slot + 1) * size].to(group.device)
-        x0 = augment(data.x0(index), training, random)
+        x0, y = next(batches)
+        x0 = augment(x0, training, random)
         waiting = micro < training.accumulate - 1 and group.count > 1
         with state.wrapped.no_sync() if waiting else nullcontext():  # type: ignore[operator]
             dropout = generator(training.seed, "dropout", state.step, slot).initial_seed()
-            with _global_seed(dropout, group.device), state.autocast:
-                loss = objective(state.wrapped, schedule, x0, data.labels[index], random)
+            with global_seed(dropout, group.device), state.autocast:
+                loss = objective(state.wrapped, schedule, x0, y, random)
             state.scaler.scale(loss.value / training.accumulate).backward()
         losses.append(loss)
     return losses
-
-
-@contextmanager
-def _global_seed(seed: int, device: torch.device) -> Iterator[None]:
-    """The global random state, from which dropout draws, seeded for a while and then given back."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)
-        if device.type != "cpu":
-            getattr(torch, device.type).manual_seed(seed)
-        yield
 
 
 def augment(x0: Tensor, training: Training, generator: torch.Generator) -> Tensor:

@@ -1,0 +1,1 @@
+"""Training at the paper's scale: data larger than memory."""
