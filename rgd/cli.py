@@ -23,8 +23,8 @@ from rgd.course.commands import course
 from rgd.data import same_classes
 from rgd.demo import report
 from rgd.errors import RgdError
-from rgd.guidance import classifier_free, grad_log_prob, guide
-from rgd.lab import datasets
+from rgd.guidance import classifier_free, guide
+from rgd.lab import datasets, named
 from rgd.lab import recipe as recipes
 from rgd.lab.checks import know, load, need, numbers, room_for, while_finite
 from rgd.lab.origin import provenance
@@ -114,7 +114,7 @@ def sample(
     """Draw images, guided by a classifier, by classifier-free guidance, or not at all.
 
     Args:
-        denoiser: a model file.
+        denoiser: a model file; here as below also a model of others, such as timm:NAME, see `rgd.lab.named`.
         classifier: a model file; without one, a conditional denoiser with a null label guides itself.
         scale: of the guidance.
         labels: the classes to draw, repeated up to n; default all in turn.
@@ -139,7 +139,7 @@ def sample(
     numbers(0, len(classes), labels=labels or ())
     y = torch.tensor(labels or range(len(classes))).repeat(n)[:n] if classes else None
     if guiding:
-        steered: Any = guide(denoise, grad_log_prob(guiding.network), scale, interval, form)
+        steered: Any = guide(denoise, named.gradient(guiding, denoise), scale, interval, form)
     elif denoise.conditional and getattr(config, "null_label", None) not in (None, False):
         steered = classifier_free(denoise, scale, interval)
     else:
@@ -169,7 +169,7 @@ def gradients(
     """Compare the gradients of classifiers on test images: a picture by noise level, norms, and cosines to the first.
 
     Args:
-        classifiers: model files.
+        classifiers: model files, one at least of a classifier that knows t, and models of others as of `rgd sample`.
         data: where the test images come from; default what the first was trained on.
         levels: the times t.
         target: the class the picture's gradients point to; default the image's own.
@@ -186,7 +186,8 @@ def gradients(
     need(len({*names, "noised image"}) > len(names), alike)
     know(network)
     models = {name: load(path, "classifier") for name, path in zip(names, classifiers)}
-    first = models[names[0]]
+    first = next((model for model in models.values() if model.schedule), models[names[0]])
+    need(first.schedule is not None, "name a classifier that knows t too: gradients are compared at its noise")
     if data is None:
         test = datasets.load_again(first.provenance, first.classes, size=first.network.config.image_size).take(n)
     else:

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent / "rgd"
 PARTS = {"core": set(), "training": {"core"}, "measure": {"core"}, "methods": {"core"}, "book": {"core", "measure"}}
 PARTS["adapters"] = {"core", "training"}
-PARTS["lab"] = {"core", "training", "measure", "methods"}
+PARTS["lab"] = {"core", "training", "measure", "methods", "adapters"}
 PARTS["experiments"] = {*PARTS["lab"], "lab", "book"}
 PARTS["scale"] = {*PARTS["lab"], "lab"}
 PARTS["demo"] = {*PARTS["experiments"], "experiments"}

@@ -48,21 +48,35 @@ class Sees:
 class CleanClassifier(nn.Module):
     """A network of others as (x0 (B, C, H, W) in [-1, 1], t) -> logits (B, K); t is not looked at.
 
-    As a guide it goes through the denoiser's estimate: `rgd.grad_log_prob_of_x0(classifier, denoise)`.
+    As a guide it goes through the denoiser's estimate: `rgd.grad_log_prob_of_x0(classifier, denoise)`. `spec` says what
+    the network is, for its identity, where it has no configuration of its own: a name, or the function that made it.
     """
 
-    def __init__(self, network: nn.Module, sees: Sees | None = None) -> None:
+    def __init__(self, network: nn.Module, sees: Sees | None = None, spec: Any = None) -> None:
         super().__init__()
-        self.network, self.sees = network.eval().requires_grad_(False), sees or Sees()
+        self.network, self.sees, self.spec = network.eval().requires_grad_(False), sees or Sees(), spec
 
     @property
     def config(self) -> Any:
-        """How it sees, and the network's own configuration, if it has one."""
+        """How it sees, and what it is: its `spec`, or the network's own configuration, if it has one."""
+        if self.spec is not None:
+            return {"spec": self.spec, "sees": self.sees}
         own = getattr(self.network, "config", None) or getattr(self.network, "pretrained_cfg", None)
         return own and {"class": type(self.network).__name__, "config": dict(own), "sees": self.sees}
 
     def forward(self, x0: Tensor, t: Tensor | None = None) -> Tensor:
         return self.network(self.sees(x0))
+
+    def features(self, x0: Tensor) -> Tensor:
+        """(B, F): what its last linear layer is given."""
+        *_, last = (module for module in self.network.modules() if isinstance(module, nn.Linear))
+        given: list[Tensor] = []
+        hook = last.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0]))
+        try:
+            self(x0)
+        finally:
+            hook.remove()
+        return given[0].flatten(1)
 
 
 def from_timm(network: Any, size: Sequence[int] | None = None) -> CleanClassifier:

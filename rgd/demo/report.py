@@ -172,11 +172,11 @@ def compare_gradients(
         DataError: unless all know the classes of `test` and take its images, noised by one schedule.
     """
     first, *_ = models.values()
-    schedule = one_schedule(models)
+    schedule = one_schedule({name: model for name, model in models.items() if model.schedule})
     for name, model in models.items():
         same_classes(model.classes, test.classes, name, test.name)
         config = model.network.config
-        if (takes := image_shape(config)) != test.shape:
+        if model.schedule and (takes := image_shape(config)) != test.shape:
             raise DataError(f"{name} takes images of {takes}, and those of {test.name} are {test.shape}")
     if not (levels and all(0 <= level < schedule.T for level in levels)):
         raise DataError(f"levels run from 0 to {schedule.T - 1}, and are {tuple(levels)}: give one or more of those")

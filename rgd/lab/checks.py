@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rgd import networks
+from rgd.adapters import CleanClassifier
 from rgd.errors import RgdError
+from rgd.lab import named
 from rgd.processes import processes
 from rgd.samplers import Sampler, SampleStep
 from rgd.training import checkpoints
@@ -45,17 +46,21 @@ ROLES = {"denoiser": "a denoiser", "classifier": "a time-dependent classifier", 
 
 
 def load(path: Path, role: checkpoints.Role) -> checkpoints.Model:
-    """A model from its file, on this process's device; RgdError if it is for something else."""
-    model = processes().first(lambda: checkpoints.load(path))
+    """A model from its file, or one of others by name, on this process's device; RgdError if it is for something else.
+
+    A classifier of others that never saw noise may guide and may judge.
+    """
+    model = processes().first(lambda: named.model(path) if named.is_spec(path) else checkpoints.load(path))
     model.network.to(processes().device)
-    need(model.role == role, f"{path} holds a {type(model.network).__name__}, where {ROLES[role]} is needed")
+    right = model.role == role or (role == "classifier" and isinstance(model.network, CleanClassifier))
+    need(right, f"{path} holds a {type(model.network).__name__}, where {ROLES[role]} is needed")
     return model
 
 
 def know(classes: Sequence[str]) -> None:
     """Import the network classes that the user names, "package.module:Class", also from the folder they are in."""
-    if classes and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    if classes:
+        named.look_here()
     for name in classes:
         networks.named(name)
 

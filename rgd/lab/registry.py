@@ -20,6 +20,7 @@ import torch
 from rgd import DISTRIBUTION, __version__
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError, MissingModel
+from rgd.lab import named
 from rgd.lab.judge import Judge
 from rgd.lab.tables import instead
 from rgd.networks import EncoderUNet
@@ -109,7 +110,7 @@ def _rounded(own: Model, published: Model) -> bool:
 
 
 def find(name: str, runs: Path | str = "runs") -> Model:
-    """A model by name: as made by `rgd train` in `runs/NAME`, else as published.
+    """A model by name: as made by `rgd train` in `runs/NAME`, else as published; or one of others, see `rgd.lab.named`.
 
     One that was made here and then published is taken as published, with its weights rounded: results must not depend
     on who has the unrounded ones. One whose weights were changed since is another.
@@ -118,6 +119,8 @@ def find(name: str, runs: Path | str = "runs") -> Model:
         MissingModel: if it is neither.
         CheckpointError: if the file is damaged.
     """
+    if named.is_spec(name):
+        return named.model(name)
     made = Path(runs) / name / "model.safetensors"
     own = load_file(made, processes().device) if made.exists() else None
     if name in names():

@@ -84,6 +84,10 @@ class Files:
         rows = range(len(self))[index] if isinstance(index, slice) else index.tolist()
         return torch.stack([self.pixels(row) for row in rows]).to(self.device)
 
+    def split(self, size: int) -> Iterator[torch.Tensor]:
+        """All of them, read `size` at a time."""
+        return (self[slice(i, i + size)] for i in range(0, len(self), size))
+
     def pixels(self, row: int) -> torch.Tensor:
         """One image, uint8 (3, size, size). DataError, which names it, if it cannot be read."""
         name = os.fsdecode(self.names[row])
