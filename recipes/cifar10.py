@@ -8,8 +8,7 @@ from rgd.attacks import L2, PGD, NoiseRadius
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.recipe import Recipe
 from rgd.networks import EncoderConfig, UNetConfig
-from rgd.training import Training
-from rgd.training.objectives import CleanCrossEntropy, Denoising, NoisyCrossEntropy, RobustCrossEntropy
+from rgd.training import Training, objectives
 
 cifar10 = partial(Recipe, data="cifar10")
 pixels = dict(image_size=32, in_channels=3, use_scale_shift_norm=True)
@@ -22,27 +21,26 @@ ddpm = cifar10(
     about="A DDPM for two CPU cores, on 16x16 patches of four pixels. It is class-conditional with a null label, so "
     "that without a label it is the unconditional model, and one training serves both.",
     network=UNetConfig(out_channels=3, model_channels=48, num_head_channels=48, **known, **small),
-    objective=Denoising(conditional=True, label_dropout=0.2),
+    objective=objectives.Denoising(conditional=True, label_dropout=0.2),
     training=Training(steps=6000, lr=1e-3, warmup=100, ema=0.999, save_every=200, **denoising),
 )
 early = replace(
-    ddpm,
-    name="cifar10/early",
+    ddpm, name="cifar10/early",
     about="The small DDPM after a twentieth of its training: what autoguidance steers away from.",
     training=replace(ddpm.training, steps=300, ema=0.99),
-)
+)  # fmt: skip
 vanilla = cifar10(
     name="cifar10/vanilla",
     about="The ordinary time-dependent classifier, for two CPU cores: cross-entropy on noised images.",
     network=EncoderConfig(out_channels=10, model_channels=40, num_head_channels=40, pool="attention", **small),
-    objective=NoisyCrossEntropy(),
+    objective=objectives.NoisyCrossEntropy(),
     training=Training(steps=3000, lr=1e-3, warmup=100, flip=True, save_every=500),
 )
 judge = cifar10(
     name="cifar10/judge",
     about="Clean images, another architecture, another seed: it scores samples and never guides.",
     network=JudgeConfig(image_size=32, in_channels=3, out_channels=10, width=80, stages=3, fast=True),
-    objective=CleanCrossEntropy(takes_time=False, label_smoothing=0.1),
+    objective=objectives.CleanCrossEntropy(takes_time=False, label_smoothing=0.1),
     training=Training(steps=9400, lr=2e-3, warmup=200, ema=0.999, flip=True, shift=3, seed=1, save_every=500),
 )
 
@@ -52,37 +50,34 @@ gpu_ddpm = cifar10(
     name="cifar10/gpu_ddpm",
     about="An unconditional DDPM of four times the small one's size.",
     network=UNetConfig(out_channels=3, model_channels=80, num_head_channels=80, **larger),
-    objective=Denoising(),
+    objective=objectives.Denoising(),
     training=Training(steps=4000, batch_size=512, lr=1e-3, warmup=200, ema=0.9995, **denoising),
 )
 gpu_conditional = replace(
-    gpu_ddpm,
-    name="cifar10/gpu_conditional",
+    gpu_ddpm, name="cifar10/gpu_conditional",
     about="The class-conditional DDPM of the GPU's set, with a null label for classifier-free guidance.",
     network=replace(gpu_ddpm.network, **known),
-    objective=Denoising(conditional=True, label_dropout=0.1),
-)
+    objective=objectives.Denoising(conditional=True, label_dropout=0.1),
+)  # fmt: skip
 gpu_early = replace(
-    gpu_conditional,
-    name="cifar10/gpu_early",
+    gpu_conditional, name="cifar10/gpu_early",
     about="A smaller class-conditional DDPM after a tenth of the training: what autoguidance steers away from.",
     network=replace(gpu_conditional.network, model_channels=40, num_head_channels=40, num_res_blocks=1),
     training=replace(gpu_conditional.training, steps=400, ema=0.99),
-)
+)  # fmt: skip
 gpu_vanilla = cifar10(
     name="cifar10/gpu_vanilla",
     about="The ordinary time-dependent classifier of the GPU's set.",
     network=EncoderConfig(out_channels=10, model_channels=32, num_head_channels=32, **deeper),
-    objective=NoisyCrossEntropy(),
+    objective=objectives.NoisyCrossEntropy(),
     training=Training(steps=4000, batch_size=256, lr=1e-3, warmup=100, flip=True, shift=2),
 )
 gpu_judge = replace(
-    judge,
-    name="cifar10/gpu_judge",
+    judge, name="cifar10/gpu_judge",
     about="The small judge's recipe, wider and for longer.",
     network=replace(judge.network, width=128),
     training=replace(judge.training, steps=8000, batch_size=512, lr=4e-3, shift=4),
-)
+)  # fmt: skip
 
 papers = dict(attention_resolutions=(2, 4), **pixels)
 paper_ddpm = cifar10(
@@ -92,9 +87,8 @@ paper_ddpm = cifar10(
         out_channels=6, model_channels=128, channel_mult=(1, 2, 2, 2), num_res_blocks=3, num_heads=4, dropout=0.1,
         **known, **papers,
     ),
-    objective=Denoising(conditional=True, label_dropout=0.1),
-    training=Training(steps=200_000, lr=1e-4, anneal=False, warmup=500, ema=0.9999, **denoising),
-    variance="learned",
+    objective=objectives.Denoising(conditional=True, label_dropout=0.1),
+    training=Training(steps=200_000, lr=1e-4, anneal=False, warmup=500, ema=0.9999, **denoising), variance="learned",
 )  # fmt: skip
 paper_vanilla = cifar10(
     name="cifar10/paper_vanilla",
@@ -103,17 +97,17 @@ paper_vanilla = cifar10(
         out_channels=10, model_channels=32, channel_mult=(1, 2, 2, 4), num_res_blocks=2, num_head_channels=32,
         resblock_updown=True, pool="attention", **papers,
     ),
-    objective=NoisyCrossEntropy(),
+    objective=objectives.NoisyCrossEntropy(),
     training=Training(steps=300_000, batch_size=128, lr=3e-4, weight_decay=0.05, precision="fp32"),
 )  # fmt: skip
 
 
 def robust(radius):
     """Cross-entropy under PGD-7 within an L2 radius."""
-    return RobustCrossEntropy(PGD(L2(radius), steps=7))
+    return objectives.RobustCrossEntropy(PGD(L2(radius), steps=7))
 
 
-clean, growing = CleanCrossEntropy(), NoiseRadius(gpu_vanilla.make_schedule(), clean=0.5, noisy=2.0)
+clean, growing = objectives.CleanCrossEntropy(), NoiseRadius(gpu_vanilla.make_schedule(), clean=0.5, noisy=2.0)
 # The other classifiers are a vanilla one with another objective.
 classifiers = [
     replace(first, name=f"cifar10/{name}", about=about, objective=objective)

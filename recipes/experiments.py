@@ -49,10 +49,8 @@ compare_mnist = Comparison(
         Entry("clean, through x0", "mnist/ddpm", "through x0", "mnist/clean", (0.01, 0.03, 0.1, 0.3, 1.0)),
         Entry("clean, through x0, capped", "mnist/ddpm", "through x0", "mnist/clean", (0.35, 0.7, 1.4, 2.8), most=3.0),
     ),
-    pairs=(
-        *against("vanilla", "robust", "robust, radius 1", "robust, radius 2", "robust, shrinking radius"),
-        *against("vanilla", "robust, growing radius", MIDDLE, "clean, at x0, capped"),
-    ),
+    pairs=against("vanilla", "robust", "robust, radius 1", "robust, radius 2", "robust, shrinking radius",
+                  "robust, growing radius", MIDDLE, "clean, at x0, capped"),
     **mnist,
 )  # fmt: skip
 compare_mnist_conditional = Comparison(
@@ -70,8 +68,8 @@ compare_mnist_conditional = Comparison(
     # In the order in which one would wait for them: a run that is stopped has finished those at the top.
     pairs=(
         *[("robust", "vanilla"), ("vanilla", "none"), ("robust", "classifier-free"), ("robust", "autoguidance")],
-        *against("vanilla", "robust, radius 1", "robust, radius 2", MIDDLE),
-        *against("vanilla", "robust, growing radius", "robust, shrinking radius"),
+        *against("vanilla", "robust, radius 1", "robust, radius 2", MIDDLE, "robust, growing radius",
+                 "robust, shrinking radius"),
     ),
     **mnist,
 )  # fmt: skip
@@ -128,12 +126,10 @@ compare_cifar10_conditional = Comparison(
         *guided("cifar10/ddpm", (8.0, 11.0, 16.0, 23.0, 32.0), MIDDLE, interval=(100, 600)),
         *guided("cifar10/ddpm", (0.5, 1.0, 2.0, 4.0), "clean"),
     ),
-    pairs=(
-        *[("robust", "vanilla"), ("robust, radius 1", "vanilla"), ("vanilla", "none")],
-        *[("robust", "classifier-free"), ("robust", "autoguidance"), (MIDDLE, "robust")],
-    ),
+    pairs=(("robust", "vanilla"), ("robust, radius 1", "vanilla"), ("vanilla", "none"), ("robust", "classifier-free"),
+           ("robust", "autoguidance"), (MIDDLE, "robust")),
     **cifar10,
-)
+)  # fmt: skip
 compare_cifar10 = Comparison(
     entries=(
         Entry("none", "cifar10/ddpm", blind=True),

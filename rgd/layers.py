@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from rgd.errors import at_least, require
 
@@ -209,9 +210,16 @@ class AttentionPool(nn.Module):
 
 
 class Stage(nn.Sequential):
-    """A sequence in which the residual blocks also receive the embedding."""
+    """A sequence in which the residual blocks also receive the embedding; see `rgd.modes.recomputing`."""
+
+    recompute = False
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:  # type: ignore[override]
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(self._through, x, embedding, use_reentrant=False)
+        return self._through(x, embedding)
+
+    def _through(self, x: Tensor, embedding: Tensor) -> Tensor:
         for layer in self:
             x = layer(x, embedding) if isinstance(layer, ResBlock) else layer(x)
         return x

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from rgd import objectives, schedule
 from rgd.attacks import L2, PGD, Linf, fgsm
 from rgd.lab.judge import JudgeConfig
+from rgd.layers import Stage
 from rgd.measure.classifiers import accuracy_by_t
 from rgd.measure.features import extract
-from rgd.modes import evaluating
-from rgd.networks import build
+from rgd.modes import evaluating, recomputing
+from rgd.networks import EncoderConfig, UNetConfig, build
+from rgd.training.objectives import Denoising, RobustCrossEntropy
 
 SCHEDULE = schedule.linear(100)
 ATTACKS = {
@@ -147,3 +149,70 @@ def test_features_are_those_of_the_network_that_will_be_used() -> None:
     images = batch(network, 9)[0].clamp(-1, 1)
     seen = untouched(network, lambda: extract(images, network, batch_size=8))
     assert torch.equal(seen.features, extract(images, network.eval(), batch_size=8).features)
+
+
+# --- memory ------------------------------------------------------------------------------------------------------
+
+SIZES: dict[str, Any] = dict(
+    image_size=16, in_channels=3, model_channels=16, num_res_blocks=2, channel_mult=(1, 2), attention_resolutions=(2,),
+    use_scale_shift_norm=True, resblock_updown=True, dropout=0.3,
+)  # fmt: skip
+ENCODER = EncoderConfig(out_channels=10, pool="attention", **SIZES)
+TRAINED: dict[str, tuple[Any, Any]] = {
+    "attacked": (ENCODER, RobustCrossEntropy(PGD(L2(0.5), steps=2))),
+    "attacked from a random start": (ENCODER, RobustCrossEntropy(PGD(L2(0.5), steps=2, random_start=True))),
+    "denoising": (UNetConfig(out_channels=3, num_classes=10, **SIZES), Denoising(conditional=True)),
+}
+
+
+@pytest.mark.parametrize(("config", "objective"), TRAINED.values(), ids=TRAINED)
+@pytest.mark.parametrize("half", [False, True])
+def test_what_is_computed_again_has_the_same_gradients(config: Any, objective: Any, half: bool) -> None:
+    """Dropout too, and in mixed precision: of a network of random weights, of which none is zero."""
+    found = []
+    for less in (False, True):
+        network = build(config)
+        with torch.no_grad():
+            for k, parameter in enumerate(network.parameters()):
+                parameter += 0.03 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(k))
+        generator = torch.Generator().manual_seed(1)
+        x0, y = torch.rand(6, 3, 16, 16, generator=generator) * 2 - 1, torch.arange(6)
+        torch.manual_seed(5)
+        with recomputing(network, less), torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = objective(network, SCHEDULE, x0, y, generator)
+        loss.value.backward()
+        assert not any(stage.recompute for stage in network.modules() if isinstance(stage, Stage))
+        found.append([loss.value.detach(), *(p.grad for p in network.parameters())])
+    assert all(float(g.abs().max()) > 0 for g in found[0][1:])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_less_is_kept_meanwhile() -> None:
+    """All that the way back needs, against what goes into the stages and what is kept outside them."""
+
+    def kept(less: bool) -> int:
+        network, held = build(ENCODER), dict[int, int]()
+
+        def keep(tensor: Tensor) -> Tensor:
+            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        for module in network.modules():
+            if less and isinstance(module, Stage):
+                module.register_forward_pre_hook(lambda _, given: [keep(tensor) for tensor in given] and None)
+        x = torch.rand(8, 3, 16, 16, requires_grad=True)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), recomputing(network, less):
+            logits = network(x, torch.arange(8))
+        del logits
+        weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+        return sum(size for place, size in held.items() if place not in weights)
+
+    assert kept(True) < 0.25 * kept(False)
+
+
+def test_a_network_without_stages_says_so() -> None:
+    with pytest.raises(ValueError, match="recompute must be False for a Linear"), recomputing(nn.Linear(2, 2)):
+        pass
+    with recomputing(nn.Linear(2, 2), on=False):
+        pass

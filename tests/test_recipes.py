@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import rgd
 from rgd import checkpoints, cli, experiments
@@ -24,6 +25,7 @@ from rgd.attacks import PGD
 from rgd.errors import RgdError
 from rgd.experiments import truth
 from rgd.experiments.comparison import Comparison
+from rgd.identity import key
 from rgd.lab import origin
 from rgd.lab import recipe as recipes
 from rgd.networks import UNetConfig
@@ -41,11 +43,13 @@ def millions(network: torch.nn.Module) -> float:
 @pytest.mark.parametrize("name", recipes.names())
 def test_recipe_makes_a_network_that_runs_on_its_images(name: str) -> None:
     recipe = recipes.read(name)
-    assert (recipe.name, name.split("/")[0]) == (name, recipe.data)
+    known = {"$RGD_IMAGENET": ("imagenet128", (3, 128, 128))}
+    folder, shape = known[recipe.data] if recipe.streams else (recipe.data, rgd.lab.datasets.KNOWN[recipe.data][0])
+    assert (recipe.name, name.split("/")[0]) == (name, folder)
     assert recipe.about.endswith((".", "?"))
     network, config = rgd.build(recipe.network).eval(), recipe.network
     x = torch.zeros(2, config.in_channels, config.image_size, config.image_size)
-    assert rgd.lab.datasets.KNOWN[recipe.data][0] == x.shape[1:]
+    assert shape == x.shape[1:]
     t, y = torch.tensor([0, recipe.T - 1]), torch.tensor([0, 1])
     with torch.no_grad():
         output = network(x) if isinstance(network, rgd.Judge) else (
@@ -82,8 +86,62 @@ def test_the_papers_networks_have_the_papers_sizes() -> None:
         num_res_blocks=2, attention_resolutions=(4, 8, 16), num_head_channels=64, use_scale_shift_norm=True,
         resblock_updown=True, pool="attention",
     )  # fmt: skip
+    assert recipes.read("imagenet128/robust").network == recipes.read("imagenet128/vanilla").network == imagenet
     with torch.device("meta"):
         assert round(millions(rgd.EncoderUNet(imagenet)), 2) == 42.57
+
+
+def test_the_imagenet_recipes_are_the_papers() -> None:
+    robust, vanilla = (recipes.read(f"imagenet128/{kind}") for kind in ("robust", "vanilla"))
+    for recipe, batch_size in ((robust, 128), (vanilla, 256)):
+        training = recipe.training
+        assert (training.steps, training.batch_size, training.lr, training.weight_decay) == (
+            300_000, batch_size, 3e-4, 0.05,
+        )  # fmt: skip
+        assert (training.precision, training.ema, training.anneal, training.warmup) == ("fp32", None, True, 0)
+        assert training.lr_at(150_000) == 1.5e-4
+        assert (recipe.network.dropout, recipe.schedule, recipe.T) == (0, "linear", 1000)
+    attack = robust.objective.attack
+    assert isinstance(attack, PGD)
+    assert (attack.threat, attack.steps, attack.step) == (rgd.L2(0.5), 7, 1 / 6)
+    assert (attack.early_stop, attack.random_start) == (True, False)
+
+
+def photographs(place: Path, n: int = 24) -> Path:
+    """As ImageNet lies on disk: folders of JPEGs of several sizes, named by WordNet."""
+    for i in range(n):
+        folder = place / "train" / f"n0{1440764 + i % 3}"
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = torch.randint(0, 256, (40 + i, 64 - i, 3), generator=rgd.generator(i), dtype=torch.uint8)
+        Image.fromarray(pixels.numpy()).save(folder / f"{folder.name}_{i}.JPEG")
+    return place
+
+
+def test_a_tiny_version_of_the_imagenet_recipe_trains_on_a_folder_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the command, with the network narrower and the images smaller; once more with less memory, to the same end."""
+    whole = recipes.read("imagenet128/robust")
+    with pytest.raises(RgdError, match=r"RGD_IMAGENET is not set.*--data PATH"):
+        recipes.train(whole, tmp_path / "nothing")
+    narrow = replace(whole.network, image_size=32, model_channels=32, num_res_blocks=1, num_head_channels=32)
+    small = replace(whole, network=narrow, training=replace(whole.training, steps=4, batch_size=8, save_every=2))
+    monkeypatch.setattr(recipes, "read", lambda name: small)
+    monkeypatch.chdir(tmp_path)
+    place = photographs(tmp_path / "imagenet")
+    cli.train("imagenet128/robust", data=str(place))
+    monkeypatch.setenv("RGD_IMAGENET", str(place))
+    cli.train("imagenet128/robust", {"recompute": True}, out=tmp_path / "less")
+    made = [checkpoints.load(path / "model.safetensors") for path in (Path("runs/imagenet128/robust"), Path("less"))]
+    for model in made:
+        assert model.classes == ("n01440764", "n01440765", "n01440766")
+        assert model.provenance["data"] == str(place / "train")
+        assert model.provenance["images_seen"] == 32
+    first, second = (model.network.state_dict() for model in made)
+    begun = rgd.build(narrow).state_dict()
+    assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
+    assert not all(torch.equal(first[name], begun[name]) for name in first)
+    assert key(made[0].provenance["made_from"]) == key(made[1].provenance["made_from"])
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from rgd import schedule as schedules
-from rgd.data import Dataset
+from rgd.data import Dataset, stream
 from rgd.denoiser import Variance
 from rgd.identity import identity
 from rgd.lab import datasets
@@ -37,12 +37,13 @@ class Recipe:
 
     Attributes:
         name: of the model, e.g. "digits/robust".
-        data: what `rgd.data.load` takes.
+        data: what `rgd.data.load` takes, or, if it streams, `rgd.data.stream`.
         network: its architecture.
         objective: what it is trained to do.
         training: for how long, and how.
         schedule, T: the noise.
         variance: of the reverse steps of a denoiser.
+        streams: whether images are read while they are used, as `rgd.data.stream` does, at the network's size.
         about: a sentence on the model, for its card; no part of what makes it.
     """
 
@@ -54,10 +55,15 @@ class Recipe:
     schedule: Literal["linear", "cosine"] = "linear"
     T: int = 1000
     variance: Variance = "large"
+    streams: bool = False
     about: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         schedules.named(self.schedule, self.T)
+
+    def images(self) -> Dataset:
+        """What it trains on. Raises as `rgd.data.load` or `rgd.data.stream`."""
+        return stream(self.data, size=self.network.image_size) if self.streams else datasets.load(self.data)
 
     def makes(self, data: Dataset) -> dict[str, Any]:
         """The identity of the weights that come of it on these images; how one samples is no part of it."""
@@ -102,7 +108,7 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
     folder = Path(folder)
     finished = folder / "model.safetensors"
     group = processes()
-    data = datasets.load(recipe.data) if data is None else data
+    data = recipe.images() if data is None else data
     made_from = recipe.makes(data)
     model = group.first(lambda: load(finished) if finished.exists() else None)
     if model is not None and model.provenance.get("made_from") == made_from:

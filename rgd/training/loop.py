@@ -21,7 +21,7 @@ from rgd.data import Dataset, batch_indices
 from rgd.errors import DataError, TrainingDiverged
 from rgd.identity import architecture, identity
 from rgd.layers import image_shape
-from rgd.modes import set_modes
+from rgd.modes import recomputing, set_modes
 from rgd.networks import NETWORKS, UNetConfig
 from rgd.processes import Processes, processes
 from rgd.randomness import generator, global_seed
@@ -165,7 +165,7 @@ def _gradients(
         waiting = micro < training.accumulate - 1 and group.count > 1
         with state.wrapped.no_sync() if waiting else nullcontext():  # type: ignore[operator]
             dropout = generator(training.seed, "dropout", state.step, slot).initial_seed()
-            with global_seed(dropout, group.device), state.autocast:
+            with global_seed(dropout, group.device), state.autocast, recomputing(state.network, training.recompute):
                 loss = objective(state.wrapped, schedule, x0, y, random)
             state.scaler.scale(loss.value / training.accumulate).backward()
         losses.append(loss)

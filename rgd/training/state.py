@@ -40,6 +40,7 @@ class Training:
         precision: "auto" is the fastest that is safe, see `rgd.training.precision.autocast`.
         seed: of everything random.
         save_every: steps between training states, where there is a folder to keep them.
+        recompute: gradient checkpointing, for less memory and a third more time; see `rgd.modes.recomputing`.
 
     Raises ValueError naming the setting that cannot be, and what it may be.
     """
@@ -58,6 +59,7 @@ class Training:
     precision: Precision = "auto"
     seed: int = 0
     save_every: int = field(default=1000, compare=False)  # changes nothing of what comes out
+    recompute: bool = field(default=False, compare=False)  # nor does this
 
     def __post_init__(self) -> None:
         at_least(self, steps=1, batch_size=1, warmup=0, accumulate=1, shift=0, save_every=1)
