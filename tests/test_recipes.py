@@ -135,8 +135,10 @@ def test_a_tiny_version_of_the_imagenet_recipe_trains_on_a_folder_that_is_named(
     made = [checkpoints.load(path / "model.safetensors") for path in (Path("runs/imagenet128/robust"), Path("less"))]
     for model in made:
         assert model.classes == ("n01440764", "n01440765", "n01440766")
-        assert model.provenance["data"] == str(place / "train")
+        assert model.provenance["streamed"] == str(place / "train")
         assert model.provenance["images_seen"] == 32
+    with pytest.raises(RgdError, match=r"name some \(--data"):  # and not all of ImageNet in memory
+        cli.gradients((Path("less/model.safetensors"),), n=4)
     first, second = (model.network.state_dict() for model in made)
     begun = rgd.build(narrow).state_dict()
     assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)

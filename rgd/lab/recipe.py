@@ -138,7 +138,9 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
                     bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k != "step"})
                     with open(log, "a") as file:
                         file.write(json.dumps(row) + "\n")
-    made_of = {"made_from": made_from, "recipe": recipe.name, "data": data.source, "seed": training.seed}
+    # What was streamed is not to be found again as a whole, in memory.
+    images = {"streamed" if recipe.streams else "data": data.source}
+    made_of = {"made_from": made_from, "recipe": recipe.name, **images, "seed": training.seed}
     made_in = {"images_seen": last.images, "hours": round(last.seconds / 3600, 4), **provenance()}
     predicts = getattr(recipe.objective, "predicts", "eps" if isinstance(recipe.network, UNetConfig) else None)
     denoising = {} if predicts is None else {"predicts": predicts, "variance": recipe.variance}
