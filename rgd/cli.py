@@ -1,4 +1,4 @@
-"""The command line: `rgd demo | train | sample | gradients | evaluate | survey | course | info`, a function each."""
+"""The command line: `rgd demo | train | sample | gradients | evaluate | paper | survey | course | info`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from rgd.lab.samples import score
 from rgd.layers import image_shape
 from rgd.measure.scores import Metric
 from rgd.processes import processes
+from rgd.scale.commands import paper
 from rgd.survey.commands import survey
 from rgd.training import Training, autocast, checkpoints
 
@@ -248,12 +249,12 @@ def info(file: Annotated[Path | None, tyro.conf.Positional] = None) -> None:
 
 def main() -> None:
     """The entry point: errors that say what to do are printed without a traceback."""
-    commands = {f.__name__: f for f in (demo, train, sample, gradients, evaluate, survey, course, info)}
+    commands = {f.__name__: f for f in (demo, train, sample, gradients, evaluate, paper, survey, course, info)}
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="rgd", description="Robust classifier guidance.")
     except KeyboardInterrupt:
         named = any(".py" in a or a in experiments.names() for a in sys.argv[1:])
-        resumable = {"demo", "train", "course"} & set(sys.argv) or named
+        resumable = {"demo", "train", "course", "paper"} & set(sys.argv) or named
         kept = "What was done is kept; the same command goes on from here." if resumable else "Nothing was written."
         print(f"\nStopped. {kept}", file=sys.stderr)
         raise SystemExit(130) from None

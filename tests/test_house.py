@@ -15,9 +15,8 @@ PARTS = {"core": set(), "training": {"core"}, "measure": {"core"}, "methods": {"
 PARTS["adapters"] = {"core", "training"}
 PARTS["lab"] = {"core", "training", "measure", "methods", "adapters"}
 PARTS["experiments"] = {*PARTS["lab"], "lab", "book"}
-PARTS["scale"] = {*PARTS["lab"], "lab"}
 PARTS["demo"] = {*PARTS["experiments"], "experiments"}
-PARTS |= {"course": set(PARTS), "survey": set(PARTS)}
+PARTS |= {"course": set(PARTS), "survey": set(PARTS), "scale": set(PARTS)}
 PARTS["cli"] = set(PARTS)
 # In the core, each file may import those before it.
 CORE = [
@@ -45,7 +44,7 @@ MOST |= {
     "course": 1080,
     "exercises": 2520,
     "survey": 660,
-    "scale": 260,
+    "scale": 760,
 }
 # And how many lines of any kind. Of measure, book and cli that is more than is meant (650, 350, 250), to which they
 # are to shrink.
@@ -58,7 +57,7 @@ IN_ALL |= {
     "course": 1580,
     "exercises": 3100,
     "survey": 1050,
-    "scale": 380,
+    "scale": 1070,
 }
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

@@ -40,6 +40,8 @@ from rgd.lab.judge import JudgeConfig
 from rgd.lab.recipe import Recipe
 from rgd.methods.steering import Annealed
 from rgd.networks import EncoderConfig, UNetConfig, build
+from rgd.scale.cost import Accelerator
+from rgd.scale.paper import File, Paper, Row
 from rgd.schedule import Schedule, cosine, linear
 from rgd.training import Training
 from rgd.training.checkpoints import Model
@@ -63,7 +65,9 @@ JUDGE = JudgeConfig(image_size=8, in_channels=1, out_channels=3, width=4)
 ENTRY = Entry("a", "t/ddpm", "classifier", "t/a", (1.0, 2.0), (0, 500))
 DRAWN = Drawn("a", "t/ddpm", "classifier", "t/a", (1.0, 2.0), (0, 500))
 RIVAL = Rival("a", "t/ddpm", "classifier", "t/a", (1.0, 2.0), (0, 500))
+FILE, ANOTHER = (File(Path("a.pt"), digest) for digest in ("aa", "bb"))
 THINGS: list[Any] = [
+    FILE, Row("a", FILE, 1.0), Paper(FILE, (Row("a", FILE, 1.0),), FILE, FILE), Accelerator("a", 1.0, 1.0, "here"),
     L2(0.5), Linf(0.5), NoiseRadius(linear(10), 1.0, 2.0), PGD(L2(0.5)), Denoising(conditional=True),
     NoisyCrossEntropy(),
     RobustCrossEntropy(PGD(L2(0.5))), FreeCrossEntropy(L2(0.5)), CleanCrossEntropy(), Training(10), linear(10),
@@ -108,6 +112,13 @@ OTHERS: dict[str, Any] = {
     "NetworkDenoiser.variance": "small",
     "NoiseRadius.schedule": cosine(10),
     "PGD.step": 0.3,
+    "Paper.denoiser": ANOTHER,
+    "Paper.encoder": ENCODER,
+    "Paper.eye": ANOTHER,
+    "Paper.reference": ANOTHER,
+    "Paper.rows": (Row("b"),),
+    "Paper.unet": UNET,
+    "Row.classifier": ANOTHER,
     "PGD.threat": Linf(0.5),
     "DiffusersConfig.null_label": 3,
     "Latents.encode": torch.abs,

@@ -62,6 +62,9 @@ CONFIGS: Mapping[str, UNetConfig | EncoderConfig] = {
 """By the names of their files, without ".pt"."""
 BEST_SCALES = {"64x64": 1.0, "128x128": 0.5, "256x256": 1.0, "256x256_uncond": 10.0, "512x512": 4.0}
 """With which guidance by their own classifiers was published, 250 steps."""
+REFERENCES = {f"{n}x{n}": f"ref_batches/imagenet/{n}/VIRTUAL_imagenet{n}_labeled.npz" for n in (64, 128, 256, 512)}
+"""Where the images lie against which ADM is scored: an .npz with 10,000 of them, uint8 (N, H, W, 3), as `arr_0`, and
+the moments of what Inception sees in the whole training set, as `mu`, `sigma`, `mu_s` and `sigma_s`."""
 
 
 @dataclass(frozen=True)
@@ -87,27 +90,37 @@ class Audit:
         return "; ".join(parts)
 
 
-def expected(name: str) -> dict[str, tuple[int, ...]]:
-    """The name and the shape of every weight of a published model; nothing is allocated. ValueError if it is none."""
-    one_of("a published model", name, CONFIGS)
+Config = UNetConfig | EncoderConfig
+
+
+def _on_meta(name: str | Config) -> Any:
+    """The network, nothing of it allocated. ValueError for a name that is none."""
+    if isinstance(name, str):
+        one_of("a published model", name, CONFIGS)
     with torch.device("meta"):
-        return {key: tuple(value.shape) for key, value in build(CONFIGS[name]).state_dict().items()}
+        return build(CONFIGS[name] if isinstance(name, str) else name)
 
 
-def audit(name: str, tensors: Mapping[str, Tensor]) -> Audit:
-    """How a state dict differs from a published model of that name."""
+def expected(name: str | Config) -> dict[str, tuple[int, ...]]:
+    """The name and the shape of every weight of a published model; nothing is allocated. ValueError if it is none."""
+    return {key: tuple(value.shape) for key, value in _on_meta(name).state_dict().items()}
+
+
+def audit(name: str | Config, tensors: Mapping[str, Tensor]) -> Audit:
+    """How a state dict differs from a published model of that name, or from what a configuration describes."""
     want, have = expected(name), {key: tuple(value.shape) for key, value in tensors.items()}
     other = tuple((key, have[key], want[key]) for key in sorted(want.keys() & have.keys()) if want[key] != have[key])
     return Audit(tuple(sorted(want.keys() - have.keys())), tuple(sorted(have.keys() - want.keys())), other)
 
 
 def load(
-    name: str, path: Path | str | None = None, *, dtype: torch.dtype = torch.float32, device: Any = "cpu"
+    name: str | Config, path: Path | str | None = None, *, dtype: torch.dtype = torch.float32, device: Any = "cpu"
 ) -> NetworkDenoiser | EncoderUNet:
     """A published model, ready for use: a denoiser (xt, t, y) -> Prediction, or a classifier (xt, t) -> logits.
 
     Args:
-        name: one of `CONFIGS`; of a file of the paper's own robust classifier, the one it has the shape of.
+        name: one of `CONFIGS`; of a file of the paper's own robust classifier, the one it has the shape of; of a file
+            of another size in the same layout, its configuration. All but 64x64 have the linear schedule.
         path: the file; default `fetch(name)`.
         dtype: of the weights, torch.bfloat16 or torch.float16 for half the memory.
         device: where it shall lie.
@@ -115,17 +128,16 @@ def load(
     Raises:
         CheckpointError: for a file that is not there or damaged, or whose weights differ, with the audit.
     """
-    tensors = read_state_dict(fetch(name) if path is None else path)
+    tensors = read_state_dict(fetch(str(name)) if path is None else path)
     if not (found := audit(name, tensors)).fits:
         raise CheckpointError(f"{path or name} is not {name}: {found}")
-    with torch.device("meta"):
-        network = build(CONFIGS[name])
+    network = _on_meta(name)
     # The file's own tensors become the weights, one by one, so that memory never holds them twice.
     network.load_state_dict({key: tensors.pop(key).to(device, dtype) for key in tuple(tensors)}, assign=True)
     network.eval().requires_grad_(False)
     if isinstance(network, EncoderUNet):
         return network
-    schedule = schedules.cosine() if name.startswith("64x64") else schedules.linear()
+    schedule = schedules.cosine() if str(name).startswith("64x64") else schedules.linear()
     conditional = network.config.num_classes is not None
     return NetworkDenoiser(network, schedule, "eps", "learned", conditional=conditional)
 
@@ -135,7 +147,7 @@ def fetch(name: str, folder: Path | str | None = None, sha256: str | None = None
     off goes on where it stopped.
 
     Args:
-        name: one of `CONFIGS`.
+        name: one of `CONFIGS`, or of `REFERENCES`.
         folder: where it is kept; default $RGD_ADM, else torch.hub's folder of checkpoints.
         sha256: its hash, if you know it from a source you trust: OpenAI publishes none. Without one, the file's own is
             noted beside it when it arrives, and holds from then on.
@@ -143,11 +155,13 @@ def fetch(name: str, folder: Path | str | None = None, sha256: str | None = None
     Raises:
         CheckpointError: where it cannot be had, or has another hash.
     """
-    one_of("a published model", name, CONFIGS)
+    one_of("a published model", name, {**CONFIGS, **REFERENCES})
     place = Path(folder or os.environ.get("RGD_ADM") or Path(torch.hub.get_dir()) / "checkpoints").expanduser()
-    file, noted = place / f"{name}.pt", place / f"{name}.pt.sha256"
+    address = REFERENCES.get(name, f"{name}.pt")
+    file = place / Path(address).name
+    noted = file.with_name(f"{file.name}.sha256")
     if not file.exists():
-        _download(ADDRESS + file.name, file)
+        _download(ADDRESS + address, file)
     digest = pooch.file_hash(str(file))
     wanted = sha256 or (noted.read_text().strip() if noted.exists() else digest)
     if digest != wanted:

@@ -20,8 +20,35 @@ INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # ends with the st
 INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
 
 
-def load_inception(path: str | Path | None = None) -> nn.Module:
-    """torch-fidelity's `inception-v3-compat` on the CPU, for 2048 features and unbiased logits.
+class SpatialInception(FeatureExtractorInceptionV3):
+    """Inception that says where too: after features and logits, what sFID compares (Nash et al. 2021), the first seven
+    channels of the graph's `mixed_6/conv` at 17 x 17 places, (B, 2023), in the order of ADM's moments: row, column,
+    channel."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        seen: list[Tensor] = []
+        hook = self.Mixed_6d.branch1x1.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        try:
+            found = super().forward(images)
+        finally:
+            hook.remove()
+        return *found, seen[0][:, :7].movedim(1, -1).flatten(1)
+
+
+def fetch_inception() -> Path:
+    """The file of Inception's weights: $RGD_INCEPTION's, else downloaded into torch.hub's cache and checked against the
+    hash in its name. CheckpointError where it cannot be had."""
+    if "RGD_INCEPTION" in os.environ:
+        return Path(os.environ["RGD_INCEPTION"])
+    file = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    if not file.exists():
+        load_inception()
+    return file
+
+
+def load_inception(path: str | Path | None = None, spatial: bool = False) -> nn.Module:
+    """torch-fidelity's `inception-v3-compat` on the CPU, for 2048 features and unbiased logits; where it is to be
+    `spatial`, for sFID's features too.
 
     Weights come from `path`, else from $RGD_INCEPTION, else they are downloaded into torch.hub's cache and checked
     against the hash in their name. CheckpointError says where to get the file when that fails.
@@ -34,7 +61,8 @@ def load_inception(path: str | Path | None = None) -> nn.Module:
         weights = torch.load(path, **options) if path else load(INCEPTION_URL, check_hash=True, **options)
         torch.save(weights, file)  # torch-fidelity takes only a file, and would unpickle whatever is in the user's
         file.seek(0)
-        return FeatureExtractorInceptionV3(name, layers, feature_extractor_weights_path=file)
+        kind = SpatialInception if spatial else FeatureExtractorInceptionV3
+        return kind(name, layers, feature_extractor_weights_path=file)
     except Exception as error:  # no network, no file, a damaged one, another model's: the remedy is the same
         raise CheckpointError(
             f"cannot use Inception's weights {path or INCEPTION_FILE}: {error}. Download {INCEPTION_URL} and pass "

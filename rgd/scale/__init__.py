@@ -1,1 +1,1 @@
-"""Training at the paper's scale: data larger than memory."""
+"""At the paper's own scale: data larger than memory, its table by one command, and what that costs."""
