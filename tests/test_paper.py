@@ -334,6 +334,7 @@ def test_the_cost_is_told_first_and_nothing_is_done_unasked(
     assert "a step of one image" in said.out
     assert "--yes to pay it" in said.err
     assert called(monkeypatch, "--steps", "0", "--out", out) == 1
+    assert "--steps takes numbers from 1" in capsys.readouterr().err
     assert not out.exists()
 
 
@@ -431,6 +432,7 @@ def test_an_unknown_answer_is_no(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr("builtins.input", lambda _: "")
     with pytest.raises(RgdError, match="nothing was begun"):
-        commands._ask()
+        commands._agreed(False)
+    commands._agreed(True)
     monkeypatch.setattr("builtins.input", lambda _: "y")
-    commands._ask()
+    commands._agreed(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,8 +34,8 @@ def paper(
     peak: float | None = None, price: float = 0.0, utilisation: float = cost.UTILISATION,
     gpus: tuple[int, ...] = cost.GPUS, npz: bool = False, out: Path = Path("runs/paper/paper.json"),
 ) -> None:  # fmt: skip
-    """Make the paper's table, ImageNet-128 unguided and with both guides; say first what it costs. Stop it with Ctrl-C
-    or kill it, and the same command goes on. Or make it in small, of your own images.
+    """Make the paper's table, ImageNet-128 unguided and with both guides; say first what it costs. Stop it or kill it,
+    and the same command goes on. Or make it in small, of your own images.
 
     Args:
         data: a folder of class folders, or a data set, for the table in small, with networks trained on it first.
@@ -59,8 +60,9 @@ def paper(
         npz: write the images in ADM's layout too, for its own evaluator.
         out: the JSON file of the results; the table, pictures, the cost and the store are put beside it.
     """
-    numbers(1, samples=samples or 1, steps=steps or 1, batch_size=batch_size or 1, training=training, gpus=gpus)
-    numbers(1e-6, utilisation=utilisation, peak=peak or 1)
+    asked = {"samples": samples, "steps": steps, "batch_size": batch_size, "peak": peak}
+    numbers(1, training=training, gpus=gpus, **{k: v for k, v in asked.items() if v is not None})
+    numbers(0.001, utilisation=utilisation)
     out, group = room_for(out), processes()
     need(out.suffix == ".json", f"--out: {out} ends in .json, and what is put beside it has the same name")
     images = None if data is None else group.first(lambda: datasets.load(data, "train", size=size))
@@ -69,27 +71,20 @@ def paper(
     samples, steps = samples or (200 if few else 50_000), steps or (25 if few else 250)
     mine = None if peak is None else (cost.Accelerator("yours", peak * 1e12, price, "as you say"),)
     guided: dict[str, bool] = {name: name != "unguided" for name in rows}
-    found = cost.cost(unet, encoder, guided, samples, steps, accelerators=mine or cost.ACCELERATORS,
-                      utilisation=utilisation, gpus=gpus)  # fmt: skip
-    _tell(found, out.with_name(f"{out.stem}-cost.json"))
+    terms: Any = {"accelerators": mine or cost.ACCELERATORS, "utilisation": utilisation, "gpus": gpus}
+    _tell(cost.cost(unet, encoder, guided, samples, steps, **terms), out.with_name(f"{out.stem}-cost.json"))
     if cost_only:
         return
     need(few or robust is not None or "robust" not in rows, ROBUST)
-    if not (few or yes):
-        _ask()
+    _agreed(few or yes)
     given = {"denoiser": denoiser, "vanilla": vanilla, "robust": robust, "reference": reference, "eye": eye}
-    paths = {name: path for name, path in given.items() if path is not None}
-    if images is not None:
-        paths = small.prepare(images, out.with_name(f"{out.stem}-models"), training, seed, paths)
-    files = group.first(lambda: _files(paths, rows))
-    plan = Paper(
-        files["denoiser"], tuple(Row(name, files.get(name), SCALES[name]) for name in rows), files["reference"],
-        files["eye"], unet, encoder, samples, steps, batch_size or (50 if few else 100), seed,
-        dtype or ("float16" if group.device.type == "cuda" else "float32"), npz=npz,
-    )  # fmt: skip
-    results = bench.run(plan, out, store=out.with_name(f"{out.stem}-store"))
-    if group.rank == 0:
-        _show(results, out, published=not few)
+    made = {} if images is None else small.prepare(images, out.with_name(f"{out.stem}-models"), training, seed, given)
+    files = group.first(lambda: _files({**given, **made}, rows))
+    lines, batch_size = tuple(Row(n, files.get(n), SCALES[n]) for n in rows), batch_size or (50 if few else 100)
+    dtype = dtype or ("float16" if group.device.type == "cuda" else "float32")
+    plan = Paper(files["denoiser"], lines, files["reference"], files["eye"], unet, encoder, samples, steps, batch_size,
+                 seed, dtype, npz=npz)  # fmt: skip
+    _show(bench.run(plan, out, store=out.with_name(f"{out.stem}-store")), out, published=not few)
 
 
 def _tell(found: dict[str, Any], file: Path) -> None:
@@ -102,23 +97,26 @@ def _tell(found: dict[str, Any], file: Path) -> None:
 
 def _show(results: dict[str, Any], out: Path, published: bool) -> None:
     """Print the table and write it."""
+    if processes().rank > 0:
+        return
     table = markdown(results["table"], published)
     write_atomic(out.with_suffix(".md"), f"{table}\n".encode())
     print(f"\n{table}\n\nThe results are {out}, pictures of the images {out.with_suffix('.png')}")
 
 
-def _ask() -> None:
+def _agreed(already: bool) -> None:
     """RgdError unless somebody says yes to what it costs."""
+    if already:
+        return
     if processes().count > 1 or not sys.stdin.isatty():
         raise RgdError("that is what it costs: give --yes to pay it, or --cost-only to be told no more")
     if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
         raise RgdError("nothing was begun")
 
 
-def _files(paths: dict[str, Path], rows: tuple[Name, ...]) -> dict[str, File]:
+def _files(paths: dict[str, Path | None], rows: tuple[Name, ...]) -> dict[str, File]:
     """Every file that the table takes, downloaded where none is given."""
     wanted = ["denoiser", "reference", *(name for name in rows if name != "unguided"), "eye"]
-    for name in wanted:
-        if name not in paths:
-            paths[name] = eyes.fetch_inception() if name == "eye" else adm.fetch(TRUE[name])
-    return {name: File.at(paths[name]) for name in wanted}
+    fetch: dict[str, Any] = {name: partial(adm.fetch, TRUE.get(name, "")) for name in wanted}
+    fetch["eye"] = eyes.fetch_inception
+    return {name: File.at(paths.get(name) or fetch[name]()) for name in wanted}

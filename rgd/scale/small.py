@@ -40,7 +40,7 @@ def configs(data: Dataset) -> tuple[UNetConfig, EncoderConfig]:
 
 
 def prepare(
-    data: Dataset, folder: Path, training: int, seed: int = 0, given: Mapping[str, Path] | None = None
+    data: Dataset, folder: Path, training: int, seed: int = 0, given: Mapping[str, Path | None] | None = None
 ) -> dict[str, Path]:
     """Train the networks of the table and a judge on these images for so many steps each, or go on training them, and
     write what the true table takes: two classifiers and a denoiser as ADM's .pt, the images as its reference batch.
@@ -54,9 +54,10 @@ def prepare(
         "eye": (judge, CleanCrossEntropy(takes_time=False)),
     }
     settings = Training(training, min(32, len(data)), lr=1e-3, seed=seed, save_every=100)
-    files = {"eye": folder / "eye" / "model.safetensors", "reference": folder / "reference.npz", **(given or {})}
+    had = {name: path for name, path in (given or {}).items() if path is not None}
+    files = {"eye": folder / "eye" / "model.safetensors", "reference": folder / "reference.npz", **had}
     for name, (network, objective) in made.items():
-        if given and name in given:
+        if name in had:
             continue
         recipe = Recipe(f"small/{name}", str(data.source), network, objective, settings, variance="learned")
         model = recipes.train(recipe, folder / name, data)
@@ -64,7 +65,7 @@ def prepare(
             files[name] = folder / f"{name}.pt"
             torch.save({key: value.cpu() for key, value in model.network.state_dict().items()}, content := io.BytesIO())
             _write(files[name], content)
-    if given and "reference" in given:
+    if "reference" in had:
         return files
     np.savez(content := io.BytesIO(), arr_0=data.images.movedim(1, -1).cpu().numpy(), arr_1=data.labels.cpu().numpy())
     _write(files["reference"], content)
