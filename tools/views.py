@@ -406,6 +406,20 @@ def adm(results: dict[str, Any]) -> str:
     return _table(["weights", "s to load", "s a step", "GB at most", "eps off by", "cosine of the gradients"], table)
 
 
+def hours(results: dict[str, Any]) -> str:
+    """What the paper's table takes on each accelerator, by how many there are, and what an hour of one costs."""
+    table = []
+    for device in results["devices"]:
+        price = [f"${device['price']:.2f}", f"${device['dollars']:,.0f}"] if device["price"] else ["", ""]
+        spent = [f"{hour:,.3g}" for hour in device["hours"].values()]
+        table.append([device["name"], f"{device['peak'] / 1e12:g}", *spent, *price])
+    counts = [f"hours on {n}" for n in results["devices"][0]["hours"]]
+    sources = dict.fromkeys(device["source"] for device in results["devices"])
+    named = {s: ", ".join(d["name"] for d in results["devices"] if d["source"] == s) for s in sources}
+    notes = "; ".join(f"{names}, {source}" for source, names in named.items())
+    return f"{_table(['device', 'TFLOP/s', *counts, 'an hour of one', 'the table'], table)}\n\nSources: {notes}."
+
+
 def fuzz(results: dict[str, Any]) -> str:
     """What became of mutated files: how many were read, how many refused, and whether anything else came."""
     table = []
@@ -488,6 +502,7 @@ FUNCTIONS: tuple[Callable[..., str], ...] = (
     tempering,
     tempering_images,
     adm,
+    hours,
     fuzz,
     soak,
     levers,

@@ -40,8 +40,9 @@ def configs(data: Dataset) -> tuple[UNetConfig, EncoderConfig]:
 
 
 def prepare(
-    data: Dataset, folder: Path, training: int, seed: int = 0, given: Mapping[str, Path | None] | None = None
-) -> dict[str, Path]:
+    data: Dataset, folder: Path, training: int, seed: int = 0, given: Mapping[str, Path | None] | None = None,
+    progress: bool = True,
+) -> dict[str, Path]:  # fmt: skip
     """Train the networks of the table and a judge on these images for so many steps each, or go on training them, and
     write what the true table takes: two classifiers and a denoiser as ADM's .pt, the images as its reference batch.
     What is `given` is taken."""
@@ -60,7 +61,7 @@ def prepare(
         if name in had:
             continue
         recipe = Recipe(f"small/{name}", str(data.source), network, objective, settings, variance="learned")
-        model = recipes.train(recipe, folder / name, data)
+        model = recipes.train(recipe, folder / name, data, progress)
         if name != "eye":
             files[name] = folder / f"{name}.pt"
             torch.save({key: value.cpu() for key, value in model.network.state_dict().items()}, content := io.BytesIO())
