@@ -239,16 +239,9 @@ def _ascent(classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor) -> tuple[T
 
 
 def pgd(
-    classifier: Classifier,
-    xt: Tensor,
-    t: Tensor,
-    y: Tensor,
-    threat: Threat,
-    steps: int = 7,
-    step: float | None = None,
-    generator: Generator | None = None,
-    early_stop: bool = True,
-) -> Tensor:
+    classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor, threat: Threat, steps: int = 7,
+    step: float | None = None, generator: Generator | None = None, early_stop: bool = True,
+) -> Tensor:  # fmt: skip
     """`PGD` as one call; it starts at random if and only if a generator is given. Returns the attacked xt."""
     attack = PGD(threat, steps, step, random_start=generator is not None, early_stop=early_stop)
     return attack(classifier, xt, t, y, generator)

@@ -23,12 +23,11 @@ from rgd.course.commands import course
 from rgd.data import same_classes
 from rgd.demo import report
 from rgd.errors import RgdError
-from rgd.guidance import classifier_free, guide
-from rgd.lab import datasets, named
+from rgd.lab import datasets
 from rgd.lab import recipe as recipes
 from rgd.lab.checks import know, load, need, numbers, room_for, while_finite
 from rgd.lab.origin import provenance
-from rgd.lab.samples import score
+from rgd.lab.samples import score, steered
 from rgd.layers import image_shape
 from rgd.measure.scores import Metric
 from rgd.processes import processes
@@ -130,7 +129,7 @@ def sample(
     picture = room_for(out).with_suffix(".png")
     need(out != picture, f"{out} is where the picture goes: give --out {out.with_suffix('.safetensors')}")
     know(network)
-    model, guiding = load(denoiser, "denoiser"), classifier and load(classifier, "classifier")
+    model, guiding = load(denoiser, "denoiser"), load(classifier, "classifier") if classifier else None
     denoise, config = model.use(), model.network.config
     if guiding and (model.classes or denoise.conditional):  # what was trained without labels need not name any
         same_classes(guiding.classes, model.classes, str(classifier), str(denoiser))
@@ -139,16 +138,10 @@ def sample(
     need(guides or not labels, f"{denoiser} knows no classes: name a --classifier that does, or leave --labels out")
     numbers(0, len(classes), labels=labels or ())
     y = torch.tensor(labels or range(len(classes))).repeat(n)[:n] if classes else None
-    if guiding:
-        steered: Any = guide(denoise, named.gradient(guiding, denoise), scale, interval, form)
-    elif denoise.conditional and getattr(config, "null_label", None) not in (None, False):
-        steered = classifier_free(denoise, scale, interval)
-    else:
-        need(scale == 1, f"{denoiser} cannot guide itself: name a --classifier, or leave --scale out")
-        steered = denoise
+    guided = steered(model, guiding, scale, interval, form, str(denoiser))
     options: Any = {"sampler": partial(while_finite, SAMPLERS[sampler]), "steps": steps, "batch_size": batch_size}
     with autocast(processes().device, network=model.network):
-        images = samplers.sample(steered, (n, *image_shape(config)), y, seed=seed, **options)
+        images = samplers.sample(guided, (n, *image_shape(config)), y, seed=seed, **options)
     if processes().rank > 0:
         return
     origin = {
@@ -252,13 +245,15 @@ def main() -> None:
     commands = {f.__name__: f for f in (demo, train, sample, gradients, evaluate, paper, survey, course, info)}
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="rgd", description="Robust classifier guidance.")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        sys.last_value = error  # the other processes are told of it
         named = any(".py" in a or a in experiments.names() for a in sys.argv[1:])
         resumable = {"demo", "train", "course", "paper"} & set(sys.argv) or named
         kept = "What was done is kept; the same command goes on from here." if resumable else "Nothing was written."
         print(f"\nStopped. {kept}", file=sys.stderr)
         raise SystemExit(130) from None
     except (RgdError, OSError, ImportError, ValueError) as error:
+        sys.last_value = error
         print(f"rgd: {error}", file=sys.stderr)
         raise SystemExit(1) from error
 

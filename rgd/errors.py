@@ -29,6 +29,14 @@ class TrainingDiverged(RgdError, ArithmeticError):
     """The loss became NaN or infinite."""
 
 
+class WorkerLost(RgdError, RuntimeError):
+    """Another process of this run has died, failed, or ended too early."""
+
+
+class OutOfMemory(RgdError, RuntimeError):
+    """There is no memory even for the smallest piece of the work."""
+
+
 class IdentityError(RgdError, TypeError):
     """A thing that cannot say what it is, where what is computed from it is to be kept."""
 

@@ -130,13 +130,9 @@ class Guided(Wrapper):
 
 
 def guide(
-    denoise: Denoiser,
-    gradient: Gradient,
-    scale: float = 1.0,
-    interval: Interval = (0, math.inf),
-    form: Form = "score",
+    denoise: Denoiser, gradient: Gradient, scale: float = 1.0, interval: Interval = (0, math.inf), form: Form = "score",
     record: Callable[[GuidanceRecord], None] | None = None,
-) -> Guided:
+) -> Guided:  # fmt: skip
     """Classifier guidance (Dhariwal & Nichol 2021), always with the gradient g at xt.
 
     Args:

@@ -135,12 +135,9 @@ class MixtureClassifier:
 
 
 def mixture(
-    means: Tensor,
-    covariances: Tensor | float,
-    schedule: Schedule,
-    labels: Tensor | None = None,
+    means: Tensor, covariances: Tensor | float, schedule: Schedule, labels: Tensor | None = None,
     weights: Tensor | None = None,
-) -> Mixture:
+) -> Mixture:  # fmt: skip
     """A labelled Gaussian mixture, in the precision of its means `(K, *shape)`.
 
     The covariances are a variance for all; or one for each component, (K,); or for each axis too, (K, D); or full

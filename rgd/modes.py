@@ -1,15 +1,11 @@
-"""The mode of a network, training or evaluation, module by module, and whether it saves memory: who changes it for a
-while gives it back."""
+"""The mode of a network, training or evaluation, module by module: who changes it for a while gives it back."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from torch import nn
-
-from rgd.errors import require
 
 Modes = list[tuple[nn.Module, bool]]
 
@@ -35,19 +31,3 @@ def evaluating(network: object) -> Iterator[None]:
         yield
     finally:
         set_modes(modes)
-
-
-@contextmanager
-def recomputing(network: nn.Module, on: bool = True) -> Iterator[None]:
-    """A network that, where gradients are wanted, keeps what goes into each of its stages and computes what is inside
-    again on the way back: less memory for one more forward pass (Chen et al. 2016, arXiv:1604.06174), and the same
-    gradients. ValueError for a network that has no such stages; unless `on`, nothing is changed."""
-    stages: list[Any] = [module for module in network.modules() if hasattr(module, "recompute")] if on else []
-    require(not on or bool(stages), "recompute", on, f"False for a {type(network).__name__}, which has no stages")
-    for stage in stages:
-        stage.recompute = True
-    try:
-        yield
-    finally:
-        for stage in stages:
-            stage.recompute = False

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar
 
@@ -28,6 +29,11 @@ class Processes:
     rank: int = 0
     count: int = 1
     accelerator: Any = None
+    watch: Any = None
+
+    def together(self) -> AbstractContextManager[None]:
+        """Around what needs every process: `rgd.scale.watch.Watch.together`."""
+        return nullcontext() if self.watch is None else self.watch.together()
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """The network on the device, its gradients averaged over the processes."""
@@ -42,7 +48,8 @@ class Processes:
         rows = -(-total // self.count)
         padded = torch.zeros(rows, *part.shape[1:], dtype=part.dtype, device=self.device)
         padded[: len(part)] = part.to(self.device)
-        parts = self.accelerator.gather(padded).cpu().reshape(self.count, rows, *part.shape[1:])
+        with self.together():
+            parts = self.accelerator.gather(padded).cpu().reshape(self.count, rows, *part.shape[1:])
         sizes = [total * (r + 1) // self.count - total * r // self.count for r in range(self.count)]
         return torch.cat([rows_of[:size] for rows_of, size in zip(parts, sizes, strict=True)])
 
@@ -69,7 +76,8 @@ class Processes:
                 told[0] = find()
             except Exception as error:
                 told[1] = error
-        found, failed = broadcast_object_list(told)
+        with self.together():
+            found, failed = broadcast_object_list(told)
         if failed is not None:
             raise failed
         return found
@@ -77,7 +85,8 @@ class Processes:
     def wait(self) -> None:
         """Until every process is here."""
         if self.accelerator is not None:
-            self.accelerator.wait_for_everyone()
+            with self.together():
+                self.accelerator.wait_for_everyone()
 
 
 def best_device() -> torch.device:
@@ -90,7 +99,7 @@ def best_device() -> torch.device:
 @cache
 def processes() -> Processes:
     """The processes of this run; RgdError if `accelerate launch` started one where several were asked for, ImportError
-    if there are several and accelerate is not installed."""
+    if there are several and accelerate is not installed, WorkerLost if one of them does not come."""
     # Without --multi_gpu the launcher starts one process, which it gives an address but no number of processes.
     if {"ACCELERATE_USE_CPU", "MASTER_ADDR"} <= os.environ.keys() and "WORLD_SIZE" not in os.environ:
         raise RgdError(
@@ -101,9 +110,17 @@ def processes() -> Processes:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Processes(best_device())
     try:
-        from accelerate import Accelerator
+        from accelerate import Accelerator, InitProcessGroupKwargs
     except ImportError as error:
         raise ImportError("several processes need accelerate: pip install accelerate") from error
+    from rgd.scale.watch import Watch
+
+    watch = Watch(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    patience = InitProcessGroupKwargs(timeout=timedelta(days=1))  # who is dead is known by the watch, not by waiting
     # Without the hint, each of several processes on CPUs would take itself for the only one.
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    return Processes(accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator)
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[patience])
+    return Processes(accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator, watch)
+
+
+if hasattr(os, "register_at_fork"):  # what notebook_launcher forks is one of several, whatever the notebook is
+    os.register_at_fork(after_in_child=processes.cache_clear)

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rgd.denoiser import Denoiser, Prediction, begin
+from rgd.memory import in_batches
 from rgd.processes import processes
 from rgd.randomness import NoiseStream
 from rgd.schedule import Schedule
@@ -179,22 +180,15 @@ def heun(
 
 
 def sample(
-    denoise: Denoiser,
-    shape: Sequence[int],
-    y: Tensor | None = None,
-    *,
-    sampler: Sampler = ddim,
-    steps: Steps = None,
-    seed: int = 0,
-    batch_size: int = 256,
-    device: torch.device | str | None = None,
-    progress: bool | str = True,
-) -> Tensor:
+    denoise: Denoiser, shape: Sequence[int], y: Tensor | None = None, *, sampler: Sampler = ddim, steps: Steps = None,
+    seed: int = 0, batch_size: int = 256, device: torch.device | str | None = None, progress: bool | str = True,
+) -> Tensor:  # fmt: skip
     """Images float32 (N, C, H, W) of the given shape, about [-1, 1] and not clipped, on the CPU of every process.
 
     Image i depends on the seed, on i and on its label alone: any batch size and any number of processes give the
     same images, to rounding. y are labels int64 (N,), or None; with `steps` None the sampler has its own default;
-    `progress` is the bar's label, or whether there is one. ValueError for labels of another shape, or an empty batch.
+    `progress` is the bar's label, or whether there is one. Where memory runs out, batches are halved, with a warning.
+    ValueError for labels of another shape, or an empty batch; OutOfMemory where there is no room for one image.
     """
     if y is not None and y.shape != (shape[0],):
         raise ValueError(f"{shape[0]} images need as many labels, not y of shape {tuple(y.shape)}")
@@ -204,18 +198,18 @@ def sample(
     group = processes()
     device = group.device if device is None else torch.device(device)
     mine = range(shape[0] * group.rank // group.count, shape[0] * (group.rank + 1) // group.count)
-    starts = range(mine.start, mine.stop, batch_size)
-    total = len(starts) * denoise.schedule.respace(steps).T
-    done = [torch.empty(0, *shape[1:])]
+    T = denoise.schedule.respace(steps).T
     label = progress if isinstance(progress, str) else "sampling"
-    with tqdm(total=total, desc=label, unit="step", disable=not progress or group.rank > 0) as bar:
-        for start in starts:
-            stop = min(start + batch_size, mine.stop)
-            stream = NoiseStream(seed, start)
+    with tqdm(total=len(mine) * T, desc=label, unit="step", disable=not progress or group.rank > 0) as bar:
+
+        def draw(start: int, stop: int) -> Tensor:
+            stream, bar.n = NoiseStream(seed, start), (start - mine.start) * T
             x = stream(0, (stop - start, *shape[1:]), device)
             labels = None if y is None else y[start:stop].to(device)
             for step in sampler(denoise, x, labels, steps=steps, noise=stream):
                 x = step.x
-                bar.update()
-            done.append(x.float().cpu())
+                bar.update(stop - start)
+            return x.float().cpu()
+
+        done = [torch.empty(0, *shape[1:]), *in_batches(draw, mine, batch_size, label)]
     return group.gather(torch.cat(done), shape[0])

@@ -21,13 +21,14 @@ PARTS["cli"] = set(PARTS)
 # In the core, each file may import those before it.
 CORE = [
     "errors", "modes", "identity", "randomness", "schedule", "data", "layers", "networks", "denoiser", "attacks",
-    "guidance", "mixtures", "processes", "samplers",
+    "guidance", "mixtures", "memory", "processes", "samplers",
 ]  # fmt: skip
 # The doors: places where a name that users know since the first version opens what stands above.
 DOORS = {
     ("data", "rgd.lab"),
     ("data", "rgd.scale"),
     ("recipes", "rgd.lab.recipe"),
+    ("processes", "rgd.scale.watch"),
     ("measure/scores", "rgd.lab"),
     ("measure/__init__", "rgd.lab.eyes"),
 }
@@ -35,29 +36,29 @@ FILES = sorted(path for path in ROOT.rglob("*.py"))
 LINES, FUNCTION_LINES = 300, 60
 # How many lines of code each part may have. What explains it (docstrings, comments) is not counted, so that nobody
 # saves on that; nor are blank lines.
-MOST = {"core": 2500, "training": 700, "measure": 650, "lab": 1900, "book": 350, "cli": 250, "recipes": 450}
+MOST = {"core": 2500, "training": 740, "measure": 650, "lab": 1900, "book": 350, "cli": 250, "recipes": 450}
 MOST |= {
     "adapters": 420,
     "methods": 500,
     "experiments": 1130,
     "demo": 350,
     "course": 1080,
-    "exercises": 2520,
+    "exercises": 2680,
     "survey": 660,
-    "scale": 760,
+    "scale": 960,
 }
 # And how many lines of any kind. Of measure, book and cli that is more than is meant (650, 350, 250), to which they
 # are to shrink.
-IN_ALL = {"core": 2500, "training": 1020, "measure": 690, "lab": 1900, "book": 382, "cli": 267, "recipes": 450}
+IN_ALL = {"core": 2500, "training": 1100, "measure": 690, "lab": 1900, "book": 382, "cli": 262, "recipes": 450}
 IN_ALL |= {
-    "adapters": 640,
+    "adapters": 660,
     "methods": 740,
     "experiments": 1600,
     "demo": 450,
     "course": 1580,
-    "exercises": 3100,
+    "exercises": 3300,
     "survey": 1050,
-    "scale": 1070,
+    "scale": 1370,
 }
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

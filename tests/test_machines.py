@@ -19,6 +19,7 @@ from rgd.training import checkpoints
 pytestmark = pytest.mark.check
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = """
+import os
 import sys
 import rgd
 from rgd.processes import processes
@@ -32,6 +33,8 @@ network, stop = rgd.build(config), int(sys.argv[1])
 training = rgd.Training(steps=6, batch_size=8, ema=0.9, save_every=2)
 steps = rgd.fit(network, rgd.objectives.Denoising(), rgd.data.load("digits"), rgd.schedule.linear(), training, "run")
 for step in steps:
+    if step.step == -stop and processes().rank == 1:
+        os.kill(os.getpid(), 9)
     if step.step == stop:
         break
 steps.close()
@@ -52,8 +55,8 @@ recipe = Recipe("mine/one", "digits", network, NoisyCrossEntropy(), Training(4, 
 """
 
 
-def launch(folders: list[Path], *command: str) -> None:
-    """The same command on both machines at once; each must end well, and within two minutes."""
+def launch(folders: list[Path], *command: str, status: int = 0) -> list[str]:
+    """The same command on both machines at once; each must end within two minutes, with this status. What they said."""
     pytest.importorskip("accelerate")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -82,7 +85,8 @@ def launch(folders: list[Path], *command: str) -> None:
         for process in running:
             os.killpg(process.pid, signal.SIGKILL)
         pytest.fail(f"the machines hang: {[process.communicate()[0] for process in running]}")
-    assert [process.returncode for process in running] == [0, 0], said
+    assert [process.returncode for process in running] == [status] * 2, said
+    return said
 
 
 def machines(place: Path) -> list[Path]:
@@ -121,3 +125,14 @@ def test_a_finished_recipe_is_known_on_both(tmp_path: Path) -> None:
         launch(folders, "-m", "rgd.cli", "train", "mine.py")
     assert (folders[0] / "runs" / "mine" / "one" / "model.safetensors").exists()
     assert not (folders[1] / "runs" / "mine" / "one" / "model.safetensors").exists()
+
+
+def test_a_dead_worker_of_another_machine_is_named(tmp_path: Path) -> None:
+    """Its own launcher knows; the other machine's has no way to, and would wait for half an hour."""
+    folders = machines(tmp_path)
+    said = launch(folders, "train.py", "-3", status=1)
+    assert "process 1 of 2 (pid" in said[0]
+    assert f"on {socket.gethostname()}) died without a word" in said[0]
+    assert "SIGKILL" in said[1]
+    launch(folders, "train.py", "0")  # the same command goes on, from what the first machine saved
+    assert [end(folder)[1] for folder in folders] == [(6, False)] * 2

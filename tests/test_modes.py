@@ -16,9 +16,10 @@ from rgd.lab.judge import JudgeConfig
 from rgd.layers import Stage
 from rgd.measure.classifiers import accuracy_by_t
 from rgd.measure.features import extract
-from rgd.modes import evaluating, recomputing
+from rgd.modes import evaluating
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.training.objectives import Denoising, RobustCrossEntropy
+from rgd.training.room import recomputing
 
 SCHEDULE = schedule.linear(100)
 ATTACKS = {

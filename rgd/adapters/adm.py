@@ -19,10 +19,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rgd import schedule as schedules
+from rgd.adapters.weights import read_state_dict
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError, one_of
 from rgd.networks import EncoderConfig, EncoderUNet, UNetConfig, build
-from rgd.training.checkpoints import read_state_dict
 
 ADDRESS = "https://openaipublic.blob.core.windows.net/diffusion/jul-2021/"
 CLASSES = 1000

@@ -1,4 +1,4 @@
-"""Scores of a file of samples."""
+"""What `rgd sample` draws from, and the scores of the file that it writes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,27 @@ from pathlib import Path
 
 from rgd import measure
 from rgd.data import same_classes
-from rgd.lab import datasets, eyes
+from rgd.denoiser import Denoiser
+from rgd.guidance import Form, Interval, classifier_free, guide
+from rgd.lab import datasets, eyes, named
 from rgd.lab.checks import load, need
 from rgd.lab.origin import provenance
 from rgd.measure.scores import Metric
 from rgd.processes import processes
 from rgd.training import checkpoints
+from rgd.training.checkpoints import Model
+
+
+def steered(model: Model, guiding: Model | None, scale: float, interval: Interval, form: Form, name: str) -> Denoiser:
+    """The denoiser of a model, whose name errors use: guided by a classifier; or, where it knows classes and what it is
+    not to know one, by itself; else as it is. RgdError where there is a scale and nothing to guide."""
+    denoise = model.use()
+    if guiding is not None:
+        return guide(denoise, named.gradient(guiding, denoise), scale, interval, form)
+    if denoise.conditional and getattr(model.network.config, "null_label", None) not in (None, False):
+        return classifier_free(denoise, scale, interval)
+    need(scale == 1, f"{name} cannot guide itself: name a --classifier, or leave --scale out")
+    return denoise
 
 
 def score(

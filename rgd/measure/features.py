@@ -16,6 +16,7 @@ from torch_fidelity import FeatureExtractorBase
 
 from rgd.data import Dataset
 from rgd.measure.estimates import check_labels
+from rgd.memory import in_batches
 from rgd.modes import evaluating
 
 
@@ -72,10 +73,10 @@ def extract(
     if not inception and not hasattr(network, "features"):
         raise TypeError(f"{type(network).__name__} is no judge: it needs features(x0) -> (B, F) besides logits")
     rgb = pixels.expand(-1, 3, -1, -1) if inception and pixels.shape[1] == 1 else pixels
-    look, device = network if inception else partial(see, network), device_of(network, pixels)
+    look, device, each = network if inception else partial(see, network), device_of(network, pixels), range(len(rgb))
     with torch.inference_mode(), evaluating(network):
-        rows = [[seen.cpu().double() for seen in look(batch.to(device))] for batch in rgb.split(batch_size)]
-    features, logits, *spatial = (torch.cat(column) for column in zip(*rows))
+        rows = in_batches(lambda a, b: [x.cpu() for x in look(rgb[a:b].to(device))], each, batch_size, "scoring")
+        features, logits, *spatial = (torch.cat(column).double() for column in zip(*rows))
     source = f"{'inception' if inception else 'judge'} {short_digest(network)}"  # features of two are never compared
     labels = None if labels is None else labels.cpu()
     return Features(features, logits, source, tuple(pixels.shape[1:]), labels, *spatial)

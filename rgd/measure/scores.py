@@ -122,17 +122,13 @@ def _recall(y: Tensor) -> Score:
     return lambda x, chosen: _covered(y, x, _radii(x, chosen)).double().mean(dim=1).tolist()
 
 
-def _inception_score(_: Tensor) -> Score:
-    return _each(lambda logits: isc_features_to_metric(logits, ISC_SPLITS)[KEY_METRIC_ISC_MEAN])
-
-
 # For each metric, which of the features it looks at, and what is prepared with the reference's once: a score. Of
 # `SHARES`, where each sample counts for itself, the score is a bool for each, whatever is chosen.
 TABLE: dict[str, tuple[str, Callable[[Tensor], Score]]] = {
     "fd": ("features", _frechet),
     "sfd": ("spatial", _frechet),
     "kid": ("features", _kid),
-    "isc": ("logits", _inception_score),
+    "isc": ("logits", lambda _: _each(lambda logits: isc_features_to_metric(logits, ISC_SPLITS)[KEY_METRIC_ISC_MEAN])),
     "precision": ("features", _precision),
     "recall": ("features", _recall),
     "accuracy": ("right", lambda _: lambda right, _: right),

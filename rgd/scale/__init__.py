@@ -1,1 +1,1 @@
-"""At the paper's own scale: data larger than memory, its table by one command, and what that costs."""
+"""At the paper's own scale: large data, many processes, the paper's table by one command, and what they cost."""

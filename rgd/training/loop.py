@@ -6,11 +6,14 @@ randomness is a function of (seed, step): on the CPU a run that was killed and r
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +24,18 @@ from rgd.data import Dataset, batch_indices
 from rgd.errors import DataError, TrainingDiverged
 from rgd.identity import architecture, identity
 from rgd.layers import image_shape
-from rgd.modes import recomputing, set_modes
+from rgd.memory import halving
+from rgd.modes import set_modes
 from rgd.networks import NETWORKS, UNetConfig
-from rgd.processes import Processes, processes
+from rgd.processes import processes
 from rgd.randomness import generator, global_seed
 from rgd.schedule import Schedule
 from rgd.training.objectives import Loss, Objective, Stateful
+from rgd.training.room import divided, recomputing
 from rgd.training.state import Training, TrainingState
+
+Batch = tuple[Tensor, Tensor]
+"""x0 (B, C, H, W) and y (B,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,17 +71,14 @@ def identity_of(
 
 
 def fit(
-    network: nn.Module,
-    objective: Objective | Stateful,
-    data: Dataset,
-    schedule: Schedule,
-    training: Training,
+    network: nn.Module, objective: Objective | Stateful, data: Dataset, schedule: Schedule, training: Training,
     folder: Path | str | None = None,
-) -> Iterator[TrainStep]:
+) -> Iterator[TrainStep]:  # fmt: skip
     """Train a network, step by step.
 
     Under `accelerate launch` each process takes its share of every batch, a micro-batch with its own randomness: two
-    processes do what one does with `accumulate` doubled.
+    processes do what one does with `accumulate` doubled, and a run goes on with fewer or more. Where memory runs out
+    less is computed at once, with a warning and the same gradients, to rounding; dropout alone draws anew.
 
     Args:
         network: any module, trained in place, on the best device. Modules that are in evaluation mode, such as a
@@ -89,23 +94,27 @@ def fit(
         IdentityError: when there is a folder, and the objective cannot say what it is.
         DataError: when images or labels are not those the network was built for.
         ValueError: when the batch cannot be split over processes and micro-batches.
+        OutOfMemory: when there is no room for one image, or for a batch that a batch norm must see whole.
+        WorkerLost: when another process is gone, naming it; the state is saved.
     """
     group = processes()
-    _check_fits(network, data, training, group)
+    _check_fits(network, data, training)
     state = TrainingState(network, group, training)
     if folder is not None:
         state.resume(Path(folder), identity_of(state.network, objective, data, schedule, training))
     if state.step >= training.steps:
         yield _report(state, repeated=True)
         return
-    batches = data.to(group.device).batches(_shares(len(data), training, group, state.step))
+    batches = data.to(group.device).batches(_shares(len(data), state))
     remembering = objective.begin() if isinstance(objective, Stateful) else objective
+    once = group.count > 1 or remembering is not objective
     check_every = 1 if group.device.type == "cpu" else 20  # on a GPU, looking at the loss means waiting for it
     try:
         while state.step < training.steps:
             began = time.perf_counter()
             due = state.step + 1 == training.steps or (state.step + 1) % training.save_every == 0
-            losses = _gradients(state, remembering, batches, schedule)
+            with group.together():
+                losses = _gradients(state, remembering, batches, schedule, once)
             if due or state.step % check_every == 0:
                 values = [float(loss.value.detach()) for loss in losses]
                 if not all(map(math.isfinite, values)):
@@ -115,23 +124,15 @@ def fit(
             if due:
                 state.save()
             yield _report(state)
-    except TrainingDiverged:
-        raise
-    except BaseException:  # Ctrl-C, or the caller's own break: keep what was done, unless caught in mid-update
-        if state.whole and state.step > state.saved_at:
+    except BaseException as error:  # Ctrl-C, or the caller's own break: keep what was done, but not half an update
+        if state.whole and state.step > state.saved_at and not isinstance(error, TrainingDiverged):
             state.save()
         raise
 
 
-def _check_fits(network: nn.Module, data: Dataset, training: Training, group: Processes) -> None:
-    """Whether batches can be split, and images and labels are those the network was configured for, if it says so."""
-    slots, side = group.count * training.accumulate, min(data.shape[1:])
-    if training.batch_size % slots:
-        raise ValueError(
-            f"a batch of {training.batch_size} does not split over {group.count} processes x {training.accumulate} "
-            "micro-batches"
-        )
-    if training.shift >= side:
+def _check_fits(network: nn.Module, data: Dataset, training: Training) -> None:
+    """Whether images and labels are those the network was configured for, if it says so."""
+    if training.shift >= (side := min(data.shape[1:])):
         raise DataError(f"shift must be less than the side of the images, {side} pixels, not {training.shift}")
     config: Any = getattr(network, "config", None)
     if type(config) not in {known for known, _ in NETWORKS.values()}:
@@ -143,31 +144,54 @@ def _check_fits(network: nn.Module, data: Dataset, training: Training, group: Pr
         raise DataError(f"{data.name} has {len(data.classes)} classes, and the network was built for {classes}")
 
 
-def _shares(n: int, training: Training, group: Processes, first: int) -> Iterator[Tensor]:
-    """Which of n images are in this process's micro-batches, from step `first` on."""
-    for step in range(first, training.steps):
-        slots = batch_indices(n, training.batch_size, training.seed, step).chunk(group.count * training.accumulate)
+def _shares(n: int, state: TrainingState) -> Iterator[Tensor]:
+    """Which of n images are in this process's micro-batches, from the state's next step on."""
+    group, training = state.group, state.training
+    for step in range(state.step, training.steps):
+        slots = batch_indices(n, training.batch_size, training.seed, step).chunk(state.slots)
         yield from slots[group.rank :: group.count]
 
 
 def _gradients(
-    state: TrainingState, objective: Objective, batches: Iterator[tuple[Tensor, Tensor]], schedule: Schedule
+    state: TrainingState, objective: Objective, batches: Iterator[Batch], schedule: Schedule, once: bool
 ) -> list[Loss]:
-    """Accumulate the gradients of this process's micro-batches of one step."""
+    """The gradients of this process's micro-batches of one step, with as many images at once as there is room for. What
+    can be done but `once` in a step, as others take part or the objective moves on, is first tried out, alone."""
+    drawn = list(islice(batches, state.slots // state.group.count))
+
+    def attempt(network: nn.Module, objective: Objective, at_once: int) -> list[Loss]:
+        state.optimizer.zero_grad(set_to_none=True)
+        with divided(state.network, at_once) if at_once < state.micro_batch else nullcontext():
+            return _accumulate(state, network, objective, drawn, schedule)
+
+    if once and state.tried < 2:  # twice: from the second step on the optimiser has its averages
+        buffers = copy.deepcopy(dict(state.network.named_buffers()))
+        trial = partial(attempt, state.network, copy.deepcopy(objective))
+        state.at_once, state.tried = halving(trial, state.at_once, "training")[1], state.tried + 1
+        state.network.load_state_dict(buffers, strict=False)
+    if once:
+        return attempt(state.wrapped, objective, state.at_once)
+    losses, state.at_once = halving(partial(attempt, state.wrapped, objective), state.at_once, "training")
+    return losses
+
+
+def _accumulate(
+    state: TrainingState, network: nn.Module, objective: Objective, drawn: Sequence[Batch], schedule: Schedule
+) -> list[Loss]:
+    """Each of this process's micro-batches, which are slots of the batch, has its own randomness."""
     group, training = state.group, state.training
     losses = []
     set_modes(state.modes)  # the caller may have looked at the network in evaluation mode
-    for micro in range(training.accumulate):
-        slot = micro * group.count + group.rank
+    mine = range(group.rank, state.slots, group.count)
+    for slot, (x0, y) in zip(mine, drawn, strict=True):
         random = generator(training.seed, "step", state.step, slot, device=group.device)
-        x0, y = next(batches)
         x0 = augment(x0, training, random)
-        waiting = micro < training.accumulate - 1 and group.count > 1
-        with state.wrapped.no_sync() if waiting else nullcontext():  # type: ignore[operator]
+        waiting = slot != mine[-1] and network is not state.network
+        with network.no_sync() if waiting else nullcontext():  # type: ignore[operator]
             dropout = generator(training.seed, "dropout", state.step, slot).initial_seed()
             with global_seed(dropout, group.device), state.autocast, recomputing(state.network, training.recompute):
-                loss = objective(state.wrapped, schedule, x0, y, random)
-            state.scaler.scale(loss.value / training.accumulate).backward()
+                loss = objective(network, schedule, x0, y, random)
+            state.scaler.scale(loss.value / len(mine)).backward()
         losses.append(loss)
     return losses
 

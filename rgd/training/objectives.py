@@ -45,8 +45,7 @@ class Stateful(Protocol):
 
 def unwrap(network: nn.Module) -> nn.Module:
     """The network inside a distributed wrapper: attacks must not wake the wrapper's gradient exchange."""
-    wrappers = (nn.parallel.DistributedDataParallel, nn.DataParallel)
-    return network.module if isinstance(network, wrappers) else network
+    return network.module if isinstance(network, nn.parallel.DistributedDataParallel | nn.DataParallel) else network
 
 
 def draw_xt(schedule: Schedule, x0: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -40,7 +40,7 @@ class Training:
         precision: "auto" is the fastest that is safe, see `rgd.training.precision.autocast`.
         seed: of everything random.
         save_every: steps between training states, where there is a folder to keep them.
-        recompute: gradient checkpointing, for less memory and a third more time; see `rgd.modes.recomputing`.
+        recompute: gradient checkpointing, for less memory and a third more time; see `rgd.training.room.recomputing`.
 
     Raises ValueError naming the setting that cannot be, and what it may be.
     """
@@ -83,6 +83,9 @@ class TrainingState:
         wrapped, network: as the processes share it, and the network inside.
         modes: in which each module trains. One that its owner set to evaluation mode, such as a frozen batch norm,
             stays so; a network that is in evaluation mode as a whole is set to training.
+        slots, micro_batch: in how many micro-batches, of how many images, a batch is split, over processes and in turn.
+            Each has its own randomness: where they are as many, the outcome is the same, to rounding.
+        at_once, tried: for how many images there is room; in how many steps that was tried out.
         whole: False in the midst of an update, when nothing may be saved.
         loss, statistics: of the last step.
     """
@@ -94,19 +97,25 @@ class TrainingState:
             self.network.train()
         self.modes = modes_of(self.wrapped)
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
-        fused = group.device.type in ("cuda", "cpu")
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, training.lr, weight_decay=training.weight_decay, fused=fused
-        )
+        fused, decay = group.device.type in ("cuda", "cpu"), training.weight_decay
+        self.optimizer = torch.optim.AdamW(self.parameters, training.lr, weight_decay=decay, fused=fused)
         self.ema = None if training.ema is None else AveragedModel(self.network, multi_avg_fn=self._average)
         self.autocast = autocast(group.device, training.precision, self.network)
         half = isinstance(self.autocast, torch.autocast) and self.autocast.fast_dtype == torch.float16
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=half)
-        self.step, self.seconds, self.saved_at, self.whole = 0, 0.0, 0, True
+        self.step, self.seconds, self.saved_at, self.whole, self.tried = 0, 0.0, 0, True, 0
+        self._split(group.count * training.accumulate)
         self.loss, self.statistics = torch.tensor(torch.nan), dict[str, Tensor]()
         self.folder: Path | None = None
         self.identity: dict[str, Any] = {}
         self.start = ""
+
+    def _split(self, slots: int) -> None:
+        if self.training.batch_size % slots:
+            over = f"{self.group.count} processes x {slots // self.group.count} micro-batches"
+            raise ValueError(f"a batch of {self.training.batch_size} does not split over {over}")
+        self.slots, self.micro_batch = slots, self.training.batch_size // slots
+        self.at_once = self.micro_batch
 
     def _average(self, averaged: Any, current: Any, count: Tensor | int) -> None:
         n = int(count)
@@ -157,6 +166,7 @@ class TrainingState:
                 "identity": self.identity,
                 "start": self.start,
                 "step": self.step,
+                "slots": self.slots,
                 "seconds": self.seconds,
                 "loss": float(self.loss),
                 "statistics": {name: float(value) for name, value in self.statistics.items()},
@@ -177,10 +187,9 @@ class TrainingState:
         """
         self.folder, self.identity, self.start = folder, identity, weights_digest(self.network)
         found = self.group.first(lambda: _newest(folder))
-        if found is None:
-            return
-        with checkpoints.understood(found[2]):
-            self._go_on(*found)
+        if found is not None:
+            with checkpoints.understood(found[2]):
+                self._go_on(*found)
 
     def _go_on(self, tensors: dict[str, Tensor], metadata: dict[str, Any], source: Path) -> None:
         folder, identity = source.parent, self.identity
@@ -214,6 +223,9 @@ class TrainingState:
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(metadata["scaler"])
         self.step = self.saved_at = operator.index(metadata["step"])
+        slots = operator.index(metadata.get("slots", self.slots))
+        if slots % self.group.count == 0:  # else fewer or more processes see the same images, with other noise
+            self._split(slots)
         self.seconds, self.loss = float(metadata["seconds"]), torch.tensor(float(metadata["loss"]))
         self.statistics = {name: torch.tensor(value) for name, value in metadata["statistics"].items()}
 
