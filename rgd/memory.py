@@ -35,6 +35,6 @@ def in_batches(work: Callable[[int, int], T], over: range, size: int, what: str)
     """work(start, stop) of one batch after the other, of at most `size`, as `halving`."""
     start = over.start
     while start < over.stop:
-        done, size = halving(lambda n: work(start, min(start + n, over.stop)), size, what)  # noqa: B023 - called at once
+        done, size = halving(lambda n: work(start, start + n), min(size, over.stop - start), what)  # noqa: B023
         yield done
         start += size

@@ -38,9 +38,7 @@ def divided(network: nn.Module, size: int) -> Iterator[None]:
     OutOfMemory for a network with a batch norm that trains, whose images answer for each other.
     """
     if any(isinstance(module, _BatchNorm) and module.training for module in network.modules()):
-        raise OutOfMemory(
-            "no memory for the batch, which a batch norm must see whole: set accumulate, or a smaller one"
-        )
+        raise OutOfMemory("no memory for a batch, which a batch norm must see whole: set accumulate, or a smaller one")
     whole = network.forward
 
     def forward(*given: Any, **named: Any) -> Any:
