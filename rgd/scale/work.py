@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -149,7 +150,7 @@ class Work:
             found = [images for images, _ in zip(self.kept(row), range(-(-100 // self.plan.batch_size)))]
             if found:
                 rows[row.name] = torch.cat(found)[:100] / 127.5 - 1
-                plots.image_grid(rows[row.name]).savefig(self.beside(row, ".png"), dpi=150)
+                _save_grid(rows[row.name], self.beside(row, ".png"))
         n = min([10, *map(len, rows.values())])
         names = list(map(str, labels(self.plan.seed, 0, n, self.plan.encoder.out_channels).tolist()))
         figure = plots.picture_table({name: images[:n] for name, images in rows.items()}, names, size=0.6)
@@ -238,6 +239,14 @@ class Work:
             with archive.open("arr_1.npy", "w") as file:
                 np.lib.format.write_array(file, asked)
         unfinished.replace(path)
+
+
+def _save_grid(images: Tensor, path: Path) -> None:
+    """Images (N, C, H, W) in [-1, 1] as a picture of whole pixels, small ones enlarged; a figure would take seconds."""
+    grid = ((plots.tile(images) + 1) * 127.5).round().clamp(0, 255).byte().movedim(0, -1)
+    times = max(1, 600 // grid.shape[1])
+    pixels = grid.repeat_interleave(times, 0).repeat_interleave(times, 1).numpy()
+    Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(path)
 
 
 def _worth_showing(number: int) -> bool:
