@@ -25,6 +25,7 @@ from rgd.guidance import grad_log_prob, guide
 from rgd.lab import eyes
 from rgd.lab.bench import Bench
 from rgd.lab.checks import while_finite
+from rgd.lab.origin import provenance
 from rgd.lab.store import Kept
 from rgd.layers import image_shape
 from rgd.measure import Features
@@ -55,6 +56,7 @@ class Work:
         self.firsts = range(0, plan.samples, plan.batch_size)
         self.device = processes().device
         self.quiet = not bench.progress or processes().rank > 0
+        self.origin = provenance()  # once: it asks git
 
     def piece(self, row: Row, first: int) -> dict[str, Any]:
         """All that the images of a piece depend on."""
@@ -134,7 +136,7 @@ class Work:
         """Put pieces into the store."""
         for piece, images in zip(pieces, drawn):
             parts = self.piece(*piece)
-            self.store.put(Kept(tensors={"images": images[: parts["n"]]}), "drawn", **parts)
+            self.store.put(Kept(tensors={"images": images[: parts["n"]]}, origin=self.origin), "drawn", **parts)
 
     def kept(self, row: Row) -> Iterator[Tensor]:
         """A row's images, piece by piece, as far as they are there."""
@@ -144,7 +146,7 @@ class Work:
             yield self.store.get("drawn", **parts).tensors["images"]
 
     def pictures(self) -> None:
-        """The first images of all rows side by side, and a grid of each row, beside the results."""
+        """The first images of all rows, a line for each, and a grid of each row, beside the results."""
         rows = {}
         for row in self.plan.rows:
             found = [images for images, _ in zip(self.kept(row), range(-(-100 // self.plan.batch_size)))]
@@ -152,9 +154,7 @@ class Work:
                 rows[row.name] = torch.cat(found)[:100] / 127.5 - 1
                 _save_grid(rows[row.name], self.beside(row, ".png"))
         n = min([10, *map(len, rows.values())])
-        names = list(map(str, labels(self.plan.seed, 0, n, self.plan.encoder.out_channels).tolist()))
-        figure = plots.picture_table({name: images[:n] for name, images in rows.items()}, names, size=0.6)
-        figure.savefig(self.bench.out.with_suffix(".png"), dpi=150)
+        _save_grid(torch.cat([images[:n] for images in rows.values()]), self.bench.out.with_suffix(".png"), n)
 
     def beside(self, row: Row, suffix: str) -> Path:
         """Where what belongs to a row is written."""
@@ -180,7 +180,9 @@ class Work:
         if not self.store.has("seen", eye=self.plan.eye, **parts):
             found = measure.extract(images, self.eye)
             tensors = {name: getattr(found, name).float() for name in SEEN}
-            self.store.put(Kept({"source": found.source}, tensors), "seen", eye=self.plan.eye, **parts)
+            self.store.put(
+                Kept({"source": found.source}, tensors, origin=self.origin), "seen", eye=self.plan.eye, **parts
+            )
         kept = self.store.get("seen", eye=self.plan.eye, **parts)
         return {"source": kept.values["source"], **kept.tensors}
 
@@ -221,9 +223,9 @@ class Work:
         for name in tqdm(METRICS, f"scoring {row.name}", disable=self.quiet):
             if not self.store.has("metric", metric=name, **parts):
                 value = measure.estimate(name, seen, self.references[name], halves=self.plan.halves)
-                self.store.put(Kept({name: value}), "metric", metric=name, **parts)
+                self.store.put(Kept({name: value}, origin=self.origin), "metric", metric=name, **parts)
             found |= self.store.get("metric", metric=name, **parts).values
-        self.store.put(Kept(found), "scores", **parts)
+        self.store.put(Kept(found, origin=self.origin), "scores", **parts)
 
     def write_npz(self, row: Row) -> None:
         """A row's images and labels as ADM's evaluator takes them: `arr_0` (N, H, W, C) and `arr_1` (N,)."""
@@ -241,9 +243,9 @@ class Work:
         unfinished.replace(path)
 
 
-def _save_grid(images: Tensor, path: Path) -> None:
+def _save_grid(images: Tensor, path: Path, columns: int = 10) -> None:
     """Images (N, C, H, W) in [-1, 1] as a picture of whole pixels, small ones enlarged; a figure would take seconds."""
-    grid = ((plots.tile(images) + 1) * 127.5).round().clamp(0, 255).byte().movedim(0, -1)
+    grid = ((plots.tile(images, columns) + 1) * 127.5).round().clamp(0, 255).byte().movedim(0, -1)
     times = max(1, 600 // grid.shape[1])
     pixels = grid.repeat_interleave(times, 0).repeat_interleave(times, 1).numpy()
     Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(path)
