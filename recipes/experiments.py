@@ -2,6 +2,7 @@
 
 from rgd.attacks import L2, PGD
 from rgd.experiments import Comparison, Drawn, Entry, Matching, Rival, Study, Tangents, Tempering, Truth
+from rgd.neighbours.noise import NoiseDecides
 
 # How tables call the classifiers that guide.
 GUIDES = {
@@ -161,6 +162,11 @@ experiments = {
     "tangents_mnist": Tangents("mnist", "mnist/ddpm", everyone, reference="mnist/vanilla"),
     # Does guidance at scale s sample p(x) p(y | x)^s, and what would that look like?
     "tempering": Tempering("mnist", "mnist/judge", "mnist/ddpm", ("mnist/vanilla", "mnist/robust")),
+    # What is decided by the starting noise, and what five works make of that?
+    "noise": NoiseDecides(
+        "mnist", "mnist/judge", "mnist/ddpm", "mnist/conditional", ("mnist/vanilla", "mnist/robust", "mnist/robust_2"),
+        "mnist/clean",
+    ),
     "compare_mnist": compare_mnist,
     "compare_mnist_conditional": compare_mnist_conditional,
     # What cheaper robust training buys: accuracy under PGD-7 within a radius of 1, gradients, and guidance.

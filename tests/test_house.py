@@ -15,6 +15,7 @@ PARTS = {"core": set(), "training": {"core"}, "measure": {"core"}, "methods": {"
 PARTS["adapters"] = {"core", "training"}
 PARTS["lab"] = {"core", "training", "measure", "methods"}
 PARTS["experiments"] = {*PARTS["lab"], "lab", "book"}
+PARTS["neighbours"] = {*PARTS["experiments"], "experiments"}
 PARTS["demo"] = {*PARTS["experiments"], "experiments"}
 PARTS |= {"course": set(PARTS), "survey": set(PARTS)}
 PARTS["cli"] = set(PARTS)
@@ -39,6 +40,7 @@ MOST |= {
     "adapters": 420,
     "methods": 500,
     "experiments": 1130,
+    "neighbours": 400,
     "demo": 350,
     "course": 1080,
     "exercises": 2520,
@@ -51,6 +53,7 @@ IN_ALL |= {
     "adapters": 640,
     "methods": 740,
     "experiments": 1600,
+    "neighbours": 450,
     "demo": 450,
     "course": 1580,
     "exercises": 3100,
