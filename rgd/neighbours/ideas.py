@@ -166,12 +166,14 @@ def learn(
     Every round draws images, down to one of DDIM's first steps, where the class is decided; the gradient passes through
     the denoiser at that step alone.
     """
-    tokens = tokens.detach().clone().requires_grad_()
-    optimiser, random = torch.optim.Adam([tokens], lr), generator(seed, "tokens")
-    times, y = denoise.schedule.respace(steps).timesteps.flip(0), torch.arange(shape[0]) % len(tokens)
+    tokens, random = tokens.detach().clone().requires_grad_(), generator(seed, "tokens")
+    optimiser, times = torch.optim.Adam([tokens], lr), denoise.schedule.respace(steps).timesteps.flip(0)
+    y = torch.arange(shape[0]) % len(tokens)
     for k in range(rounds):
-        x, stop = noise(shape, seed, first=k * shape[0]), int(torch.randint(steps // 2, (), generator=random))
-        for step in islice(ddim(speaking(denoise, tokens.detach()), x, y, steps=steps), stop):
+        x = noise(shape, seed, first=k * shape[0])
+        stop = int(torch.randint(steps // 2, (), generator=random))
+        now = speaking(denoise, tokens.detach())
+        for step in islice(ddim(now, x, y, steps=steps), stop):
             x = step.x
         own = speaking(replace(denoise, clip=False), tokens)
         x0 = own(x, torch.full_like(y, int(times[stop])), y).x0
