@@ -40,10 +40,10 @@ MOST |= {
     "adapters": 420,
     "methods": 500,
     "experiments": 1130,
-    "neighbours": 400,
+    "neighbours": 430,
     "demo": 350,
     "course": 1080,
-    "exercises": 2520,
+    "exercises": 2620,
     "survey": 660,
 }
 # And how many lines of any kind. Of measure, book and cli that is more than is meant (650, 350, 250), to which they
@@ -53,10 +53,10 @@ IN_ALL |= {
     "adapters": 640,
     "methods": 740,
     "experiments": 1600,
-    "neighbours": 450,
+    "neighbours": 560,
     "demo": 450,
     "course": 1580,
-    "exercises": 3100,
+    "exercises": 3220,
     "survey": 1050,
 }
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}

@@ -181,9 +181,11 @@ def bare(source: str) -> dict[str, str]:
         for node in ast.walk(top):
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:]
+            if isinstance(node, ast.ClassDef):
+                node.body = [part for part in node.body if not isinstance(part, ast.AnnAssign)]
             if isinstance(node, ast.FunctionDef):
                 node.returns = None
-                for argument in [*node.args.args, *node.args.kwonlyargs]:
+                for argument in (*node.args.args, *node.args.kwonlyargs, *filter(None, [node.args.vararg])):
                     argument.annotation = None
         if isinstance(top, ast.FunctionDef | ast.ClassDef):
             found[top.name] = ast.unparse(top)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -89,6 +90,8 @@ class Stopping:
     """A classifier's gradient that asks no more about an image once it was `sure`, p(y | xt) >= sure, of it; `asked`
     (B,) is how often it did, in the trajectory that began last."""
 
+    asked: Any
+
     def __init__(self, classifier: Classifier, sure: float) -> None:
         self.classifier, self.sure = classifier, sure
 
@@ -112,6 +115,8 @@ class Aligned:
     """Classifier-free guidance (Castillo et al. 2025) that asks no more without the label once the cosine of the two
     answers, of "eps" or "x0", was above `alike`; `asked` as for `Stopping`."""
 
+    asked: Any
+
     def __init__(self, denoise: Denoiser, scale: float, alike: float, of: str = "eps") -> None:
         self.denoise, self.scale, self.alike, self.of = denoise, scale, alike, of
         self.schedule = denoise.schedule
@@ -121,7 +126,8 @@ class Aligned:
         self.asked = None
         return self
 
-    def __call__(self, xt: Tensor, t: Tensor, y: Tensor) -> Prediction:
+    def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
+        assert y is not None
         if self.asked is None:
             self.open, self.asked = torch.ones_like(y).bool(), 0 * y
         now, strong = self.open.nonzero()[:, 0], self.denoise(xt, t, y)
@@ -146,7 +152,7 @@ def experts(by_level: Sequence[tuple[int, Gradient]]) -> Gradient:
     return gradient
 
 
-def speaking(denoise: NetworkDenoiser, tokens: Tensor) -> NetworkDenoiser:
+def speaking(denoise: Any, tokens: Tensor) -> NetworkDenoiser:
     """A conditional denoiser with other class tokens (classes, D) in place of its own; its null token stays."""
     null = denoise.network.label_emb.weight[len(tokens) :]
     weights = {"label_emb.weight": torch.cat([tokens, null])}
@@ -154,7 +160,7 @@ def speaking(denoise: NetworkDenoiser, tokens: Tensor) -> NetworkDenoiser:
     def network(*args: Tensor) -> Tensor:
         return functional_call(denoise.network, weights, args)
 
-    return replace(denoise, network=network)  # type: ignore[arg-type]
+    return replace(denoise, network=network)
 
 
 def learn(

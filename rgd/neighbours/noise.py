@@ -12,7 +12,7 @@ from typing import Any
 
 from rgd.lab.bench import Bench
 from rgd.lab.store import Kept
-from rgd.measure.estimates import combine
+from rgd.measure.estimates import combine, proportion
 from rgd.neighbours.demonstrations import DEMONSTRATIONS
 from rgd.neighbours.work import Row, Work
 
@@ -85,9 +85,14 @@ class NoiseDecides:
 
 
 def together(seeds: Sequence[Sequence[Row]]) -> list[Row]:
-    """Rows of the same ways from several seeds, as one: estimates become their mean, all else is the same."""
+    """Rows of the same ways from several seeds, as one: shares of all that was drawn, else means; the rest is the same
+    in each."""
 
     def one(values: Sequence[Any]) -> Any:
-        return combine(values) if isinstance(values[0], Mapping) else values[0]
+        if not isinstance(values[0], Mapping):
+            return values[0]
+        if values[0]["method"].startswith("Wilson"):
+            return proportion(sum(round(v["value"] * v["n"]) for v in values), sum(v["n"] for v in values))
+        return combine(values)
 
     return [{name: one([row[name] for row in rows]) for name in rows[0]} for rows in zip(*seeds, strict=True)]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rgd import measure
-from rgd.denoiser import Denoiser, NetworkDenoiser
+from rgd.denoiser import Denoiser
 from rgd.guidance import Gradient, grad_log_prob, guide, unconditional
 from rgd.lab.bench import Bench
 from rgd.measure import Features
@@ -18,6 +18,7 @@ from rgd.randomness import noise
 from rgd.samplers import dpm_solver
 
 Row = dict[str, Any]
+METRICS = ("accuracy", "fd")
 
 
 class Work:
@@ -41,10 +42,9 @@ class Work:
         return unconditional(self.bench.model(self.plan.denoiser).use())
 
     @cached_property
-    def conditional(self) -> NetworkDenoiser:
-        """The one that does."""
-        denoise: NetworkDenoiser = self.bench.model(self.plan.conditional).use()
-        return denoise
+    def conditional(self) -> Any:
+        """The one that does, a `NetworkDenoiser`."""
+        return self.bench.model(self.plan.conditional).use()
 
     @cached_property
     def real(self) -> Features:
@@ -77,7 +77,7 @@ class Work:
 
     def scores(self, seen: Features, base: Features | None = None) -> Row:
         """Accuracy and distance, and the same minus another way's, image by image."""
-        found: Row = {m: measure.estimate(m, seen, self.real) for m in ("accuracy", "fd")}
-        for m in found.copy() if base is not None else ():
-            found[f"{m}_more"] = measure.paired_difference(m, seen, base, self.real)
+        found: Row = {m: measure.estimate(m, seen, self.real) for m in METRICS}
+        if base is not None:
+            found |= {f"{m}_more": measure.paired_difference(m, seen, base, self.real) for m in METRICS}
         return found
