@@ -165,7 +165,7 @@ def speaking(denoise: Any, tokens: Tensor) -> NetworkDenoiser:
 
 def learn(
     denoise: NetworkDenoiser, classifier: Classifier, tokens: Tensor, shape: Sequence[int], rounds: int, seed: int,
-    steps: int = 6, lr: float = 0.2,
+    steps: int = 6, lr: float = 0.05,
 ) -> Tensor:  # fmt: skip
     """Discriminative class tokens (Schwartz et al. 2023), (classes, D), by a classifier of x0_hat and no image.
 
