@@ -23,6 +23,7 @@ from rgd.neighbours.noise import NoiseDecides
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.schedule import linear
 from rgd.training.checkpoints import Model
+from tools import figures
 
 SHAPE: dict[str, Any] = dict(
     image_size=8, in_channels=1, model_channels=8, num_res_blocks=1, attention_resolutions=(), channel_mult=(1,)
@@ -67,6 +68,8 @@ def test_the_experiment_is_whole_and_goes_on(models: Path) -> None:
     assert len(found["cells"]) == 2 * len(DEMONSTRATIONS)
     assert len(found["anagrams"]) == 4 * 3 * 3
     assert found["stopping"][0]["accuracy"]["n"] == 40
+    panels = figures.noise(found).axes
+    assert [len(ax.containers) for ax in panels] == [6, 10, 6, 9, 5, 5]
     again = run(PLAN, models / "out.json", store=models / "other", runs=models, progress=False)
     assert again == found  # taken over from the file
 
