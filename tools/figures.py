@@ -289,6 +289,9 @@ def truth_guidance(results: dict[str, Any]) -> Figure:
     return fig
 
 
+AT = {"none": "no choice", "noise": "of $x_T$", "x0": r"of $\hat x_0$"}
+
+
 def noise(results: dict[str, Any]) -> Figure:
     """What five works make of the starting noise and of a guide: a panel for each, its ways one below the other."""
 
@@ -307,7 +310,7 @@ def noise(results: dict[str, Any]) -> Figure:
         },
         "best of N, exact, in 64 dimensions": rows("exact_best", lambda r: f"{exact[r['sampler']]}, N = {r['N']}"),
         "best of 8, unguided digits": rows(
-            "best", lambda r: f"{short(r['by'])}, at {r['at']}" if r["sampling"] == "unguided" else ""
+            "best", lambda r: "" if r["sampling"] != "unguided" else f"{short(r['by'])}, {AT[r['at']]}"
         ),
         "shifted noise, unguided digits": rows(
             "shifts", lambda r: f"{short(r['by'])}, {'golden' if r['by'] != 'none' else 'as it is'}"
@@ -323,7 +326,7 @@ def noise(results: dict[str, Any]) -> Figure:
             style = {"color": plots.COLOURS.get(kind, "#332288"), "marker": plots.MARKERS.get(kind, ">")}
             off = [[number.value - number.low], [number.high - number.value]]
             ax.errorbar([number.value], [-k], xerr=off, linestyle="none", capsize=3, **style)
-        ax.set_yticks([-k for k in range(len(found))], [plots.plain(label) for label in found], fontsize=9)
+        ax.set_yticks([-k for k in range(len(found))], list(found), fontsize=9)
         ax.set_title(title, fontsize=11)
         ax.set_xlim(-0.03, 1.03)
     return fig
