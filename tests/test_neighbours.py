@@ -29,7 +29,7 @@ SHAPE: dict[str, Any] = dict(
     image_size=8, in_channels=1, model_channels=8, num_res_blocks=1, attention_resolutions=(), channel_mult=(1,)
 )
 PLAN = NoiseDecides(
-    "digits", "t/judge", "t/ddpm", "t/conditional", ("t/a", "t/b", "t/c"), "t/a", images=20, few=2, steps=3, rounds=1,
+    "digits", "t/judge", "t/ddpm", "t/conditional", ("t/a", "t/b", "t/c"), "t/d", images=20, few=2, steps=3, rounds=1,
     draws=60, training=10, reference=100, seeds=(0, 1),
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +53,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, config, about in (
         ("t/ddpm", unet, denoising),
         ("t/conditional", knows, denoising),
-        *((f"t/{k}", EncoderConfig(**SHAPE, out_channels=10), {}) for k in "abc"),
+        *((f"t/{k}", EncoderConfig(**SHAPE, out_channels=10), {}) for k in "abcd"),
         ("t/judge", JudgeConfig(image_size=8, in_channels=1, out_channels=10, width=8), {}),
     ):
         model = Model(build(config, len(name)), linear(), about, tuple("0123456789"))

@@ -37,12 +37,12 @@ class NoiseDecides:
         seeds: of everything.
     """
 
-    data: str
-    judge: str
-    denoiser: str
-    conditional: str
-    guides: tuple[str, ...]
-    clean: str
+    data: str = "mnist"
+    judge: str = "mnist/judge"
+    denoiser: str = "mnist/ddpm"
+    conditional: str = "mnist/conditional"
+    guides: tuple[str, ...] = ("mnist/vanilla", "mnist/robust", "mnist/robust_2")
+    clean: str = "mnist/clean"
     scale: float = 4.0
     free: float = 3.0
     images: int = 80

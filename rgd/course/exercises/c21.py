@@ -111,7 +111,7 @@ def decides_calls(task: Task, calls: Answer) -> None:
                 (~under).double().cumprod(0).sum(0) + 1
             ).clamp(max=steps),
         }
-        close(calls(p, sure), right, 1e-9, mistakes)
+        close(calls(p, sure), right, 1e-6, mistakes)
 
     with task.check("certain in the end", "Count until the guide is sure for the first time, and that call too."):
         ask(task.integer(8, 12), 40, 1.0)
