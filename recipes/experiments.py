@@ -2,6 +2,7 @@
 
 from rgd.attacks import L2, PGD
 from rgd.experiments import Comparison, Drawn, Entry, Matching, Rival, Study, Tangents, Tempering, Truth
+from rgd.neighbours.noise import NoiseDecides
 
 # How tables call the classifiers that guide.
 GUIDES = {
@@ -153,10 +154,10 @@ experiments = {
     # Whose gradient is nearest to the true one, where nobody knows it? The second denoiser was stopped early: how much
     # depends on the denoiser?
     "matching_mnist": Matching("mnist", ("mnist/ddpm", "mnist/early"), everyone, reference="mnist/vanilla"),
-    # Does it lie along the images, and do the two orders agree?
-    "tangents_mnist": Tangents("mnist", "mnist/ddpm", everyone, reference="mnist/vanilla"),
+    "tangents_mnist": Tangents("mnist", "mnist/ddpm", everyone, reference="mnist/vanilla"),  # is it along the images?
     # Does guidance at scale s sample p(x) p(y | x)^s, and what would that look like?
     "tempering": Tempering("mnist", "mnist/judge", "mnist/ddpm", ("mnist/vanilla", "mnist/robust")),
+    "noise": NoiseDecides(),  # what is decided by the starting noise, and what do five works make of that?
     "compare_mnist": compare_mnist,
     "compare_mnist_conditional": compare_mnist_conditional,
     # What cheaper robust training buys: accuracy under PGD-7 within a radius of 1, gradients, and guidance.

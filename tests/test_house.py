@@ -15,6 +15,7 @@ PARTS = {"core": set(), "training": {"core"}, "measure": {"core"}, "methods": {"
 PARTS["adapters"] = {"core", "training"}
 PARTS["lab"] = {"core", "training", "measure", "methods", "adapters"}
 PARTS["experiments"] = {*PARTS["lab"], "lab", "book"}
+PARTS["neighbours"] = {*PARTS["experiments"], "experiments"}
 PARTS["demo"] = {*PARTS["experiments"], "experiments"}
 PARTS |= {"course": set(PARTS), "survey": set(PARTS), "scale": set(PARTS)}
 PARTS["cli"] = set(PARTS)
@@ -41,6 +42,7 @@ MOST |= {
     "adapters": 420,
     "methods": 500,
     "experiments": 1130,
+    "neighbours": 430,
     "demo": 350,
     "course": 1080,
     "exercises": 2680,
@@ -54,6 +56,7 @@ IN_ALL |= {
     "adapters": 660,
     "methods": 740,
     "experiments": 1600,
+    "neighbours": 560,
     "demo": 450,
     "course": 1580,
     "exercises": 3300,

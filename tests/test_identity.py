@@ -39,6 +39,7 @@ from rgd.identity import architecture, differences, identity, key
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.recipe import Recipe
 from rgd.methods.steering import Annealed
+from rgd.neighbours.noise import NoiseDecides
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.scale.cost import Accelerator
 from rgd.scale.paper import File, Paper, Row
@@ -74,7 +75,9 @@ THINGS: list[Any] = [
     ENCODER, UNET, JUDGE, ENTRY, DRAWN, RIVAL, Comparison("digits", "t/judge", (ENTRY,)),
     Study("digits", "t/judge", "t/ddpm", (("t/a", None),)), Matching("digits", ("t/ddpm",), ("t/a", "t/b"), "t/a"),
     Tangents("digits", "t/ddpm", ("t/a", "t/b"), "t/a"), Truth(), Annealed(4.0),
-    Tempering("digits", "t/judge", "t/ddpm", ("t/a",)), Sees(), Latents(torch.relu, torch.abs),
+    Tempering("digits", "t/judge", "t/ddpm", ("t/a",)),
+    NoiseDecides("digits", "t/judge", "t/ddpm", "t/conditional", ("t/a", "t/b", "t/c"), "t/clean"), Sees(),
+    Latents(torch.relu, torch.abs),
     DiffusersConfig("{}"),
     NetworkDenoiser(build(UNET), linear(10)),
     Recipe("mine/a", "digits", ENCODER, NoisyCrossEntropy(), Training(10)),

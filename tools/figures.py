@@ -289,6 +289,49 @@ def truth_guidance(results: dict[str, Any]) -> Figure:
     return fig
 
 
+AT = {"none": "no choice", "noise": "of $x_T$", "x0": r"of $\hat x_0$"}
+
+
+def noise(results: dict[str, Any]) -> Figure:
+    """What five works make of the starting noise and of a guide: a panel for each, its ways one below the other."""
+
+    def short(name: str) -> str:
+        return name.removeprefix(f"{results['data']}/").replace("_", ", ")
+
+    def rows(table: str, name: Callable[[dict[str, Any]], str], number: str = "accuracy") -> dict[str, Estimate]:
+        return {name(row): Estimate(**row[number]) for row in results[table] if name(row) and number in row}
+
+    hard = [row for row in results["anagrams"] if row["weights"] == "sum" and row["scale"] == results["plan"]["scale"]]
+    exact = {"ddim": "DDIM", "ddpm": "ancestral"}
+    panels: dict[str, dict[str, Estimate]] = {
+        "anagrams, right in both views": {
+            f"{short(row['guide'])}: {row['pair'][0]} over {row['pair'][1]}": Estimate(**row["both"])
+            for pair in ("47", "35") for row in hard if row["pair"] == pair
+        },
+        "best of N, exact, in 64 dimensions": rows("exact_best", lambda r: f"{exact[r['sampler']]}, N = {r['N']}"),
+        "best of 8, unguided digits": rows(
+            "best", lambda r: "" if r["sampling"] != "unguided" else f"{short(r['by'])}, {AT[r['at']]}"
+        ),
+        "shifted noise, unguided digits": rows(
+            "shifts", lambda r: f"{short(r['by'])}, {'golden' if r['by'] != 'none' else 'as it is'}"
+            if not r["length"] else f"{short(r['by'])}, length {r['length']:g}"
+        ),
+        "calls saved by stopping": rows("stopping", lambda r: f"{short(r['guide'])}, {r['until']}", "saved"),
+        "class tokens, by teacher": rows("tokens", lambda r: short(r["by"])),
+    }  # fmt: skip
+    fig, axes = plots.figure(3, 2, WIDEST, 9.6)
+    for ax, (title, found) in zip(axes.flat, panels.items()):
+        for k, (label, number) in enumerate(found.items()):
+            kind = re.split("[,:]", label)[0]
+            style = {"color": plots.COLOURS.get(kind, "#332288"), "marker": plots.MARKERS.get(kind, ">")}
+            off = [[number.value - number.low], [number.high - number.value]]
+            ax.errorbar([number.value], [-k], xerr=off, linestyle="none", capsize=3, **style)
+        ax.set_yticks([-k for k in range(len(found))], list(found), fontsize=9)
+        ax.set_title(title, fontsize=11)
+        ax.set_xlim(-0.03, 1.03)
+    return fig
+
+
 # The files, by a space between them, and what draws them.
 FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
     "nearer": ("matching_mnist", nearer),
@@ -304,6 +347,7 @@ FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
     "matching_mnist": ("matching_mnist", matching),
     "truth_gradients": ("truth", truth_gradients),
     "truth_guidance": ("truth", truth_guidance),
+    "noise": ("noise", noise),
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from tqdm import tqdm
 
@@ -30,6 +30,7 @@ Load = Callable[[str, str], Dataset]
 T = TypeVar("T")
 
 
+@runtime_checkable
 class Plan(Protocol):
     """An experiment: a frozen dataclass that knows what it needs and how to find out."""
 
