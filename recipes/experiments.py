@@ -51,8 +51,7 @@ compare_mnist = Comparison(
         Entry("clean, through x0, capped", "mnist/ddpm", "through x0", "mnist/clean", (0.35, 0.7, 1.4, 2.8), most=3.0),
     ),
     pairs=against("vanilla", "robust", "robust, radius 1", "robust, radius 2", "robust, shrinking radius",
-                  "robust, growing radius", MIDDLE, "clean, at x0, capped"),
-    **mnist,
+                  "robust, growing radius", MIDDLE, "clean, at x0, capped"), **mnist,
 )  # fmt: skip
 compare_mnist_conditional = Comparison(
     entries=(
@@ -155,9 +154,9 @@ experiments = {
     # depends on the denoiser?
     "matching_mnist": Matching("mnist", ("mnist/ddpm", "mnist/early"), everyone, reference="mnist/vanilla"),
     "tangents_mnist": Tangents("mnist", "mnist/ddpm", everyone, reference="mnist/vanilla"),  # is it along the images?
-    # Does guidance at scale s sample p(x) p(y | x)^s, and what would that look like?
+    # Does guidance sample p(x) p(y | x)^s, and what would that look like? Then: what does the starting noise decide?
     "tempering": Tempering("mnist", "mnist/judge", "mnist/ddpm", ("mnist/vanilla", "mnist/robust")),
-    "noise": NoiseDecides(),  # what is decided by the starting noise, and what do five works make of that?
+    "noise": NoiseDecides(),
     "compare_mnist": compare_mnist,
     "compare_mnist_conditional": compare_mnist_conditional,
     # What cheaper robust training buys: accuracy under PGD-7 within a radius of 1, gradients, and guidance.

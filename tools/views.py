@@ -406,7 +406,7 @@ def adm(results: dict[str, Any]) -> str:
     return _table(["weights", "s to load", "s a step", "GB at most", "eps off by", "cosine of the gradients"], table)
 
 
-def hours(results: dict[str, Any]) -> str:
+def bill(results: dict[str, Any]) -> str:
     """What the paper's table takes on each accelerator, by how many there are, and what an hour of one costs."""
     table = []
     for device in results["devices"]:
@@ -502,7 +502,7 @@ FUNCTIONS: tuple[Callable[..., str], ...] = (
     tempering,
     tempering_images,
     adm,
-    hours,
+    bill,
     fuzz,
     soak,
     levers,
