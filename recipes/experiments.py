@@ -1,7 +1,7 @@
 """The experiments whose results are in the book; `rgd evaluate NAME --quick` runs a small version of one."""
 
 from rgd.attacks import L2, PGD
-from rgd.experiments import Comparison, Drawn, Entry, Matching, Rival, Study, Tangents, Tempering, Truth
+from rgd.experiments import Comparison, Drawn, Editing, Entry, Matching, Rival, Study, Tangents, Tempering, Truth
 
 # How tables call the classifiers that guide.
 GUIDES = {
@@ -161,6 +161,8 @@ experiments = {
     "tangents_mnist": Tangents("mnist", "mnist/ddpm", everyone, reference="mnist/vanilla"),
     # Does guidance at scale s sample p(x) p(y | x)^s, and what would that look like?
     "tempering": Tempering("mnist", "mnist/judge", "mnist/ddpm", ("mnist/vanilla", "mnist/robust")),
+    # What does an edit of a real image cost it? Twelve ways, on one pair of axes.
+    "editing": Editing("mnist", "mnist/judge", "mnist/ddpm", ("mnist/vanilla", "mnist/robust")),
     "compare_mnist": compare_mnist,
     "compare_mnist_conditional": compare_mnist_conditional,
     # What cheaper robust training buys: accuracy under PGD-7 within a radius of 1, gradients, and guidance.

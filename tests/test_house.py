@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent / "rgd"
 PARTS = {"core": set(), "training": {"core"}, "measure": {"core"}, "methods": {"core"}, "book": {"core", "measure"}}
 PARTS["adapters"] = {"core", "training"}
 PARTS["lab"] = {"core", "training", "measure", "methods"}
-PARTS["experiments"] = {*PARTS["lab"], "lab", "book"}
+PARTS["editing"] = {*PARTS["lab"], "lab"}
+PARTS["experiments"] = {*PARTS["lab"], "lab", "book", "editing"}
 PARTS["demo"] = {*PARTS["experiments"], "experiments"}
 PARTS |= {"course": set(PARTS), "survey": set(PARTS)}
 PARTS["cli"] = set(PARTS)
@@ -43,6 +44,7 @@ MOST |= {
     "course": 1080,
     "exercises": 2520,
     "survey": 660,
+    "editing": 450,
 }
 # And how many lines of any kind. Of measure, book and cli that is more than is meant (650, 350, 250), to which they
 # are to shrink.
@@ -55,6 +57,7 @@ IN_ALL |= {
     "course": 1580,
     "exercises": 3100,
     "survey": 1050,
+    "editing": 580,
 }
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

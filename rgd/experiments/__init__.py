@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rgd.editing.experiment import Editing
 from rgd.experiments.comparison import Comparison, Drawn, Entry
 from rgd.experiments.matching import Matching
 from rgd.experiments.rivals import Rival
@@ -15,7 +16,7 @@ from rgd.experiments.truth import Truth
 from rgd.lab.bench import Plan, run
 from rgd.lab.tables import look_up, table
 
-__all__ = ["Comparison", "Drawn", "Entry", "Matching", "Rival", "Study", "Tangents", "Tempering", "Truth"]
+__all__ = ["Comparison", "Drawn", "Editing", "Entry", "Matching", "Rival", "Study", "Tangents", "Tempering", "Truth"]
 __all__ += ["Plan", "names", "read", "run"]
 
 
@@ -34,6 +35,6 @@ def read(what: Path | str, quick: bool = False) -> Plan:
     Raises:
         RgdError: if there is no such name or file, or no experiment in it.
     """
-    kinds: Any = (Comparison, Study, Matching, Truth, Tempering, Tangents)
+    kinds: Any = (Comparison, Study, Matching, Truth, Tempering, Tangents, Editing)
     plan: Plan = look_up(what, "experiment", kinds)
     return plan.small() if quick else plan
