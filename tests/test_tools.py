@@ -473,3 +473,25 @@ def test_results_of_several_runs_name_them_all() -> None:
     assert views.made({"provenance": later, "before": [PROVENANCE, {**PROVENANCE, "commit": "ghi"}]}) == (
         "Made on 2026-01-02 and 2026-01-03 at commit abc, ghi and def, on a CPU, torch 2.9."
     )
+
+
+def test_what_is_told_of_edits() -> None:
+    found, more = ({"value": v, "low": v - 1, "high": v + 1} for v in (9.0, -0.5))
+    rows = [
+        {"way": "a", "guide": "m/v", "pixels": found, "pixels_more": more},
+        {"way": "a", "guide": "m/r", "pixels": found, "pixels_more": more},
+        {"way": "b", "guide": "none", "pixels": None, "pixels_more": None},
+    ]
+    trips = [{"steps": steps, "rounds": 0, "error": {"value": 8.0 / steps}} for steps in (2, 4)]
+    results = {"plan": {"guides": ["m/v", "m/r"]}, "equal": rows, "noise": [{"trips": trips}, {"trips": trips}]}
+    assert views.editing(results, "pixels").splitlines() == [
+        "| way | v | r | r minus v | no guide |",
+        "|---|---|---|---|---|",
+        "| a | 9.0 ±1.0 | 9.0 ±1.0 | -0.5 ±1.0 |  |",
+        "| b |  |  |  | not reached |",
+    ]
+    assert views.editing_trips(results).splitlines() == [
+        "| rounds | 2 steps | 4 steps |",
+        "|---|---|---|",
+        "| 0 | 4.00 ±0.00 | 2.00 ±0.00 |",
+    ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,12 @@ GUIDED: dict[str, Callable[..., Tensor]] = {
     "from noise": partial(edits.in_the_hand_of, share=0.0), "counterfactual": edits.counterfactual,
 }  # fmt: skip
 WAYS = (
-    ("noised", (1.0, 3.0, 9.0)), ("inverted", (5.0, 12.0, 30.0)), ("edit-friendly", (0.5, 1.5, 4.0)),
+    ("noised", (1.0, 3.0, 9.0)), ("inverted", (3.0, 5.0, 12.0, 30.0)), ("edit-friendly", (0.5, 1.0, 1.5, 4.0)),
     ("MagicMix", (8.0, 20.0, 50.0)), ("masked", (1.0, 3.0, 9.0)), ("Guide-and-Rescale", (6.0, 15.0, 40.0)),
     ("h-space", (4.0, 10.0, 25.0)), ("slerp", (0.5, 0.7, 0.8)), ("NoiseDiffusion", (0.5, 0.7, 0.8)),
-    ("from noise", (2.0, 6.0)), ("OneActor", (2.0, 4.0, 8.0)), ("counterfactual", (5.0, 12.0, 30.0)),
+    ("from noise", (0.7, 2.0, 6.0)), ("OneActor", (2.0, 4.0, 8.0)), ("counterfactual", (3.0, 5.0, 12.0, 30.0)),
 )  # fmt: skip
+PARTS = ("pixels", "features")  # distances to the original
 
 
 @dataclass(frozen=True)
@@ -73,34 +75,42 @@ class Editing:
         return replace(self, ways=tuple((way, scales[-2:]) for way, scales in self.ways), images=4, seeds=(0, 1))
 
     def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
-        """What is known by now: of inversions, of edits, and, at the end, of edits at one accuracy."""
-        known: dict[str, Any] = {"data": self.data, "noise": [], "edits": [], "equal": []}
+        """What is known by now: of inversions, and of edits, one by one, over seeds, and at one accuracy."""
         keys = {part: bench.key(name) for part, name in (("judge", self.judge), ("denoiser", self.denoiser))}
         parts = {**keys, "train": bench.images(self.data).take(self.others), "test": bench.images(self.data, "test"),
                  "images": self.images}  # fmt: skip
 
         def of_noise(seed: int) -> dict[str, Any]:
-            return bench.store.once(lambda: Work(self, bench, seed).noise(), "inversions", seed=seed, **parts).cell()
+            kept = bench.store.once(lambda: Work(self, bench, seed).noise(), "inversions", seed=seed, **parts)
+            return kept.cell(seed=seed)
 
         def of_edit(cell: Cell) -> dict[str, Any]:
             way, guide, scale, seed = cell
+            named = {"way": way, "scale": scale, "seed": seed}
+            compute = partial(edited, self, bench, cell)
             who = guide if guide == "none" else bench.key(guide)
-            compute = lambda: Work(self, bench, seed).edited(way, guide, scale)  # noqa: E731
-            return bench.store.once(compute, "edits", way=way, guide=who, scale=scale, seed=seed, **parts).cell()
+            return bench.store.once(compute, "edits", **named, guide=who, **parts).cell(**named, guide=guide)
 
-        for found in bench.each(self.seeds, of_noise, lambda _: self.models()):
-            known["noise"] = [{"seed": seed, **row} for seed, row in found.items()]
-            yield known
-        for cells in bench.each(self.cells(), of_edit, lambda _: self.models()):
-            named = {cell: dict(zip(("way", "guide", "scale", "seed"), cell)) for cell in cells}
-            known["edits"] = [{**named[cell], **cells[cell]} for cell in self.cells() if cell in cells]
-            yield known
-        yield {**known, "equal": equal(known["edits"], self.accuracy)}
+        def of(thing: int | Cell) -> dict[str, Any]:
+            return of_noise(thing) if isinstance(thing, int) else of_edit(thing)
+
+        for found in bench.each([*self.seeds, *self.cells()], of, lambda _: self.models()):
+            noise, edits = (
+                [found[thing] for thing in things if thing in found] for things in (self.seeds, self.cells())
+            )
+            told = {"means": means(edits), "equal": equal(edits, self.accuracy)} if edits else {}
+            yield {"data": self.data, "noise": noise, "edits": edits, **told}
 
     def cells(self) -> list[Cell]:
         """Every way, guide, scale and seed, a seed after the other."""
         return [(way, guide, scale, seed) for seed in self.seeds for way, scales in self.ways for scale in scales
                 for guide in (self.guides if way in GUIDED else ("none",))]  # fmt: skip
+
+
+def edited(plan: Editing, bench: Bench, cell: Cell) -> Kept:
+    """One cell of the results."""
+    way, guide, scale, seed = cell
+    return Work(plan, bench, seed).edited(way, guide, scale)
 
 
 class Work:
@@ -203,33 +213,45 @@ def slant(x: Tensor) -> Tensor:
     return torch.einsum("bij,bi,bj->b", p, i, j) / torch.einsum("bij,bi,bi->b", p, i, i).clamp(min=1e-12)
 
 
+def means(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each way, guide and scale what all its seeds found together, by a name for pages."""
+    rows: dict[tuple[str, str, float], list[dict[str, Any]]] = {}
+    for cell in cells:
+        rows.setdefault((cell["way"], cell["guide"], cell["scale"]), []).append(cell)
+    parts = [name for name, part in cells[0].items() if isinstance(part, dict)] if cells else []
+    return [
+        {"name": f"{way}, {short(guide)}, {scale:g}", "way": way, "guide": guide, "scale": scale,
+         **{part: measure.combine([cell[part] for cell in seeds]) for part in parts if part in seeds[0]}}
+        for (way, guide, scale), seeds in rows.items()
+    ]  # fmt: skip
+
+
 def equal(cells: list[dict[str, Any]], accuracy: float) -> list[dict[str, Any]]:
-    """Of each way and guide the distances at one accuracy, between its scales, and their means over seeds; None where
-    the accuracy is out of reach for a seed. And those of each guide minus the first one's, seed by seed."""
+    """Of each way and guide the distances at one accuracy, between its scales: means over seeds, None where a seed does
+    not reach it; and those minus the first guide's, seed by seed."""
     found: dict[tuple[str, str, str], list[float]] = {}
-    seeds = sorted({cell["seed"] for cell in cells})
-    for way, guide in dict.fromkeys((cell["way"], cell["guide"]) for cell in cells):
-        for part in ("pixels", "features"):
-            for seed in seeds:
-                own = [c for c in cells if (c["way"], c["guide"], c["seed"]) == (way, guide, seed)]
-                at, far = (np.array([value(c[name]) for c in own]) for name in ("accuracy", part))
-                order = np.argsort(at, kind="stable")
-                reached = bool(at.min() <= accuracy <= at.max())
-                there = np.interp(accuracy, at[order], far[order]) if reached else np.nan
-                found.setdefault((way, guide, part), []).append(float(there))
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for (way, guide, part), values in found.items():
-        first = found[next(key for key in found if key[0] == way and key[2] == part)]
-        row = rows.setdefault((way, guide), {"way": way, "guide": guide})
-        row[part], row[f"{part}_more"] = over(values), over([a - b for a, b in zip(values, first)])
-    return list(rows.values())
+    ways = list(dict.fromkeys((cell["way"], cell["guide"]) for cell in cells))
+    for (way, guide), part, seed in product(ways, PARTS, sorted({cell["seed"] for cell in cells})):
+        own = [c for c in cells if (c["way"], c["guide"], c["seed"]) == (way, guide, seed)]
+        right, far = (np.array([c[name]["value"] for c in own]) for name in ("accuracy", part))
+        order = np.argsort(right, kind="stable")
+        there = np.interp(accuracy, right[order], far[order], left=np.nan, right=np.nan) if own else np.nan
+        found.setdefault((way, guide, part), []).append(float(there))
+    rows = []
+    for way, guide in ways:
+        first = next(other for other in ways if other[0] == way)
+        own, others = ({part: np.array(found[*who, part]) for part in PARTS} for who in ((way, guide), first))
+        rows.append({"name": f"{way}, {short(guide)}", "way": way, "guide": guide,
+                     **{part: over(own[part]) for part in PARTS},
+                     **{f"{part}_more": over(own[part] - others[part]) for part in PARTS}})  # fmt: skip
+    return rows
 
 
-def value(number: Any) -> float:
-    """Of an estimate, or of one as JSON."""
-    return float(number["value"] if isinstance(number, dict) else number.value)
+def short(guide: str) -> str:
+    """How pages call a model, "mnist/robust": robust."""
+    return guide.split("/")[-1]
 
 
-def over(values: list[float]) -> measure.Estimate | None:
-    """The mean over seeds, if each has a number and there are two."""
-    return measure.mean(torch.tensor(values)) if len(values) > 1 and np.isfinite(values).all() else None
+def over(values: Any) -> measure.Estimate | None:
+    """The mean over seeds, if there are two and each has a number."""
+    return measure.mean(torch.from_numpy(values)) if len(values) > 1 and np.isfinite(values).all() else None
