@@ -161,8 +161,7 @@ experiments = {
     "tangents_mnist": Tangents("mnist", "mnist/ddpm", everyone, reference="mnist/vanilla"),
     # Does guidance at scale s sample p(x) p(y | x)^s, and what would that look like?
     "tempering": Tempering("mnist", "mnist/judge", "mnist/ddpm", ("mnist/vanilla", "mnist/robust")),
-    # What does an edit of a real image cost it? Twelve ways, on one pair of axes.
-    "editing": Editing("mnist", "mnist/judge", "mnist/ddpm", ("mnist/vanilla", "mnist/robust")),
+    "editing": Editing("mnist", "mnist/judge", "mnist/ddpm", ("mnist/vanilla", "mnist/robust")),  # what edits cost
     "compare_mnist": compare_mnist,
     "compare_mnist_conditional": compare_mnist_conditional,
     # What cheaper robust training buys: accuracy under PGD-7 within a radius of 1, gradients, and guidance.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 from dataclasses import replace
@@ -236,12 +237,12 @@ def test_distances_at_one_accuracy_are_between_scales() -> None:
     cells += [cell("b", "none", 1.0, seed, 0.7, 1.0) for seed in (0, 1)]
     a, r, b = equal(cells, 0.8)
     assert a["name"] == "a, v"
-    assert math.isclose(a["pixels"].value, 5 + 0.75 / 2)
-    assert math.isclose(r["pixels_more"].value, 1.0)
-    assert r["pixels_more"].high - r["pixels_more"].low < 1e-9
+    assert math.isclose(a["pixels"]["value"], 5 + 0.75 / 2)
+    assert math.isclose(r["pixels_more"]["value"], 1.0)
+    assert r["pixels_more"]["high"] - r["pixels_more"]["low"] < 1e-9
     assert b["pixels"] is None
     assert [row["name"] for row in means(cells)][:2] == ["a, v, 1", "a, v, 2"]
-    assert math.isclose(means(cells)[1]["pixels"].value, 6.5)
+    assert math.isclose(means(cells)[1]["pixels"]["value"], 6.5)
 
 
 PLAN = Editing(
@@ -291,14 +292,16 @@ SHOWN = ("last", "noised", "inverted", "befriended", "descend", "mixed", "looked
 
 
 def shown() -> dict[str, Any]:
-    """What chapter 20 defines: the names of its imports and of its cells that define these functions."""
+    """These functions as chapter 20 defines them."""
     cells = nbformat.read(ROOT / "notebooks" / "20_editing_with_a_guide.ipynb", 4).cells
-    sources = [c.source for c in cells if c.cell_type == "code"]
-    page: dict[str, Any] = {"START": edits.START, "STEPS": edits.STEPS}
-    exec("import math\nimport torch\nimport torch.nn.functional as F\nimport rgd", page)
-    for source in sources:
-        if any(source.startswith((f"def {name}(", f"class {name}(")) for name in SHOWN):
-            exec(source, page)
+    page: dict[str, Any] = {}
+    exec("import math, torch, rgd\nimport torch.nn.functional as F\nfrom rgd.editing.edits import *", page)
+    own = {name: page.pop(name, None) for name in SHOWN}
+    assert set(own) == set(SHOWN)
+    for source in [c.source for c in cells if c.cell_type == "code" and "pip install" not in c.source]:
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in SHOWN:
+                exec(compile(ast.Module([node], []), "chapter 20", "exec"), page)
     return page
 
 

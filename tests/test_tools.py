@@ -295,6 +295,12 @@ def test_a_number_of_the_matching_is_found_by_its_level() -> None:
         views.matched(MATCHED, "explained_more of m/robust_1 at 200")
 
 
+EDITED: dict[str, Any] = {
+    "means": [{"way": way, "guide": guide, "accuracy": about(scale / 4), "pixels": about(9 + scale)}
+              for way, guide in (("a", "m/vanilla"), ("a", "m/robust"), ("b", "none")) for scale in (1.0, 2.0)]
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("function", "content", "lines"),
     [
@@ -303,6 +309,7 @@ def test_a_number_of_the_matching_is_found_by_its_level() -> None:
         (figures.matching, MATCHED, (3 + 1) + (1 + 1) + (3 + 1)),
         (figures.truth_gradients, KNOWN, 2 * 2 * 3),
         (figures.truth_guidance, KNOWN, 2 * 2 * 3),
+        (figures.editing, EDITED, 2 * 3 + 3),
     ],
 )
 def test_figures_draw_every_row(function: Any, content: dict[str, Any], lines: int) -> None:

@@ -1,4 +1,4 @@
-# %% edit-up | shares of the variance for factors | gets its square root
+# %% edit-up | shares of the variance for factors | get its square root
 def up(x, eps, now, then):
     x0 = (x - (1 - now) * eps) / now
     return then * x0 + (1 - then) * eps

@@ -221,7 +221,7 @@ def means(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     parts = [name for name, part in cells[0].items() if isinstance(part, dict)] if cells else []
     return [
         {"name": f"{way}, {short(guide)}, {scale:g}", "way": way, "guide": guide, "scale": scale,
-         **{part: measure.combine([cell[part] for cell in seeds]) for part in parts if part in seeds[0]}}
+         **{part: measure.combine([cell[part] for cell in seeds]).to_json() for part in parts if part in seeds[0]}}
         for (way, guide, scale), seeds in rows.items()
     ]  # fmt: skip
 
@@ -252,6 +252,6 @@ def short(guide: str) -> str:
     return guide.split("/")[-1]
 
 
-def over(values: Any) -> measure.Estimate | None:
+def over(values: Any) -> dict[str, Any] | None:
     """The mean over seeds, if there are two and each has a number."""
-    return measure.mean(torch.from_numpy(values)) if len(values) > 1 and np.isfinite(values).all() else None
+    return measure.mean(torch.from_numpy(values)).to_json() if len(values) > 1 and np.isfinite(values).all() else None
