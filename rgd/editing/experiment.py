@@ -221,9 +221,17 @@ def means(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     parts = [name for name, part in cells[0].items() if isinstance(part, dict)] if cells else []
     return [
         {"name": f"{way}, {short(guide)}, {scale:g}", "way": way, "guide": guide, "scale": scale,
-         **{part: measure.combine([cell[part] for cell in seeds]).to_json() for part in parts if part in seeds[0]}}
+         **{part: together([cell[part] for cell in seeds]) for part in parts if part in seeds[0]}}
         for (way, guide, scale), seeds in rows.items()
     ]  # fmt: skip
+
+
+def together(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """One number from those of all seeds; shares are counted anew."""
+    n = sum(each["n"] for each in found)
+    if found[0]["method"] == "Wilson":
+        return measure.proportion(round(sum(each["value"] * each["n"] for each in found)), n).to_json()
+    return measure.combine(found).to_json()
 
 
 def equal(cells: list[dict[str, Any]], accuracy: float) -> list[dict[str, Any]]:
