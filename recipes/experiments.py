@@ -1,6 +1,7 @@
 """The experiments whose results are in the book; `rgd evaluate NAME --quick` runs a small version of one."""
 
 from rgd.attacks import L2, PGD
+from rgd.editing.experiment import Editing
 from rgd.experiments import Comparison, Drawn, Entry, Matching, Rival, Study, Tangents, Tempering, Truth
 from rgd.neighbours.noise import NoiseDecides
 
@@ -157,12 +158,11 @@ experiments = {
     # Does guidance sample p(x) p(y | x)^s, and what would that look like? Then: what does the starting noise decide?
     "tempering": Tempering("mnist", "mnist/judge", "mnist/ddpm", ("mnist/vanilla", "mnist/robust")),
     "noise": NoiseDecides(),
+    "editing": Editing("mnist", "mnist/judge", "mnist/ddpm", ("mnist/vanilla", "mnist/robust")),  # what edits cost
     "compare_mnist": compare_mnist,
     "compare_mnist_conditional": compare_mnist_conditional,
     # What cheaper robust training buys: accuracy under PGD-7 within a radius of 1, gradients, and guidance.
-    "study_cheaper": study(
-        "mnist", "vanilla", "free", "fgsm", "fgsm_stop", "pgd3", "robust_1", attack=PGD(L2(1.0), steps=7)
-    ),
+    "study_cheaper": study("mnist", "vanilla", "free", "fgsm", "fgsm_stop", "pgd3", "robust_1", attack=PGD(L2(1.0), 7)),
     "compare_cheaper": compare_cheaper,
     # How much of what a guide repairs does fresh noise repair for nothing? DDIM with and without.
     "compare_noise": compare_noise,

@@ -7,9 +7,9 @@ the classifier was trained. This folder is the core, in the order in which data 
 oracle, `identity` its names, `processes` its hands. It knows nothing of what stands on it: `rgd.training` (objectives,
 the loop, files of models), `rgd.methods` (newer than the paper), `rgd.adapters` (models of others), `rgd.measure`
 (scores, with intervals), `rgd.lab` (recipes, published models, and a store that cannot return the wrong result),
-`rgd.experiments` (the questions that the book asks), `rgd.demo`, `rgd.book` (what chapters need), `rgd.survey` (asking
-people), `rgd.course`, `rgd.cli`. All but training are loaded when first asked for: `import rgd` costs little more than
-`import torch`.
+`rgd.editing` (of real images), `rgd.experiments` (the questions that the book asks), `rgd.demo`, `rgd.book` (what
+chapters need), `rgd.survey` (asking people), `rgd.course`, `rgd.cli`. All but training are loaded when first asked for:
+`import rgd` costs little more than `import torch`.
 """
 
 from importlib import import_module
@@ -42,6 +42,7 @@ _METHODS = {"gradients": "cap grad_log_prob_at_x0 smooth", "contrast": "cfg_plus
 _METHODS |= {"scales": "entropy_scaled feedback grad_log_ratio seldom", "draws": "gibbs grad_by_draws"}
 _METHODS |= {"steering": "Annealed Steered accepted steer"}
 _LAZY |= {n: f"rgd.methods.{module}:{n}" for module, names in _METHODS.items() for n in names.split()}
+_LAZY |= {n: f"rgd.editing.inversion:{n}" for n in ("friendly", "invert", "until")} | {"editing": "rgd.editing"}
 _ADAPTERS = "adm CleanClassifier Latents Sees from_diffusers from_edm from_timm from_torchvision from_vae load_from"
 _LAZY |= {n: f"rgd.adapters:{n}" for n in _ADAPTERS.split()}
 _LAZY |= {"Profile": "rgd.book.profile:Profile", "profile": "rgd.book.profile:profile"}
@@ -70,5 +71,5 @@ __all__ += ["entropy_scaled", "feedback", "gibbs", "grad_by_draws", "grad_log_ra
 __all__ += ["grad_log_prob", "grad_log_prob_at_x0", "grad_log_prob_of_x0", "gradients"]
 __all__ += ["CleanClassifier", "Latents", "Sees", "adm", "from_diffusers", "from_edm", "from_timm", "from_torchvision"]
 __all__ += ["from_vae", "load_from"]
-__all__ += ["ddim", "ddpm", "dpm_solver", "heun", "sample"]
+__all__ += ["ddim", "ddpm", "dpm_solver", "friendly", "heun", "invert", "sample", "until"]
 __all__ += ["Profile", "errors", "metrics", "profile", "widgets"]

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent / "rgd"
 PARTS = {"core": set(), "training": {"core"}, "measure": {"core"}, "methods": {"core"}, "book": {"core", "measure"}}
 PARTS["adapters"] = {"core", "training"}
 PARTS["lab"] = {"core", "training", "measure", "methods", "adapters"}
+PARTS["editing"] = {*PARTS["lab"], "lab"}
 PARTS["experiments"] = {*PARTS["lab"], "lab", "book"}
 PARTS["neighbours"] = {*PARTS["experiments"], "experiments"}
 PARTS["demo"] = {*PARTS["experiments"], "experiments"}
@@ -45,9 +46,10 @@ MOST |= {
     "neighbours": 430,
     "demo": 350,
     "course": 1080,
-    "exercises": 2680,
+    "exercises": 3000,
     "survey": 660,
     "scale": 960,
+    "editing": 450,
 }
 # And how many lines of any kind. Of measure, book and cli that is more than is meant (650, 350, 250), to which they
 # are to shrink.
@@ -59,9 +61,10 @@ IN_ALL |= {
     "neighbours": 560,
     "demo": 450,
     "course": 1580,
-    "exercises": 3300,
+    "exercises": 3700,
     "survey": 1050,
     "scale": 1370,
+    "editing": 640,
 }
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

@@ -27,6 +27,7 @@ from rgd.adapters import Latents, Sees
 from rgd.adapters.denoisers import DiffusersConfig
 from rgd.attacks import L2, PGD, Linf, NoiseRadius
 from rgd.denoiser import NetworkDenoiser
+from rgd.editing.experiment import Editing
 from rgd.errors import IdentityError
 from rgd.experiments.comparison import Comparison, Drawn, Entry
 from rgd.experiments.matching import Matching
@@ -75,7 +76,7 @@ THINGS: list[Any] = [
     ENCODER, UNET, JUDGE, ENTRY, DRAWN, RIVAL, Comparison("digits", "t/judge", (ENTRY,)),
     Study("digits", "t/judge", "t/ddpm", (("t/a", None),)), Matching("digits", ("t/ddpm",), ("t/a", "t/b"), "t/a"),
     Tangents("digits", "t/ddpm", ("t/a", "t/b"), "t/a"), Truth(), Annealed(4.0),
-    Tempering("digits", "t/judge", "t/ddpm", ("t/a",)),
+    Tempering("digits", "t/judge", "t/ddpm", ("t/a",)), Editing("digits", "t/judge", "t/ddpm", ("t/a",)),
     NoiseDecides("digits", "t/judge", "t/ddpm", "t/conditional", ("t/a", "t/b", "t/c"), "t/clean"), Sees(),
     Latents(torch.relu, torch.abs),
     DiffusersConfig("{}"),

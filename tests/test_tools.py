@@ -295,6 +295,12 @@ def test_a_number_of_the_matching_is_found_by_its_level() -> None:
         views.matched(MATCHED, "explained_more of m/robust_1 at 200")
 
 
+EDITED: dict[str, Any] = {
+    "means": [{"way": way, "guide": guide, "accuracy": about(scale / 4), "pixels": about(9 + scale)}
+              for way, guide in (("a", "m/vanilla"), ("a", "m/robust"), ("b", "none")) for scale in (1.0, 2.0)]
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("function", "content", "lines"),
     [
@@ -303,6 +309,7 @@ def test_a_number_of_the_matching_is_found_by_its_level() -> None:
         (figures.matching, MATCHED, (3 + 1) + (1 + 1) + (3 + 1)),
         (figures.truth_gradients, KNOWN, 2 * 2 * 3),
         (figures.truth_guidance, KNOWN, 2 * 2 * 3),
+        (figures.editing, EDITED, 2 * 3 + 3),
     ],
 )
 def test_figures_draw_every_row(function: Any, content: dict[str, Any], lines: int) -> None:
@@ -473,3 +480,25 @@ def test_results_of_several_runs_name_them_all() -> None:
     assert views.made({"provenance": later, "before": [PROVENANCE, {**PROVENANCE, "commit": "ghi"}]}) == (
         "Made on 2026-01-02 and 2026-01-03 at commit abc, ghi and def, on a CPU, torch 2.9."
     )
+
+
+def test_what_is_told_of_edits() -> None:
+    found, more = ({"value": v, "low": v - 1, "high": v + 1} for v in (9.0, -0.5))
+    rows = [
+        {"way": "a", "guide": "m/v", "pixels": found, "pixels_more": more},
+        {"way": "a", "guide": "m/r", "pixels": found, "pixels_more": more},
+        {"way": "b", "guide": "none", "pixels": None, "pixels_more": None},
+    ]
+    trips = [{"steps": steps, "rounds": 0, "error": {"value": 8.0 / steps}} for steps in (2, 4)]
+    results = {"plan": {"guides": ["m/v", "m/r"]}, "equal": rows, "noise": [{"trips": trips}, {"trips": trips}]}
+    assert views.editing(results, "pixels").splitlines() == [
+        "| way | v | r | r minus v | no guide |",
+        "|---|---|---|---|---|",
+        "| a | 9.0 ±1.0 | 9.0 ±1.0 | -0.5 ±1.0 |  |",
+        "| b |  |  |  | not reached |",
+    ]
+    assert views.editing_trips(results).splitlines() == [
+        "| rounds | 2 steps | 4 steps |",
+        "|---|---|---|",
+        "| 0 | 4.00 ±0.00 | 2.00 ±0.00 |",
+    ]

@@ -332,6 +332,39 @@ def noise(results: dict[str, Any]) -> Figure:
     return fig
 
 
+def editing(results: dict[str, Any]) -> Figure:
+    """Every way to edit at every scale, accuracy against the distance to the original: a panel for each way that is
+    guided, over the grey curves of all, and one for those without a guide."""
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in results["means"]:
+        rows.setdefault((row["way"], row["guide"].split("/")[-1]), []).append(row)
+    alone = [way for way, guide in rows if guide == "none"]
+    panels = [*dict.fromkeys(way for way, guide in rows if guide != "none"), "no guide"]
+    fig, axes = plots.figure(-(-len(panels) // 3), 3, WIDEST, 2.6 * -(-len(panels) // 3) + 0.4)
+    spare = cycle(plots.SPARE.items())
+    for ax, panel in zip(axes.flat, panels):
+        for cells in rows.values():
+            ax.plot(*([c[p]["value"] for c in cells] for p in ("accuracy", "pixels")), color="0.88", zorder=1)
+        for (way, guide), cells in rows.items():
+            if way == panel or (panel == "no guide" and way in alone):
+                colour, marker = next(spare) if way in alone else (plots.COLOURS[guide], plots.MARKERS[guide])
+                x, y = ([c[p]["value"] for c in cells] for p in ("accuracy", "pixels"))
+                ends = [[[abs(c[p][end] - c[p]["value"]) for c in cells] for end in ("low", "high")]
+                        for p in ("pixels", "accuracy")]  # fmt: skip
+                ax.errorbar(x, y, *ends, color=colour, marker=marker, markersize=4, elinewidth=0.8,
+                            label=way if way in alone else guide)  # fmt: skip
+        ax.set_title(panel, fontsize=10)
+        ax.legend(fontsize=8, loc="upper left")
+        ax.set(xlim=(-0.05, 1.05), ylim=(0, None))
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    for ax in axes[:, 0]:
+        ax.set_ylabel("distance to the original")
+    for ax in axes[-1]:
+        ax.set_xlabel("judge accuracy")
+    return fig
+
+
 # The files, by a space between them, and what draws them.
 FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
     "nearer": ("matching_mnist", nearer),
@@ -348,6 +381,7 @@ FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
     "truth_gradients": ("truth", truth_gradients),
     "truth_guidance": ("truth", truth_guidance),
     "noise": ("noise", noise),
+    "editing": ("editing", editing),
 }
 
 

@@ -7,6 +7,7 @@ one, the argument; see `tools.fill`.
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 import re
 import statistics
@@ -359,6 +360,32 @@ def tempering_images(results: dict[str, Any], guide: str) -> str:
     return _table(["drawn", "scale", "kept", *columns], table)
 
 
+def editing(results: dict[str, Any], part: str) -> str:
+    """Of each way to edit the distance at one accuracy, `pixels` or `features`: a column for each guide and one for
+    none, and that of the last guide minus that of the first."""
+    guides, table = results["plan"]["guides"], {}
+    for row in results["equal"]:
+        cells = table.setdefault(row["way"], {})
+        cells[row["guide"]] = _narrow(row[part], 1) if row[part] else "not reached"
+        if row["guide"] == guides[-1] and row[f"{part}_more"]:
+            cells["more"] = _narrow(row[f"{part}_more"], 1)
+    names = [guide.split("/")[1] for guide in guides]
+    columns = (*guides, "more", "none")
+    rows = [[way, *(cells.get(column, "") for column in columns)] for way, cells in table.items()]
+    return _table(["way", *names, f"{names[-1]} minus {names[0]}", "no guide"], rows)
+
+
+def editing_trips(results: dict[str, Any]) -> str:
+    """How far images are from themselves after a round trip: a row for each number of rounds, a column for the steps;
+    means over seeds."""
+    trips = [trip for row in results["noise"] for trip in row["trips"]]
+    steps, rounds = (list(dict.fromkeys(trip[part] for trip in trips)) for part in ("steps", "rounds"))
+    found = {key: [t["error"]["value"] for t in trips if (t["rounds"], t["steps"]) == key]
+             for key in itertools.product(rounds, steps)}  # fmt: skip
+    table = [[n, *(_narrow(interval(found[n, step]), 2) for step in steps)] for n in rounds]
+    return _table(["rounds", *(f"{step} steps" for step in steps)], table)
+
+
 def levers(results: dict[str, Any]) -> str:
     """Ways to draw guided images, each at its scale of least FD-judge: what they cost, and what a judge sees."""
     table = []
@@ -501,6 +528,8 @@ FUNCTIONS: tuple[Callable[..., str], ...] = (
     truth_levels,
     tempering,
     tempering_images,
+    editing,
+    editing_trips,
     adm,
     bill,
     fuzz,
