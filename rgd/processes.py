@@ -115,8 +115,9 @@ def processes() -> Processes:
         raise ImportError("several processes need accelerate: pip install accelerate") from error
     from rgd.scale.watch import Watch
 
-    watch = Watch(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    patience = InitProcessGroupKwargs(timeout=timedelta(days=1))  # who is dead is known by the watch, not by waiting
+    group = torch.distributed  # of which accelerate's debug_launcher makes one before, and says no rank
+    rank = group.get_rank() if group.is_initialized() else int(os.environ["RANK"])
+    watch, patience = Watch(rank, int(os.environ["WORLD_SIZE"])), InitProcessGroupKwargs(timeout=timedelta(days=1))
     # Without the hint, each of several processes on CPUs would take itself for the only one.
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[patience])
     return Processes(accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator, watch)

@@ -19,9 +19,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rgd import objectives, samplers, schedule
+from rgd import objectives, schedule
 from rgd.data import Dataset, batch_indices
 from rgd.denoiser import NetworkDenoiser
+from rgd.experiments import cells
 from rgd.lab import bench
 from rgd.networks import UNetConfig, build
 from rgd.processes import processes
@@ -34,6 +35,7 @@ CONFIG = UNetConfig(
     attention_resolutions=(),
 )  # fmt: skip
 NOISE = schedule.linear(20)
+MAIN = "import pathlib, sys, test_lost; test_lost.main(sys.argv[1], pathlib.Path(sys.argv[2]))"
 N, SETTINGS = 30, Training(steps=8, batch_size=12, lr=1e-3, ema=0.5, save_every=3, precision="fp32")
 
 
@@ -47,19 +49,18 @@ def numbered() -> Dataset:
 class Noted:
     """The DDPM loss, and which images it was shown, in a file of each process."""
 
-    def __init__(self, folder: Path, dies_at: int | None = None) -> None:
-        self.folder, self.dies_at, self.step = folder, dies_at, 0
+    def __init__(self, folder: Path, rank: int, alone: bool, dies_at: int | None = None) -> None:
+        self.file, self.alone, self.dies_at, self.step = folder / f"seen-{rank}.jsonl", alone, dies_at, 0
 
     def identity(self) -> Any:
         return objectives.Denoising()
 
     def __call__(self, network: nn.Module, schedule: Any, x0: Tensor, y: Tensor, random: Any) -> objectives.Loss:
-        alone = processes().count == 1
-        if alone or isinstance(network, nn.parallel.DistributedDataParallel):  # not where room is tried out
+        if self.alone or isinstance(network, nn.parallel.DistributedDataParallel):  # not where room is tried out
             self.step += 1
             if self.step == self.dies_at:
                 os.kill(os.getpid(), 9)
-            with open(self.folder / f"seen-{processes().rank}.jsonl", "a") as file:
+            with open(self.file, "a") as file:
                 file.write(json.dumps(y.tolist()) + "\n")
         return objectives.Denoising()(network, schedule, x0, y, random)
 
@@ -75,7 +76,8 @@ def train(folder: Path, accumulate: int = 1, dies_at: int | None = None, limit: 
                 raise torch.OutOfMemoryError("CUDA out of memory.")
 
         next(m for m in network.modules() if isinstance(m, nn.Conv2d)).register_forward_pre_hook(look)
-    objective, training = Noted(folder, dies_at), replace(SETTINGS, accumulate=accumulate)
+    group, training = processes(), replace(SETTINGS, accumulate=accumulate)
+    objective = Noted(folder, group.rank, group.count == 1, dies_at)
     for _ in fit(network, objective, numbered(), NOISE, training, folder / "run"):
         pass
     return dict(network.state_dict())
@@ -108,7 +110,7 @@ def main(what: str, place: Path) -> None:
         if group.rank == 0:
             put_models(place / "runs")
         group.wait()
-        draw, calls = samplers.sample, []
+        draw, calls = sample, []
 
         def dying(*given: Any, **named: Any) -> Tensor:
             calls.append(1)
@@ -116,7 +118,7 @@ def main(what: str, place: Path) -> None:
                 os.kill(os.getpid(), 9)
             return draw(*given, **named)
 
-        samplers.sample = dying
+        cells.sample = dying
         bench.run(COMPARED, place / "compared.json", store=place / "cells", runs=place / "runs")
     else:
         tensors = {f"on.{name}": value for name, value in train(place / "killed").items()}
@@ -143,7 +145,7 @@ def start(count: int, what: str, place: Path) -> list[tuple[int, str]]:
     ours |= {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     running = [
         subprocess.Popen(
-            [sys.executable, __file__, what, str(place)], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [sys.executable, "-c", MAIN, what, str(place)], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env={**os.environ, **ours, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(count)
@@ -182,6 +184,12 @@ def wanted(first: int) -> list[list[int]]:
     return [sorted(batch.tolist()) for batch in batches]
 
 
+def distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
+    """The mean over all weights. AdamW makes much of gradients that are next to nothing, so that a few may differ."""
+    pairs = [(a[name].flatten(), value.flatten()) for name, value in b.items()]
+    return float((torch.cat([x for x, _ in pairs]) - torch.cat([y for _, y in pairs])).abs().mean())
+
+
 def test_a_killed_training_goes_on_with_fewer_and_with_more(tmp_path: Path) -> None:
     """Two processes, of which one dies in the fifth step; then one, and then three. Beside the three, one of which has
     room for no more than one image at once, and draws images too."""
@@ -195,8 +203,8 @@ def test_a_killed_training_goes_on_with_fewer_and_with_more(tmp_path: Path) -> N
     for place in ("one", "three/killed"):
         shutil.copytree(tmp_path / "two" / "run", tmp_path / place / "run")
     alone = train(tmp_path / "one")
-    for name, value in undisturbed.items():
-        torch.testing.assert_close(alone[name], value, rtol=1e-4, atol=1e-6)
+    assert distance(alone, undisturbed) < 1e-3 * SETTINGS.lr
+    assert distance(alone, train(tmp_path / "other")) > 0.1 * SETTINGS.lr  # in one part a step it is another run
     halves = seen(tmp_path / "one")  # still two micro-batches a step, now of one process
     assert [sorted(a + b) for a, b in zip(halves[::2], halves[1::2], strict=True)] == wanted(4)
     ends = start(3, "more", tmp_path / "three")
@@ -204,13 +212,8 @@ def test_a_killed_training_goes_on_with_fewer_and_with_more(tmp_path: Path) -> N
     assert seen(tmp_path / "three" / "killed") == wanted(4)
     together, _ = checkpoints.read(tmp_path / "three" / "end.safetensors")
     apart = train(tmp_path / "apart", accumulate=3)
-    for name, value in apart.items():
-        torch.testing.assert_close(together[f"full.{name}"], value, rtol=1e-4, atol=1e-6)
-        assert together[f"on.{name}"].isfinite().all()
+    assert distance({name: together[f"full.{name}"] for name in apart}, apart) < 1e-2 * SETTINGS.lr
+    assert all(together[f"on.{name}"].isfinite().all() for name in apart)
     assert seen(tmp_path / "three" / "full") == wanted(0)
     assert ["training: no memory for 4 images at once, so 2" in said for _, said in ends] == [False, True, False]
     torch.testing.assert_close(together["drawn"], drawn(), rtol=1e-4, atol=1e-5)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))

@@ -466,6 +466,18 @@ def soak(results: dict[str, Any]) -> str:
     return _table(["job", "s undisturbed", "kills", "ends", "ends that differ", "disk at most, times"], table)
 
 
+def machines(results: dict[str, Any]) -> str:
+    """How many times as fast two processes are as one, inside and from start to end."""
+    table = []
+    for kind in ("training", "sampling"):
+        times, runs = results[kind]["times as fast"], len(results[kind]["runs"]) // 2
+        cells = [
+            f"{times[w]['value']:.2f} ({times[w]['low']:.2f} to {times[w]['high']:.2f})" for w in ("work", "whole")
+        ]
+        table.append([kind, str(runs), *cells])
+    return _table(["", "turns", "work, times as fast", "whole, times as fast"], table) + "\n\n" + made(results)
+
+
 def scoring(results: dict[str, Any]) -> str:
     """What scoring took and takes, metric by metric, and how far apart the numbers are, as a share of them."""
     shown = [row for row in results["table"] if row["old"] > 0.01]
@@ -534,6 +546,7 @@ FUNCTIONS: tuple[Callable[..., str], ...] = (
     bill,
     fuzz,
     soak,
+    machines,
     levers,
     turns,
     scoring,
