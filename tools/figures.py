@@ -318,8 +318,14 @@ def noise(results: dict[str, Any]) -> Figure:
         ),
         "calls saved by stopping": rows("stopping", lambda r: f"{short(r['guide'])}, {r['until']}", "saved"),
         "class tokens, by teacher": rows("tokens", lambda r: short(r["by"])),
+        "experts, cosine to the exact gradient": {
+            f"{name}, t = {row['t']}": Estimate(**row[part])
+            for row in results["exact_ranges"] if row["t"] in (150, 450, 750)
+            for name, part in (("one network", "one"), ("five experts", "experts"))
+        },
     }  # fmt: skip
-    fig, axes = plots.figure(3, 2, WIDEST, 9.6)
+    fig, axes = plots.figure(4, 2, WIDEST, 12.8)
+    axes[-1, -1].set_axis_off()
     for ax, (title, found) in zip(axes.flat, panels.items()):
         for k, (label, number) in enumerate(found.items()):
             kind = re.split("[,:]", label)[0]
