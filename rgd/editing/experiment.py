@@ -94,7 +94,8 @@ class Editing:
         def of(thing: int | Cell) -> dict[str, Any]:
             return of_noise(thing) if isinstance(thing, int) else of_edit(thing)
 
-        for found in bench.each([*self.seeds, *self.cells()], of, lambda _: self.models()):
+        everything: list[int | Cell] = [*self.seeds, *self.cells()]
+        for found in bench.each(everything, of, lambda _: self.models()):
             noise, edits = (
                 [found[thing] for thing in things if thing in found] for things in (self.seeds, self.cells())
             )
@@ -243,15 +244,15 @@ def equal(cells: list[dict[str, Any]], accuracy: float) -> list[dict[str, Any]]:
         own = [c for c in cells if (c["way"], c["guide"], c["seed"]) == (way, guide, seed)]
         right, far = (np.array([c[name]["value"] for c in own]) for name in ("accuracy", part))
         order = np.argsort(right, kind="stable")
-        there = np.interp(accuracy, right[order], far[order], left=np.nan, right=np.nan) if own else np.nan
-        found.setdefault((way, guide, part), []).append(float(there))
+        between = np.interp(accuracy, right[order], far[order], left=np.nan, right=np.nan) if own else np.nan
+        found.setdefault((way, guide, part), []).append(float(between))
     rows = []
     for way, guide in ways:
         first = next(other for other in ways if other[0] == way)
-        own, others = ({part: np.array(found[*who, part]) for part in PARTS} for who in ((way, guide), first))
+        at, there = ({part: np.array(found[*who, part]) for part in PARTS} for who in ((way, guide), first))
         rows.append({"name": f"{way}, {short(guide)}", "way": way, "guide": guide,
-                     **{part: over(own[part]) for part in PARTS},
-                     **{f"{part}_more": over(own[part] - others[part]) for part in PARTS}})  # fmt: skip
+                     **{part: over(at[part]) for part in PARTS},
+                     **{f"{part}_more": over(at[part] - there[part]) for part in PARTS}})  # fmt: skip
     return rows
 
 
