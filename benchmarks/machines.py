@@ -94,7 +94,7 @@ def faster(runs: list[dict[str, Any]], which: str) -> dict[str, float]:
 
 
 def main(
-    turns: int = 5, steps: int = 30, images: int = 192, out: Path = Path("results/machines.json")
+    turns: int = 5, steps: int = 60, images: int = 384, out: Path = Path("results/machines.json")
 ) -> None:  # fmt: skip
     """Measure, print and write.
 

@@ -438,10 +438,10 @@ def test_every_sampler_takes_its_own_number_of_steps(sampler: Any, steps: int) -
 
 
 def test_the_progress_bar_is_there_when_wanted(capsys: pytest.CaptureFixture[str]) -> None:
-    sample(MIX, (3, 2), steps=4, batch_size=2, device="cpu", progress="eight steps")
+    sample(MIX, (3, 2), steps=4, batch_size=2, device="cpu", progress="twelve steps")
     shown = capsys.readouterr().err
-    assert "eight steps" in shown
-    assert "8/8" in shown
+    assert "twelve steps" in shown
+    assert "12/12" in shown  # of an image each
     sample(MIX, (3, 2), steps=4, **QUIET)
     assert capsys.readouterr().err == ""
 
