@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -362,7 +363,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_paper import made
-made(Path({folder!r}), Path(sys.argv[1]), samples=120, steps=8)
+made(Path({folder!r}), Path(sys.argv[1]), samples=84, steps=6)
 """
 
 
@@ -396,6 +397,15 @@ def in_one_go(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return json.loads((out / "paper.json").read_text())["table"]
 
 
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to it and to all that it started, which have sessions of their own."""
+    psutil = pytest.importorskip("psutil")
+    for each in [process, *psutil.Process(process.pid).children(recursive=True)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each.pid, signal.SIGKILL)
+    process.wait()
+
+
 @pytest.mark.check
 @pytest.mark.parametrize("count", [1, 2])
 def test_killed_at_any_moment_the_table_is_the_same(program: Path, in_one_go: Any, tmp_path: Path, count: int) -> None:
@@ -403,22 +413,20 @@ def test_killed_at_any_moment_the_table_is_the_same(program: Path, in_one_go: An
     if count > 1:
         pytest.importorskip("accelerate")
     chance, kills, pieces = random.Random(count), 0, 0
-    for again in range(30):
-        process, began = start(program, tmp_path, count), time.monotonic()
-        after = None if again == 29 else chance.uniform(0, 1)
+    for _ in range(5):
+        process, after = start(program, tmp_path, count), chance.uniform(0, 1)
         while process.poll() is None:
             now = len(list((tmp_path / "store" / "drawn").glob("*.safetensors")))
-            if after is not None and (now > pieces or time.monotonic() - began > 60) and kills < 4:
+            if now > pieces and kills < 2:
                 time.sleep(after)  # somewhere in the next piece
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                kill(process)
                 kills, pieces = kills + 1, now
                 break
             time.sleep(0.02)
         else:
             break
     assert process.returncode == 0, (tmp_path / "said.txt").read_text()
-    assert kills >= 2
+    assert kills >= 1
     assert json.loads((tmp_path / "paper.json").read_text())["table"] == in_one_go
 
 

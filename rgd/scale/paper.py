@@ -110,8 +110,9 @@ class Paper:
         work, files = Work(self, bench), self.files()
         for drawn in work.draw():
             yield {"files": files, "drawn": drawn, "table": work.known()}
-        if processes().rank > 0:
-            return  # nothing is left for them: they need not wait, which their library does for minutes alone
+        if processes().rank > 0:  # nothing is left for them: they need not wait, which their library does minutes alone
+            yield {"files": files, "drawn": self.samples, "table": work.known()}
+            return
         for row in self.rows:
             work.score(row)
             yield {"files": files, "drawn": self.samples, "table": work.known()}
