@@ -107,7 +107,7 @@ def mixed(
 
 
 def looked_at(gradient: Gradient, xt: Tensor, t: Tensor, y: Tensor, share: float = 0.4) -> Tensor:
-    """Where a guide looks, a mask (B, 1, H, W): the share of pixels in whose 5 x 5 neighbourhood |g| is largest."""
+    """Where a guide looks, a mask (B, 1, H, W): the share of pixels in whose 5 x 5 neighbourhood g is longest."""
     size = F.avg_pool2d(gradient(xt, t, y).abs().mean(dim=1, keepdim=True), 5, stride=1, padding=2)
     return (size >= per_image(size.flatten(1).quantile(1 - share, dim=1), size)).to(xt)
 
