@@ -46,9 +46,9 @@ MOST |= {
     "neighbours": 430,
     "demo": 350,
     "course": 1080,
-    "exercises": 3000,
+    "exercises": 2860,
     "survey": 660,
-    "scale": 960,
+    "scale": 880,
     "editing": 450,
 }
 # And how many lines of any kind. Of measure, book and cli that is more than is meant (650, 350, 250), to which they
@@ -61,9 +61,9 @@ IN_ALL |= {
     "neighbours": 560,
     "demo": 450,
     "course": 1580,
-    "exercises": 3700,
+    "exercises": 3530,
     "survey": 1050,
-    "scale": 1370,
+    "scale": 1240,
     "editing": 640,
 }
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
