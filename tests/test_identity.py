@@ -192,10 +192,9 @@ def test_every_public_dataclass_that_is_a_setting_is_among_them() -> None:
 # What functions return, and what wraps other things: no settings, and never part of a key by themselves.
 RESULTS = {
     "AttackStep", "Audit", "Capped", "Config", "Dataset", "Estimate", "Extrapolated", "Features", "Files",
-    "GuidanceRecord",
-    "Guided",
+    "Friendly", "GuidanceRecord", "Guided",
     "Holder", "Kept", "Loss", "Mixture", "MixtureClassifier", "Pictures", "PlainNoise", "Plan", "Prediction",
-    "Processes", "Profile", "Projected", "SampleStep", "Seldom", "Smoothed", "Steered", "Store", "Stream",
+    "Processes", "Profile", "Projected", "Pushed", "SampleStep", "Seldom", "Smoothed", "Steered", "Store", "Stream",
     "TrainStep",
     "Unconditional", "Until", "World", "Wrapper",
 }  # fmt: skip

@@ -69,7 +69,7 @@ def test_the_experiment_is_whole_and_goes_on(models: Path) -> None:
     assert len(found["anagrams"]) == 4 * 3 * 3
     assert found["stopping"][0]["accuracy"]["n"] == 40
     panels = figures.noise(found).axes
-    assert [len(ax.containers) for ax in panels] == [6, 10, 6, 9, 5, 5]
+    assert [len(ax.containers) for ax in panels] == [6, 10, 6, 9, 5, 5, 6, 0]
     again = run(PLAN, models / "out.json", store=models / "other", runs=models, progress=False)
     assert again == found  # taken over from the file
 

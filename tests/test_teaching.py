@@ -88,7 +88,7 @@ def test_blocks_are_filled_from_a_chapter_and_from_all_of_them(tmp_path: Path) -
         fill.fill("<!-- fill: notebooks hours 98 7 --><!-- /fill -->", tmp_path)
 
 
-def test_the_ten_weeks_have_every_chapter_once() -> None:
+def test_the_twelve_weeks_have_every_chapter_once() -> None:
     weeks = re.findall(r"^\| \d+ \| ([\d, ]+) \|", GUIDE.split("**Four weeks**")[0], re.MULTILINE)
     hours = re.findall(r"hours ([\d ]+) -->", GUIDE.split("**Four weeks**")[0])
     taught = [int(number) for week in weeks for number in week.split(",")]

@@ -360,7 +360,7 @@ def editing(results: dict[str, Any]) -> Figure:
                 ax.errorbar(x, y, *ends, color=colour, marker=marker, markersize=4, elinewidth=0.8,
                             label=way if way in alone else guide)  # fmt: skip
         ax.set_title(panel, fontsize=10)
-        ax.legend(fontsize=8, loc="upper left")
+        ax.legend(fontsize=9, loc="upper left")
         ax.set(xlim=(-0.05, 1.05), ylim=(0, None))
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()

@@ -92,7 +92,7 @@ def together(seeds: Sequence[Sequence[Row]]) -> list[Row]:
         if not isinstance(values[0], Mapping):
             return values[0]
         if values[0]["method"].startswith("Wilson"):
-            return proportion(sum(round(v["value"] * v["n"]) for v in values), sum(v["n"] for v in values))
-        return combine(values)
+            return proportion(sum(round(v["value"] * v["n"]) for v in values), sum(v["n"] for v in values)).to_json()
+        return combine(values).to_json()
 
     return [{name: one([row[name] for row in rows]) for name in rows[0]} for rows in zip(*seeds, strict=True)]
