@@ -210,7 +210,7 @@ class AttentionPool(nn.Module):
 
 
 class Stage(nn.Sequential):
-    """A sequence in which the residual blocks also receive the embedding; see `rgd.training.room.recomputing`."""
+    """A sequence in which the residual blocks also receive the embedding; see `rgd.compute.room.recomputing`."""
 
     recompute = False
 

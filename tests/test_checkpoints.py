@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rgd import checkpoints, schedule
-from rgd.adapters.weights import read_state_dict
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError, SaveError
 from rgd.identity import weights_digest
@@ -234,7 +233,7 @@ def test_a_truncated_file_is_an_error(saved: Path) -> None:
         with pytest.raises(CheckpointError, match=re.escape(str(saved))):
             checkpoints.load(saved)
         with pytest.raises(CheckpointError, match=re.escape(str(saved))):
-            read_state_dict(saved)
+            checkpoints.read_state_dict(saved)
     saved.write_bytes(content + b"\0")
     with pytest.raises(CheckpointError, match=re.escape(str(saved))):
         checkpoints.load(saved)
@@ -269,7 +268,7 @@ def test_a_changed_word_in_the_description_is_an_error(saved: Path) -> None:
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "nothing.safetensors"
-    for read in (checkpoints.load, checkpoints.read, checkpoints.read_metadata, read_state_dict):
+    for read in (checkpoints.load, checkpoints.read, checkpoints.read_metadata, checkpoints.read_state_dict):
         with pytest.raises(CheckpointError, match=f"no file {re.escape(str(path))}"):
             read(path)
         with pytest.raises(CheckpointError, match=re.escape(str(tmp_path))):
@@ -426,13 +425,13 @@ def test_a_digest_of_weights_is_of_every_tensor() -> None:
 def test_a_published_state_dict_needs_no_trust(zipped: bool, tmp_path: Path) -> None:
     ours = MODELS["unet"].network.state_dict()
     torch.save(ours, tmp_path / "published.pt", _use_new_zipfile_serialization=zipped)
-    tensors = read_state_dict(tmp_path / "published.pt")
+    tensors = checkpoints.read_state_dict(tmp_path / "published.pt")
     assert all(torch.equal(ours[name], tensors[name]) for name in ours)
     network = build(MODELS["unet"].network.config)
     checkpoints.load_weights(network, tensors, "published.pt")
     assert torch.equal(answer(network), answer(MODELS["unet"].network))
     safetensors.torch.save_file(ours, tmp_path / "published.safetensors")
-    tensors = read_state_dict(tmp_path / "published.safetensors")
+    tensors = checkpoints.read_state_dict(tmp_path / "published.safetensors")
     assert all(torch.equal(ours[name], tensors[name]) for name in ours)
 
 
@@ -441,16 +440,16 @@ def test_a_file_never_runs_code_unless_trusted(zipped: bool, tmp_path: Path) -> 
     path, trace = tmp_path / "weights.pt", tmp_path / "trace"
     torch.save({"w": X, "extra": Malicious(trace)}, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(CheckpointError, match="trusted=True"):
-        read_state_dict(path)
+        checkpoints.read_state_dict(path)
     for read in (checkpoints.load, checkpoints.read, checkpoints.read_metadata):
         with pytest.raises(CheckpointError):
             read(path)
     assert not trace.exists()
     renamed = path.rename(tmp_path / "weights.safetensors")
     with pytest.raises(CheckpointError):
-        read_state_dict(renamed, trusted=True)
+        checkpoints.read_state_dict(renamed, trusted=True)
     assert not trace.exists()
-    read_state_dict(renamed.rename(path), trusted=True)
+    checkpoints.read_state_dict(renamed.rename(path), trusted=True)
     assert trace.exists(), "the file was harmless, so that this shows nothing"
 
 
@@ -462,7 +461,7 @@ def test_a_damaged_pytorch_file_is_an_error(tmp_path: Path) -> None:
         path.write_bytes(content[:length])
         for trusted in (False, True):
             with pytest.raises(CheckpointError, match=re.escape(str(path))):
-                read_state_dict(path, trusted)
+                checkpoints.read_state_dict(path, trusted)
 
 
 def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path: Path) -> None:

@@ -11,8 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent / "rgd"
-PARTS = {"core": set(), "training": {"core"}, "measure": {"core"}, "methods": {"core"}, "book": {"core", "measure"}}
-PARTS["adapters"] = {"core", "training"}
+PARTS = {
+    "core": set(),
+    "training": {"core", "compute"},
+    "measure": {"core"},
+    "methods": {"core"},
+    "book": {"core", "measure"},
+}
+PARTS["compute"], PARTS["adapters"] = {"core"}, {"core", "training"}
 PARTS["lab"] = {"core", "training", "measure", "methods", "adapters"}
 PARTS["editing"] = {*PARTS["lab"], "lab"}
 PARTS["experiments"] = {*PARTS["lab"], "lab", "book"}
@@ -38,30 +44,34 @@ FILES = sorted(path for path in ROOT.rglob("*.py"))
 LINES, FUNCTION_LINES = 300, 60
 # How many lines of code each part may have. What explains it (docstrings, comments) is not counted, so that nobody
 # saves on that; nor are blank lines.
-MOST = {"core": 2500, "training": 740, "measure": 650, "lab": 1900, "book": 350, "cli": 250, "recipes": 450}
+MOST = {"core": 2500, "training": 700, "measure": 650, "lab": 1900, "book": 350, "cli": 250, "recipes": 450}
 MOST |= {
     "adapters": 420,
+    "compute": 70,
     "methods": 500,
     "experiments": 1130,
     "neighbours": 430,
     "demo": 350,
     "course": 1080,
-    "exercises": 2860,
+    "exercises": 2520,
+    "exercises of 18 to 21": 400,
     "survey": 660,
     "scale": 880,
     "editing": 450,
 }
 # And how many lines of any kind. Of measure, book and cli that is more than is meant (650, 350, 250), to which they
 # are to shrink.
-IN_ALL = {"core": 2500, "training": 1100, "measure": 690, "lab": 1900, "book": 382, "cli": 262, "recipes": 450}
+IN_ALL = {"core": 2500, "training": 1020, "measure": 690, "lab": 1900, "book": 382, "cli": 262, "recipes": 450}
 IN_ALL |= {
-    "adapters": 660,
+    "adapters": 640,
+    "compute": 110,
     "methods": 740,
     "experiments": 1600,
     "neighbours": 560,
     "demo": 450,
     "course": 1580,
-    "exercises": 3530,
+    "exercises": 3100,
+    "exercises of 18 to 21": 460,
     "survey": 1050,
     "scale": 1240,
     "editing": 640,
@@ -147,7 +157,8 @@ def test_no_part_outgrows_the_house() -> None:
     for path in [*FILES, *(ROOT.parent / "recipes").glob("*.py")]:
         if path.is_relative_to(ROOT):
             part = "cli" if name_of(path) == "cli" else part_of("rgd." + name_of(path).replace("/", "."))
-            part = "exercises" if name_of(path).startswith("course/exercises/") else part
+            if name_of(path).startswith("course/exercises/"):
+                part = "exercises of 18 to 21" if path.stem >= "c18" and path.stem[1:].isdigit() else "exercises"
         else:
             part = "recipes"
         lines[part] += lines_of_code(path.read_text())

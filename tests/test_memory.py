@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from rgd import data, measure, objectives, samplers, schedule
 from rgd.attacks import L2, PGD, Linf
+from rgd.compute.room import divided
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import OutOfMemory
 from rgd.lab.judge import JudgeConfig
 from rgd.memory import halving, in_batches
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.training import Training, fit
-from rgd.training.room import divided
 from rgd.training.state import TrainingState
 
 LACKS: dict[str, Callable[[], Exception]] = {

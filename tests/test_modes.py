@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rgd import objectives, schedule
 from rgd.attacks import L2, PGD, Linf, fgsm
+from rgd.compute.room import recomputing
 from rgd.lab.judge import JudgeConfig
 from rgd.layers import Stage
 from rgd.measure.classifiers import accuracy_by_t
@@ -19,7 +20,6 @@ from rgd.measure.features import extract
 from rgd.modes import evaluating
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.training.objectives import Denoising, RobustCrossEntropy
-from rgd.training.room import recomputing
 
 SCHEDULE = schedule.linear(100)
 ATTACKS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rgd.training.precision import autocast
+from rgd.compute.precision import autocast
 
 CPU = torch.device("cpu")
 

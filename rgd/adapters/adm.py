@@ -19,10 +19,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rgd import schedule as schedules
-from rgd.adapters.weights import read_state_dict
 from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError, one_of
 from rgd.networks import EncoderConfig, EncoderUNet, UNetConfig, build
+from rgd.training.checkpoints import read_state_dict
 
 ADDRESS = "https://openaipublic.blob.core.windows.net/diffusion/jul-2021/"
 CLASSES = 1000
@@ -48,7 +48,8 @@ def _classifier(size: int, depth: int = 2) -> EncoderConfig:
     return EncoderConfig(**_config(size, **settings))
 
 
-CONFIGS: Mapping[str, UNetConfig | EncoderConfig] = {
+Config = UNetConfig | EncoderConfig
+CONFIGS: Mapping[str, Config] = {
     "64x64_diffusion": _denoiser(64, model_channels=192, num_res_blocks=3, dropout=0.1, use_new_attention_order=True),
     "128x128_diffusion": _denoiser(128, num_heads=4, num_head_channels=-1),
     "256x256_diffusion": _denoiser(256),
@@ -88,9 +89,6 @@ class Audit:
                  for what, names in (("missing", self.missing), ("besides", self.besides)) if names]  # fmt: skip
         parts += [f"{name} has the shape {theirs}, not {ours}" for name, theirs, ours in self.shapes[:5]]
         return "; ".join(parts)
-
-
-Config = UNetConfig | EncoderConfig
 
 
 def _on_meta(name: str | Config) -> Any:
@@ -158,8 +156,7 @@ def fetch(name: str, folder: Path | str | None = None, sha256: str | None = None
     one_of("a published model", name, {**CONFIGS, **REFERENCES})
     place = Path(folder or os.environ.get("RGD_ADM") or Path(torch.hub.get_dir()) / "checkpoints").expanduser()
     address = REFERENCES.get(name, f"{name}.pt")
-    file = place / Path(address).name
-    noted = file.with_name(f"{file.name}.sha256")
+    file, noted = (place / f"{Path(address).name}{end}" for end in ("", ".sha256"))
     if not file.exists():
         _download(ADDRESS + address, file)
     digest = pooch.file_hash(str(file))

@@ -71,11 +71,8 @@ class CleanClassifier(nn.Module):
         """(B, F): what its last linear layer is given."""
         *_, last = (module for module in self.network.modules() if isinstance(module, nn.Linear))
         given: list[Tensor] = []
-        hook = last.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0]))
-        try:
+        with last.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0])):
             self(x0)
-        finally:
-            hook.remove()
         return given[0].flatten(1)
 
 
@@ -89,8 +86,8 @@ def from_timm(network: Any, size: Sequence[int] | None = None) -> CleanClassifie
     found: Mapping[str, Any] = network.pretrained_cfg
     wanted = tuple(size or found["input_size"][1:])
     how = found.get("interpolation", "bilinear")
-    sees = Sees(tuple(found["mean"]), tuple(found["std"]), (wanted[0], wanted[1]), how if how in MODES else "bilinear")
-    return CleanClassifier(network, sees)
+    how = how if how in MODES else "bilinear"
+    return CleanClassifier(network, Sees(tuple(found["mean"]), tuple(found["std"]), (wanted[0], wanted[1]), how))
 
 
 def from_torchvision(network: nn.Module, transforms: Any, size: Sequence[int] | None = None) -> CleanClassifier:
@@ -101,7 +98,5 @@ def from_torchvision(network: nn.Module, transforms: Any, size: Sequence[int] | 
         transforms: `weights.transforms()`.
         size: (height, width) to resize to, if not the weights' own crop.
     """
-    side = transforms.crop_size[0]
-    wanted = tuple(size or (side, side))
-    sees = Sees(tuple(transforms.mean), tuple(transforms.std), (wanted[0], wanted[1]), transforms.interpolation.value)
-    return CleanClassifier(network, sees)
+    wanted, how = tuple(size or (transforms.crop_size[0],) * 2), transforms.interpolation.value
+    return CleanClassifier(network, Sees(tuple(transforms.mean), tuple(transforms.std), (wanted[0], wanted[1]), how))

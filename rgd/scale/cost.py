@@ -28,9 +28,9 @@ class Accelerator:
     source: str
 
 
-_RENTED = "peak: NVIDIA's figure, second hand; price: mercatus-ai.com/blog/cloud-gpu-pricing, May 2026, top of its middle tier"
+_RENTED = "peak: NVIDIA's, second hand; price: mercatus-ai.com/blog/cloud-gpu-pricing, May 2026, top of its middle tier"
 ACCELERATORS = (
-    Accelerator("T4", 65e12, 0.0, "peak: NVIDIA's figure, second hand; Colab lends one free, for hours at a time"),
+    Accelerator("T4", 65e12, 0.0, "peak: NVIDIA's, second hand; Colab lends one free, for hours at a time"),
     Accelerator("A100", 312e12, 1.50, _RENTED),
     Accelerator("H100", 989e12, 3.50, _RENTED),
     Accelerator("H200", 989e12, 4.50, _RENTED),

@@ -143,6 +143,24 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], source: Path
     network.load_state_dict(dict(tensors))
 
 
+def read_state_dict(path: Path | str, trusted: bool = False) -> dict[str, Tensor]:
+    """A plain state dict from .safetensors, or from a PyTorch file such as the published ADM weights.
+
+    PyTorch files are read as weights alone; `trusted=True` permits a full unpickling, which can run any code. Raises
+    CheckpointError if the file is missing or damaged, or holds more than weights and is not trusted.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=not trusted)
+    except Exception as error:  # unpickling fails in as many ways as there are files
+        hint = "" if trusted else "; if it holds more than tensors and you trust its author, pass trusted=True"
+        raise CheckpointError(f"{path} could not be read as weights ({type(error).__name__}: {error}){hint}") from error
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A trained network, with all that is needed to use it and to know it.

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rgd.compute.room import divided, recomputing
 from rgd.data import Dataset, batch_indices
 from rgd.errors import DataError, TrainingDiverged
 from rgd.identity import architecture, identity
@@ -31,7 +32,6 @@ from rgd.processes import processes
 from rgd.randomness import generator, global_seed
 from rgd.schedule import Schedule
 from rgd.training.objectives import Loss, Objective, Stateful
-from rgd.training.room import divided, recomputing
 from rgd.training.state import Training, TrainingState
 
 Batch = tuple[Tensor, Tensor]

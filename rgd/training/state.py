@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from rgd.compute.precision import Precision, autocast
 from rgd.errors import CheckpointError, TrainingDiverged, at_least, one_of, require
 from rgd.identity import differences, digest, weights_digest
 from rgd.modes import modes_of
 from rgd.processes import Processes
 from rgd.training import checkpoints
 from rgd.training.objectives import Loss, unwrap
-from rgd.training.precision import Precision, autocast
 
 STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
 
@@ -37,10 +37,10 @@ class Training:
         clip: largest norm of the gradient, None for no clipping.
         flip: mirror each image left to right with probability 1/2.
         shift: move each image by up to so many pixels in each direction, its edges reflected.
-        precision: "auto" is the fastest that is safe, see `rgd.training.precision.autocast`.
+        precision: "auto" is the fastest that is safe, see `rgd.compute.precision.autocast`.
         seed: of everything random.
         save_every: steps between training states, where there is a folder to keep them.
-        recompute: gradient checkpointing, for less memory and a third more time; see `rgd.training.room.recomputing`.
+        recompute: gradient checkpointing, for less memory and a third more time; see `rgd.compute.room.recomputing`.
 
     Raises ValueError naming the setting that cannot be, and what it may be.
     """

@@ -1,0 +1,1 @@
+"""How a network computes with less: the number format, and memory for time."""
