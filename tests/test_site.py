@@ -440,8 +440,8 @@ def test_chapters_have_their_number_wherever_they_are_named(html: Path) -> None:
             assert counted or (kind, number) == ("Exercise", 0)
         following = re.search(r'class="right-next"\s+href="([^"]*)"', text)
         assert following is not None
-        if number + 1 < len(chapters):
-            assert following[1] == f"{Path(chapters[number + 1]).name}.html"
+        after = PAGES[PAGES.index(page) + 1]
+        assert following[1] == os.path.relpath(f"{after}.html", Path(page).parent)
     front = (html / "index.html").read_text()
     for start, entries in re.findall(r'<ol class="arabic simple"(?: start="(\d+)")?>(.*?)</ol>', front, re.DOTALL):
         for number, page in enumerate(re.findall(r'href="(notebooks/[^"#.]*)\.html', entries), int(start or 1)):
@@ -576,6 +576,7 @@ def test_every_module_is_in_the_reference(html: Path) -> None:
     modules = {".".join(file.parts) for file in files} - {"rgd.recipes"}  # a door to rgd.lab.recipe
     modules = {module for module in modules if not module.startswith("rgd.course.exercises.")}  # it has the answers
     assert {module for module in modules if f'id="module-{module}"' not in pages} == set()
+    assert "<blockquote" not in pages, "lines set off in a docstring, which run together or past a phone's edge"
 
 
 def test_the_index_leads_into_every_chapter(html: Path) -> None:

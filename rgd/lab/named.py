@@ -1,9 +1,9 @@
 """Models of others by name: what commands and comparisons take wherever they take a file or a name of this project's.
 
-    timm:resnet10t.c3_in1k                                        the library's own weights, downloaded
-    torchvision:resnet18,weights=robust.pt,classes=cifar10,size=32
-    diffusers:google/ddpm-cifar10-32                              or a folder: its U-Net with its scheduler
-    package.module:function                                       whatever a function of your own returns
+- `timm:resnet10t.c3_in1k`: the library's own weights, downloaded;
+- `torchvision:resnet18,weights=robust.pt,classes=cifar10,size=32`;
+- `diffusers:google/ddpm-cifar10-32`, or a folder: its U-Net with its scheduler;
+- `package.module:function`: whatever a function of your own returns.
 
 A name may be followed by options: `weights`, a file that `rgd.load_from` reads; `classes`, a known data set or a file
 with a name on each line; and how a classifier sees: `size`, `mean`, `std` (numbers with colons between them) and

@@ -43,8 +43,8 @@ def match(g: Tensor, guess: Prediction, eps: Tensor, sigma: Tensor) -> tuple[Ten
     Two numbers an image, (B,). energy is sigma^2 ||g||^2; the mean of inner over (x0, y, eps) is that of
     sigma^2 <g, g*>, because sigma g* is what the noise is expected to be given xt, minus that given xt and y. So
 
-        energy - 2 inner    is sigma^2 ||g - g*||^2, up to a number that is the same for every g, and 0 for g = 0;
-        inner / energy      is, as a ratio of means over images, the scale that brings g nearest to g*.
+    - `energy - 2 inner` is sigma^2 ||g - g*||^2, up to a number that is the same for every g, and 0 for g = 0;
+    - `inner / energy` is, as a ratio of means over images, the scale that brings g nearest to g*.
 
     Training on the first is denoising likelihood score matching (Chao et al., arXiv:2203.14206).
 
