@@ -3,6 +3,7 @@
 from rgd.attacks import L2, PGD
 from rgd.editing.experiment import Editing
 from rgd.experiments import Comparison, Drawn, Entry, Matching, Rival, Study, Tangents, Tempering, Truth
+from rgd.faster.experiment import FewerSteps
 from rgd.neighbours.noise import NoiseDecides
 
 # How tables call the classifiers that guide.
@@ -158,6 +159,7 @@ experiments = {
     # Does guidance sample p(x) p(y | x)^s, and what would that look like? Then: what does the starting noise decide?
     "tempering": Tempering("mnist", "mnist/judge", "mnist/ddpm", ("mnist/vanilla", "mnist/robust")),
     "noise": NoiseDecides(),
+    "fewer": FewerSteps(),  # steps, and bits: what makes a sample cheaper, and what is lost
     "editing": Editing("mnist", "mnist/judge", "mnist/ddpm", ("mnist/vanilla", "mnist/robust")),  # what edits cost
     "compare_mnist": compare_mnist,
     "compare_mnist_conditional": compare_mnist_conditional,

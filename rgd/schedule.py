@@ -122,7 +122,8 @@ class Schedule:
             entries = self._table(name, t.device)[rows]
         except IndexError as error:
             known = f"the {self.T} of its `timesteps`, {int(self.timesteps[0])} to {int(self.timesteps[-1])}"
-            raise ValueError(f"a schedule knows only {known}, not all of t = {t.tolist()}") from error
+            other = sorted({*t.tolist()} - {*self.timesteps.tolist()})[:5]
+            raise ValueError(f"a schedule knows only {known}, not t = {', '.join(map(str, other))}") from error
         return per_image(entries.to(like.dtype), like)
 
     def q_sample(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:

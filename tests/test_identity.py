@@ -36,6 +36,7 @@ from rgd.experiments.study import Study
 from rgd.experiments.tangents import Tangents
 from rgd.experiments.tempering import Tempering
 from rgd.experiments.truth import Truth
+from rgd.faster.experiment import FewerSteps
 from rgd.identity import architecture, differences, identity, key
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.recipe import Recipe
@@ -78,6 +79,7 @@ THINGS: list[Any] = [
     Tangents("digits", "t/ddpm", ("t/a", "t/b"), "t/a"), Truth(), Annealed(4.0),
     Tempering("digits", "t/judge", "t/ddpm", ("t/a",)), Editing("digits", "t/judge", "t/ddpm", ("t/a",)),
     NoiseDecides("digits", "t/judge", "t/ddpm", "t/conditional", ("t/a", "t/b", "t/c"), "t/clean"), Sees(),
+    FewerSteps("digits", "t/judge", "t/ddpm", "t/conditional", ("t/a",)),
     Latents(torch.relu, torch.abs),
     DiffusersConfig("{}"),
     NetworkDenoiser(build(UNET), linear(10)),

@@ -177,10 +177,17 @@ def test_tokens_are_learned_and_nothing_else_moves() -> None:
     assert torch.equal(ideas.speaking(denoise, own)(x, t).x0, denoise(x, t).x0)
 
 
+class Plain(ast.NodeTransformer):
+    """Without the annotations of what is assigned."""
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        return node if node.value is None else ast.Assign([node.target], node.value, lineno=node.lineno)
+
+
 def bare(source: str) -> dict[str, str]:
     """The functions and classes of a source, without docstrings and annotations."""
     found = {}
-    for top in ast.parse(source).body:
+    for top in Plain().visit(ast.parse(source)).body:
         for node in ast.walk(top):
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:]

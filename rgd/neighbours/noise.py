@@ -5,16 +5,14 @@ Every number is the judge's, over several seeds, whose images start from the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any
 
 from rgd.lab.bench import Bench
-from rgd.lab.store import Kept
-from rgd.measure.estimates import combine, proportion
 from rgd.neighbours.demonstrations import DEMONSTRATIONS
-from rgd.neighbours.work import Row, Work
+from rgd.neighbours.tables import pooled, tables
+from rgd.neighbours.work import Work
 
 
 @dataclass(frozen=True)
@@ -65,34 +63,7 @@ class NoiseDecides:
 
     def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
         """What is known by now, demonstration by demonstration: rows of ways, each the mean over the seeds."""
-        work, train = Work(self, bench), bench.images(self.data)
-        fixed = {"plan": replace(self, seeds=()), "models": [bench.key(name) for name in self.models()], "data": train}
-
-        def find(cell: tuple[str, int]) -> dict[str, Any]:
-            name, seed = cell
-
-            def compute() -> Kept:
-                return Kept({"rows": list(DEMONSTRATIONS[name](work, seed))})
-
-            return bench.store.once(compute, "noise decides", what=name, seed=seed, **fixed).cell()
-
-        cells = list(product(DEMONSTRATIONS, self.seeds))
-        for found in bench.each(cells, find, lambda _: self.models()):
-            whole = [name for name in DEMONSTRATIONS if all((name, seed) in found for seed in self.seeds)]
-            tables = {name: together([found[name, seed]["rows"] for seed in self.seeds]) for name in whole}
-            told = [{"what": cell[0], "seed": cell[1], **found[cell]} for cell in cells if cell in found]
-            yield {"data": self.data, "data_digest": train.digest, **tables, "cells": told}
-
-
-def together(seeds: Sequence[Sequence[Row]]) -> list[Row]:
-    """Rows of the same ways from several seeds, as one: shares of all that was drawn, else means; the rest is the same
-    in each."""
-
-    def one(values: Sequence[Any]) -> Any:
-        if not isinstance(values[0], Mapping):
-            return values[0]
-        if values[0]["method"].startswith("Wilson"):
-            return proportion(sum(round(v["value"] * v["n"]) for v in values), sum(v["n"] for v in values)).to_json()
-        return combine(values).to_json()
-
-    return [{name: one([row[name] for row in rows]) for name in rows[0]} for rows in zip(*seeds, strict=True)]
+        train = bench.images(self.data)
+        about = {"data": self.data, "data_digest": train.digest}
+        for found in tables(self, bench, Work(self, bench), DEMONSTRATIONS, "noise decides", pooled, train):
+            yield {**about, **found}
