@@ -152,8 +152,7 @@ experiments = {
     # Vanilla and robust gradients against the exact one: in the plane, in 64 dimensions, and on digits as a mixture.
     "truth": Truth(),
     "study_mnist": study("mnist", "clean", *twins, "robust_1", "robust_2", "robust_growing", "robust_shrinking"),
-    # Whose gradient is nearest to the true one, where nobody knows it? The second denoiser was stopped early: how much
-    # depends on the denoiser?
+    # Whose gradient is nearest to the true one, where nobody knows it? And by a denoiser that was stopped early?
     "matching_mnist": Matching("mnist", ("mnist/ddpm", "mnist/early"), everyone, reference="mnist/vanilla"),
     "tangents_mnist": Tangents("mnist", "mnist/ddpm", everyone, reference="mnist/vanilla"),  # is it along the images?
     # Does guidance sample p(x) p(y | x)^s, and what would that look like? Then: what does the starting noise decide?
@@ -166,8 +165,7 @@ experiments = {
     # What cheaper robust training buys: accuracy under PGD-7 within a radius of 1, gradients, and guidance.
     "study_cheaper": study("mnist", "vanilla", "free", "fgsm", "fgsm_stop", "pgd3", "robust_1", attack=PGD(L2(1.0), 7)),
     "compare_cheaper": compare_cheaper,
-    # How much of what a guide repairs does fresh noise repair for nothing? DDIM with and without.
-    "compare_noise": compare_noise,
+    "compare_noise": compare_noise,  # how much of what a guide repairs does fresh noise repair for nothing?
     "compare_rivals": compare_rivals,  # newer ways to use one gradient, at equal steps of DDIM
     "study_cifar10": study("cifar10", "clean", "vanilla", "robust", "robust_1"),
     "compare_cifar10": compare_cifar10,

@@ -7,9 +7,9 @@ the classifier was trained. This folder is the core, in the order in which data 
 oracle, `identity` its names, `processes` its hands. It knows nothing of what stands on it: `rgd.training` (objectives,
 the loop, files of models), `rgd.methods` (newer than the paper), `rgd.adapters` (models of others), `rgd.measure`
 (scores, with intervals), `rgd.lab` (recipes, published models, and a store that cannot return the wrong result),
-`rgd.editing` (of real images), `rgd.experiments` (the questions that the book asks), `rgd.demo`, `rgd.book` (what
-chapters need), `rgd.survey` (asking people), `rgd.course`, `rgd.cli`. All but training are loaded when first asked for:
-`import rgd` costs little more than `import torch`.
+`rgd.editing` (of real images), `rgd.experiments` (the questions that the book asks), `rgd.neighbours` and `rgd.faster`
+(other works), `rgd.demo`, `rgd.book` (what chapters need), `rgd.survey` (asking people), `rgd.course`, `rgd.cli`. All
+but training are loaded when first asked for: `import rgd` costs little more than `import torch`.
 """
 
 from importlib import import_module

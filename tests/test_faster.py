@@ -18,9 +18,8 @@ import rgd
 from rgd.denoiser import Prediction
 from rgd.experiments import read
 from rgd.experiments.worlds import sphere
-from rgd.faster import ideas
-from rgd.faster.demonstrations import DEMONSTRATIONS
-from rgd.faster.experiment import FewerSteps
+from rgd.faster import cheaper, distil, flow, makers
+from rgd.faster.experiment import DEMONSTRATIONS, FewerSteps
 from rgd.lab.bench import run
 from rgd.lab.judge import JudgeConfig
 from rgd.networks import EncoderConfig, UNetConfig, build
@@ -80,7 +79,7 @@ def test_the_project_knows_it() -> None:
 @pytest.mark.parametrize("patch", [1, 2])
 def test_a_told_network_begins_by_saying_the_same_at_every_scale(patch: int) -> None:
     unet = awake(build(UNetConfig(**SHAPE, out_channels=1, num_classes=10, patch=patch), 1))
-    told = ideas.Told(unet)
+    told = distil.Told(unet)
     xt, t, y = rgd.noise((3, 1, 8, 8), seed=1), torch.tensor([1, 500, 999]), torch.tensor([1, 2, 3])
     for scale in (0.0, 2.0, torch.tensor([0.0, 1.0, 4.0])):
         assert torch.allclose(told.at(scale)(xt, t, y), unet(xt, t, y), atol=1e-5)
@@ -98,12 +97,12 @@ def test_one_pass_learns_what_the_guided_teacher_says() -> None:
 
     def right(xt: Any, t: Any, y: Any, scale: Any) -> Any:
         said = teacher(xt, t, y, scale)
-        return ideas.velocity(schedule, t, said.x0, said.eps)
+        return distil.velocity(schedule, t, said.x0, said.eps)
 
     def wrong(*given: Any) -> Any:
         return right(*given) + 1
 
-    follow: Any = ideas.Follow(teacher)
+    follow: Any = distil.Follow(teacher)
     assert float(follow(right, schedule, x0, y, rgd.generator(0)).value) == 0
     assert float(follow(wrong, schedule, x0, y, rgd.generator(0)).value) == pytest.approx(1)
 
@@ -111,34 +110,34 @@ def test_one_pass_learns_what_the_guided_teacher_says() -> None:
 def test_one_step_of_the_student_ends_where_two_of_the_teacher_do() -> None:
     world = sphere(linear(1000)).mixture
     times = world.schedule.respace(8)
-    half = ideas.every_second(times)
+    half = distil.every_second(times)
     assert half.T == 4
     assert half.timesteps[-1] == 999
     rows = torch.tensor([1, 3, 5, 7])
     xt = rgd.noise((4, 1, 1, 64), seed=1).double()
-    wanted = ideas.shortcut(times, rows, xt, world)
+    wanted = distil.shortcut(times, rows, xt, world)
     t = times.timesteps[rows]
-    student = ideas.down(half, rows // 2, Prediction(wanted, half.eps_from_x0(xt, t, wanted), xt.new_ones(())))
-    middle = ideas.down(times, rows, world(xt, t))
-    end = ideas.down(times, rows - 1, world(middle, times.timesteps[rows - 1]))
+    student = distil.down(half, rows // 2, Prediction(wanted, half.eps_from_x0(xt, t, wanted), xt.new_ones(())))
+    middle = distil.down(times, rows, world(xt, t))
+    end = distil.down(times, rows - 1, world(middle, times.timesteps[rows - 1]))
     assert torch.allclose(student, end, atol=1e-9)
     two = rgd.schedule.Schedule(times.alpha_bar[:2], times.timesteps[:2])  # and those are the sampler's own
     *_, last = rgd.ddim(replace(world, schedule=two), xt[:1], steps=None)
-    assert torch.allclose(ideas.down(times, rows[:1] - 1, world(ideas.down(times, rows[:1], world(xt[:1], t[:1])),
+    assert torch.allclose(distil.down(times, rows[:1] - 1, world(distil.down(times, rows[:1], world(xt[:1], t[:1])),
                           times.timesteps[:1])), last.x, atol=1e-9)  # fmt: skip
 
 
 def test_ddim_on_the_straight_path_is_eulers_method_and_guidance_has_one_form() -> None:
-    path = ideas.straight()
+    path = flow.straight()
     world = replace(LINE, schedule=path)
 
-    def flow(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def exact(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """The exact velocity at a point of the straight path."""
-        s = ideas.place(t, 1000, x)
+        s = flow.place(t, 1000, x)
         found = world(x / ((1 - s).square() + s.square()).sqrt(), t)
         return found.eps - found.x0
 
-    network: Any = ideas.Straight(flow)  # type: ignore[arg-type]
+    network: Any = flow.Straight(exact)  # type: ignore[arg-type]
     denoise = rgd.NetworkDenoiser(network, path, clip=False)
     xT, y = rgd.noise((50, 1, 1, 1), seed=3).double(), torch.arange(50) % 2
     g, scale, times = world.grad_log_prob, 2.0, path.respace(10).timesteps.flip(0)
@@ -148,7 +147,7 @@ def test_ddim_on_the_straight_path_is_eulers_method_and_guidance_has_one_form() 
     for now, then, t in zip(s, [*s[1:], torch.tensor(0.0)], times, strict=True):
         at = t.expand(50)
         long = ((1 - now) ** 2 + now**2).sqrt()
-        v = flow(x, at) - scale * now / (1 - now) * g(x / long, at, y) / long  # guided in the velocity's form
+        v = exact(x, at) - scale * now / (1 - now) * g(x / long, at, y) / long  # guided in the velocity's form
         x = x + (then - now) * v
     assert torch.allclose(x, by_ddim.x, atol=1e-6)
 
@@ -160,9 +159,9 @@ def test_a_flow_learns_the_straight_line() -> None:
         seen.append(t)
         return torch.zeros_like(x)
 
-    path = ideas.straight()
+    path = flow.straight()
     for logit_normal in (False, True):
-        loss = ideas.Flow(logit_normal)(network, path, x0, torch.zeros(4000), rgd.generator(1))  # type: ignore[arg-type]
+        loss = flow.Flow(logit_normal)(network, path, x0, torch.zeros(4000), rgd.generator(1))  # type: ignore[arg-type]
         assert float(loss.value) == pytest.approx(2, rel=0.1)  # eps - x0, both normal
     inner = [float(((t > 250) & (t < 750)).double().mean()) for t in seen]
     assert inner[0] == pytest.approx(0.5, abs=0.03)
@@ -178,7 +177,7 @@ def test_an_encoder_is_asked_in_every_second_step() -> None:
     for every in (1, 2):
         for _ in range(2):
             asked.clear()
-            *_, step = rgd.ddim(ideas.Reused(denoise, every), xT, steps=5)
+            *_, step = rgd.ddim(cheaper.Reused(denoise, every), xT, steps=5)
         ends[every] = step.x
         assert len(asked) == {1: 5, 2: 3}[every]
     *_, plain = rgd.ddim(denoise, xT, steps=5)
@@ -190,7 +189,7 @@ def test_an_encoder_is_asked_in_every_second_step() -> None:
 def test_rounding_has_as_many_values_as_bits_and_the_slope_of_a_cut() -> None:
     x = torch.linspace(-2, 2, 1001, requires_grad=True)
     low, high = torch.tensor(-1.0), torch.tensor(1.0)
-    found = ideas.rounded(x, low, high, 3)
+    found = cheaper.rounded(x, low, high, 3)
     assert len(found.detach().unique().numpy().round(6)) <= 9  # eight, to rounding
     assert (found - x.clamp(-1, 1)).abs().max() <= 1 / 7 + 1e-6
     (slope,) = torch.autograd.grad(found.sum(), x)
@@ -202,9 +201,11 @@ def test_a_quantised_network_is_the_network_where_bits_are_many() -> None:
     network = awake(build(EncoderConfig(**SHAPE, out_channels=10), 1))
     xt, t = rgd.noise((6, 1, 8, 8), seed=1), torch.arange(0, 900, 150)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    seen = ideas.ranges(network, [(xt, t)])
-    assert set(seen) < {name for name, _ in ideas.layers(network)}  # attention calls not all of its layers
-    errors = [float((ideas.quantised(network, seen, bits)(xt, t) - network(xt, t)).abs().max()) for bits in (16, 8, 4)]
+    seen = cheaper.ranges(network, [(xt, t)])
+    assert set(seen) < {name for name, _ in cheaper.layers(network)}  # attention calls not all of its layers
+    errors = [
+        float((cheaper.quantised(network, seen, bits)(xt, t) - network(xt, t)).abs().max()) for bits in (16, 8, 4)
+    ]
     assert errors[0] < 1e-2 < errors[2]
     assert errors == sorted(errors)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
@@ -213,7 +214,7 @@ def test_a_quantised_network_is_the_network_where_bits_are_many() -> None:
 
 def test_draws_from_the_exact_posterior_sample_the_data_in_two_steps() -> None:
     times = LINE.schedule.respace(2)
-    perfect = ideas.Drawn(ideas.posterior(LINE, rgd.generator(1)), times, rgd.generator(2))
+    perfect = makers.Drawn(makers.posterior(LINE, rgd.generator(1)), times, rgd.generator(2))
     *_, step = rgd.ddpm(perfect, rgd.noise((4000, 1, 1, 1), seed=1).double(), steps=None)
     law = ks_1samp(step.x.flatten().numpy(), lambda x: sum(ndtr((x - at) / 0.05**0.5) for at in (-1, 1)) / 2)
     assert law.pvalue > 0.01
@@ -226,22 +227,22 @@ def test_a_generator_that_competed_finds_both_clouds() -> None:
     from rgd.experiments.worlds import seeded
 
     times = LINE.schedule.respace(4)
-    maker, critic = (ideas.Point(seeded(2, 1, 32)(k)) for k in (0, 1))
-    made = ideas.compete(maker, critic, times, lambda r: LINE.sample(64, r)[0].float(), 150, 0, 3.0)
-    *_, step = rgd.ddpm(ideas.Drawn(made, times, rgd.generator(1)), rgd.noise((1000, 1, 1, 1), seed=1), steps=None)
+    maker, critic = (makers.Point(seeded(2, 1, 32)(k)) for k in (0, 1))
+    made = makers.compete(maker, critic, times, lambda r: LINE.sample(64, r)[0].float(), 150, 0, 3.0)
+    *_, step = rgd.ddpm(makers.Drawn(made, times, rgd.generator(1)), rgd.noise((1000, 1, 1, 1), seed=1), steps=None)
     left, right = (float((step.x * side > 0.4).double().mean()) for side in (-1, 1))
     assert min(left, right) > 0.15
     assert step.x.abs().max() < 4
 
 
 def test_an_autoencoder_pays_for_what_its_latents_know() -> None:
-    network, x0 = ideas.Autoencoder(width=8), rgd.noise((3, 1, 28, 28), seed=1)
+    network, x0 = makers.Autoencoder(width=8), rgd.noise((3, 1, 28, 28), seed=1)
     again, kl = network(x0, rgd.noise((3, 4, 7, 7), seed=2))
     assert again.shape == x0.shape
     assert network.encode(x0).shape == (3, 4, 7, 7)
     assert (kl >= 0).all()
     cheap, dear = (
-        ideas.Autoencoding(beta)(network, linear(), x0, torch.zeros(3), rgd.generator(0)).value for beta in (0, 1)
+        makers.Autoencoding(beta)(network, linear(), x0, torch.zeros(3), rgd.generator(0)).value for beta in (0, 1)
     )
     assert float(dear - cheap) == pytest.approx(float(kl.mean()), rel=1e-4)
 
@@ -250,7 +251,8 @@ def test_the_chapter_shows_what_the_experiment_runs() -> None:
     cells = json.loads(CHAPTER.read_text())["cells"]
     sources = ["".join(c["source"]) for c in cells if c["cell_type"] == "code" and "%pip" not in "".join(c["source"])]
     shown = {name: re.sub(r"\brgd\.", "", text) for source in sources for name, text in bare(source).items()}
-    known = bare((ROOT / "rgd" / "faster" / "ideas.py").read_text())
+    files = ("cheaper", "distil", "flow", "makers")
+    known = {k: v for file in files for k, v in bare((ROOT / "rgd" / "faster" / f"{file}.py").read_text()).items()}
     both = set(shown) & set(known)
-    assert both >= {"shortcut", "Reused", "rounded", "layers", "ranges", "quantised", "Drawn", "straight", "Straight"}
+    assert both >= {"shortcut", "Reused", "rounded", "layers", "ranges", "quantised", "Drawn", "posterior", "down"}
     assert {name for name in both if shown[name] != known[name]} == set()

@@ -19,6 +19,7 @@ from rgd.denoiser import NetworkDenoiser
 from rgd.errors import OutOfMemory
 from rgd.lab.judge import JudgeConfig
 from rgd.memory import halving, in_batches
+from rgd.methods.steering import steer
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.training import Training, fit
 from rgd.training.state import TrainingState
@@ -123,6 +124,18 @@ def test_the_same_images_are_drawn(sampler: samplers.Sampler) -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
     assert asked[0] == 7
     assert max(asked[2:]) == 2
+
+
+def test_the_same_walkers_are_steered() -> None:
+    network, guide = shaken(build(UNetConfig(**SHAPE, out_channels=1))), shaken(build(ENCODER))
+    denoise, y = NetworkDenoiser(network, NOISE), torch.arange(5)
+    how: Any = dict(walkers=3, scale=2.0, batch_size=15, seed=1, progress=False)
+    whole = steer(denoise, guide, y, (1, 8, 8), **how)
+    seen = without_room(guide, 7)
+    with pytest.warns(UserWarning, match="steering, each an island: no memory for 5 images at once, so 3"):
+        parts = steer(denoise, guide, y, (1, 8, 8), **how)
+    assert max(seen[2:]) <= 7
+    torch.testing.assert_close(vars(parts), vars(whole), rtol=1e-4, atol=1e-4)
 
 
 def test_the_same_features_are_seen() -> None:

@@ -5,14 +5,22 @@ Every number is a mean over seeds with Student's interval: where something is tr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rgd.faster.demonstrations import DEMONSTRATIONS
-from rgd.faster.work import Work
+from rgd.faster import published, trained
+from rgd.faster.work import Row, Work
 from rgd.lab.bench import Bench
-from rgd.neighbours.tables import across, tables
+from rgd.lab.seeds import across, tables
+
+DEMONSTRATIONS: dict[str, Callable[[Work, int], Iterator[Row]]] = {
+    f.__name__: f
+    for f in (
+        trained.exact_step, published.bits, published.bits_of_a_guide, published.reused, published.changes,
+        trained.progressive, trained.flows, trained.trilemma, trained.distilled, published.latents,
+    )
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -21,6 +22,7 @@ from rgd.attacks import Classifier, log_prob
 from rgd.denoiser import Denoiser, Prediction, begin
 from rgd.errors import one_of, require
 from rgd.guidance import move
+from rgd.memory import in_batches
 from rgd.methods.gradients import logits_and_gradient
 from rgd.processes import processes
 from rgd.randomness import NoiseStream, generator
@@ -214,9 +216,8 @@ def steer(
         steps: as for a sampler.
         threshold: an island is resampled once its effective sample size falls below this share of the walkers.
         seed: walker w of island n draws its noise as image n * walkers + w of `rgd.sample` does.
-        batch_size: images at a time; an island is never divided.
-        device: as for `rgd.sample`.
-        progress: likewise.
+        batch_size: images at a time, fewer where memory runs out; an island is never divided.
+        device, progress: as for `rgd.sample`.
 
     Raises:
         ValueError: for a kernel that draws no noise, a number out of its range, or a target with "feynman-kac".
@@ -225,22 +226,22 @@ def steer(
     require(y.ndim == 1 and len(y) >= 1, "y", tuple(y.shape), "of shape (N,), a label for each island")
     schedule = denoise.schedule.respace(steps)
     process = _Process(denoise, classifier, target or classifier, scale, schedule, weights, kernel, threshold)
-    device, islands, parts = processes().device if device is None else device, max(1, batch_size // walkers), []
+    y, islands = y.to(processes().device if device is None else device), max(1, batch_size // walkers)
     label = progress if isinstance(progress, str) else "steering"
     with tqdm(total=-(-len(y) // islands) * schedule.T, desc=label, unit="step", disable=not progress) as bar:
-        for first in range(0, len(y), islands):
-            labels = y[first : first + islands].to(device)
-            parts.append(_island(process, labels, tuple(shape), walkers, seed, first, bar.update))
+        some = partial(_island, process, y, tuple(shape), walkers, seed, bar.update)
+        parts = list(in_batches(some, range(len(y)), islands, f"{label}, each an island"))
     x, ess, evidence, ancestors = zip(*parts, strict=True)
     return Steered(torch.cat(x), torch.cat(ess, dim=1), torch.cat(evidence), torch.cat(ancestors))
 
 
 @torch.no_grad()
 def _island(
-    process: _Process, y: Tensor, shape: tuple[int, ...], K: int, seed: int, first: int, told: Callable[[], object]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Islands side by side, from noise to images: the fields of `Steered`."""
-    N, device, schedule = len(y), y.device, process.schedule
+    process: _Process, y: Tensor, shape: tuple[int, ...], K: int, seed: int, told: Callable[[], object],
+    first: int, last: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Some islands side by side, from noise to images: the fields of `Steered`."""
+    y, N, device, schedule = y[first:last], last - first, y.device, process.schedule
     denoise, labels = begin(process.denoise), y.repeat_interleave(K)
     stream, walkers = NoiseStream(seed, first * K), _Walkers.start(N, K)
     x = stream(0, (N * K, *shape), device)
@@ -248,8 +249,7 @@ def _island(
     for k, i in enumerate(reversed(range(schedule.T))):
         t = torch.full((N * K,), int(schedule.timesteps[i]), device=device)
         logits, g = logits_and_gradient(process.guide, x, t, labels)
-        log_p = log_prob(logits, labels)
-        walkers.weigh(step + process.grown(i, log_p, said))
+        walkers.weigh(step + process.grown(i, log_p := log_prob(logits, labels), said))
         if (order := walkers.resample(process.threshold, seed, first, k)) is not None:
             x, log_p, g = x[order], log_p[order], g[order]
         said = process.at(i) * log_p
@@ -258,8 +258,8 @@ def _island(
     log_p = log_prob(process.target(x, torch.zeros_like(t)), labels)
     walkers.weigh(step + process.grown(-1, log_p, said))
     order = walkers.resample(1.0, seed, first, schedule.T)
-    x = x[order].float().cpu().reshape(N, K, *shape)
-    return x, torch.stack(walkers.ess), walkers.log_evidence, walkers.ancestors
+    x, ess = x[order].float().cpu().reshape(N, K, *shape), torch.stack(walkers.ess)
+    return x, ess, walkers.log_evidence, walkers.ancestors
 
 
 def accepted(target: Classifier, x0: Tensor, y: Tensor, scale: float, seed: int = 0, first: int = 0) -> Tensor:

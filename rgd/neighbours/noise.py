@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rgd.lab.bench import Bench
+from rgd.lab.seeds import pooled, tables
 from rgd.neighbours.demonstrations import DEMONSTRATIONS
-from rgd.neighbours.tables import pooled, tables
 from rgd.neighbours.work import Work
 
 

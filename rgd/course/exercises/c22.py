@@ -40,27 +40,27 @@ def fewer_front(task: Task, front: Answer) -> None:
 
 @exercise("fewer-velocity", points=3, minutes=20)
 def fewer_velocity(task: Task, guided: Answer) -> None:
-    """v - scale s / (1 - s) g, with the gradient at the point of the straight path."""
+    """v - scale u / (1 - u) g, with the gradient at the point of the straight path."""
     world = worlds.world(task, shape=(1, 2, 2))
     x0, y, t, eps = worlds.points(task, world, 6)
-    s = 0.1 + 0.8 * torch.rand(6, generator=task.random, dtype=x0.dtype).reshape(-1, 1, 1, 1)
+    u = 0.1 + 0.8 * torch.rand(6, generator=task.random, dtype=x0.dtype).reshape(-1, 1, 1, 1)
     xt, scale = world.schedule.q_sample(x0, t, eps), task.uniform(1.5, 3)
     g, v = world.grad_log_prob(xt, t, y), eps - x0
-    right = v - scale * s / (1 - s) * g
+    right = v - scale * u / (1 - u) * g
     mistakes = {
-        "Guidance lowers the noise: mind the sign.": v + scale * s / (1 - s) * g,
-        "That moves eps; how much does the velocity move with it, where x itself stays?": v - scale * s * g,
-        "That moves x0; the noise moves too, as x stays where it is.": v - scale * s**2 / (1 - s) * g,
-        "s is the share of the noise, 1 - s that of the image: they are the wrong way round.":
-            v - scale * (1 - s) / s * g,
-        "The scale is missing.": v - s / (1 - s) * g,
-        "That is the score of the noise, with a root: on the straight path sigma is s.":
-            v - scale * s.sqrt() / (1 - s) * g,
+        "Guidance lowers the noise: mind the sign.": v + scale * u / (1 - u) * g,
+        "That moves eps; how much does the velocity move with it, where x itself stays?": v - scale * u * g,
+        "That moves x0; the noise moves too, as x stays where it is.": v - scale * u**2 / (1 - u) * g,
+        "u is the share of the noise, 1 - u that of the image: they are the wrong way round.":
+            v - scale * (1 - u) / u * g,
+        "The scale is missing.": v - u / (1 - u) * g,
+        "That is the score of the noise, with a root: on the straight path sigma is u.":
+            v - scale * u.sqrt() / (1 - u) * g,
     }  # fmt: skip
-    with task.check("the guided velocity", "Move eps by -s scale g at the same x: what are x0, and eps - x0, then?"):
-        close(guided(v, g, s, scale), right, 1e-6, mistakes)
+    with task.check("the guided velocity", "Move eps by -scale u g at the same x: what are x0, and eps - x0, then?"):
+        close(guided(v, g, u, scale), right, 1e-6, mistakes)
     with task.check("scale zero", "Without guidance the velocity stays what it was."):
-        close(guided(v, g, s, 0.0), v, 1e-6, {})
+        close(guided(v, g, u, 0.0), v, 1e-6, {})
 
 
 @exercise("fewer-channels", points=3, minutes=20)
