@@ -18,7 +18,7 @@ DEMONSTRATIONS: dict[str, Callable[[Work, int], Iterator[Row]]] = {
     f.__name__: f
     for f in (
         trained.exact_step, published.bits, published.bits_of_a_guide, published.reused, published.changes,
-        trained.progressive, trained.flows, trained.trilemma, trained.distilled, published.latents,
+        trained.progressive, trained.flows, trained.trilemma, trained.distilled, published.spaces,
     )
 }  # fmt: skip
 

@@ -127,7 +127,7 @@ class Autoencoder(nn.Module):
 class Autoencoding:
     """Reconstruct, and pay a little for what the latents know: a variational autoencoder's bound, with a small beta."""
 
-    beta: float = 0.002
+    beta: float = 0.0005
 
     def __call__(self, network: nn.Module, schedule: Schedule, x0: Tensor, y: Tensor, generator: Generator) -> Loss:
         like = network.encode(x0[:1])  # type: ignore[operator]

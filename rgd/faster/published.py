@@ -145,20 +145,20 @@ def gradient_of(small: Any, network: Any, xt: Tensor, t: Tensor, y: Tensor, true
     return {"agrees": float(alike), "cosine": float(cosine), "rise": float(rise(small).mean() / rise(network).mean())}
 
 
-def latents(work: Work, seed: int) -> Iterator[Row]:
+def spaces(work: Work, seed: int) -> Iterator[Row]:
     """A table of the usual choices: pixels or latents, cosine or linear, DDIM or DDPM, guided without a classifier."""
     few = work.images.take(work.plan.latents)
-    autoencoder = work.train(fresh(makers.Autoencoder, seed), makers.Autoencoding(), 0.4, seed, few)
+    autoencoder = work.train(fresh(makers.Autoencoder, seed), makers.Autoencoding(), 0.8, seed, few)
     raw = Latents(autoencoder.encode, autoencoder.decode)
     space = replace(raw, scale=1 / float(raw.of(few).images.std()))
-    again = space.images(space.of(few.take(work.plan.images)).images).clamp(-1, 1)
-    yield {"space": "reconstructed", **scores(work.seen(again), work.train_images)}
-    spaces: dict[str, Any] = {"pixels, linear": work.bench.model(work.plan.conditional).use()}
+    again = scores(work.seen(space.images(space.of(few.take(work.plan.images)).images).clamp(-1, 1)), work.train_images)
+    yield {"space": "reconstructed", "fd": again["fd"], "recall": again["recall"]}
+    models: dict[str, Any] = {"pixels, linear": work.bench.model(work.plan.conditional).use()}
     codes = space.of(few)
     for name, schedule in (("linear", schedules.linear(1000)), ("cosine", schedules.cosine(1000))):
         network = work.train(build(LATENT, seed), work.knowing, 0.6, seed, codes, schedule)
-        spaces[f"latents, {name}"] = NetworkDenoiser(network, schedule, "v", clip=False, conditional=True)
-    for name, denoise in spaces.items():
+        models[f"latents, {name}"] = NetworkDenoiser(network, schedule, "v", clip=False, conditional=True)
+    for name, denoise in models.items():
         pixels = name.startswith("pixels")
         shape = work.images.shape if pixels else codes.shape
         free = classifier_free(denoise, 2.0)

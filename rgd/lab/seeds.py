@@ -14,7 +14,9 @@ from rgd.lab.store import Kept
 from rgd.measure.estimates import combine, mean, proportion
 
 Row = dict[str, Any]
-Gather = Callable[[Sequence[Any]], Any]
+SHARES = ("accuracy", "agrees", "between", "recall")
+Gather = Callable[[str, Sequence[Any]], Any]
+"""(the name of a number, what each seed says) -> what all of them say."""
 
 
 def tables(
@@ -45,10 +47,10 @@ def tables(
 
 def together(seeds: Sequence[Sequence[Row]], gather: Gather) -> list[Row]:
     """Rows of the same ways from several seeds, as one."""
-    return [{name: gather([row[name] for row in rows]) for name in rows[0]} for rows in zip(*seeds, strict=True)]
+    return [{name: gather(name, [row[name] for row in rows]) for name in rows[0]} for rows in zip(*seeds, strict=True)]
 
 
-def pooled(values: Sequence[Any]) -> Any:
+def pooled(name: str, values: Sequence[Any]) -> Any:
     """Estimates as one: shares of all that was drawn, else means; what is none is the same in each."""
     if not isinstance(values[0], Mapping):
         return values[0]
@@ -57,6 +59,11 @@ def pooled(values: Sequence[Any]) -> Any:
     return combine(values).to_json()
 
 
-def across(values: Sequence[Any]) -> Any:
-    """Numbers as their mean, with the interval that the differences between seeds give it; the rest is the same."""
-    return mean(torch.tensor(values)).to_json() if isinstance(values[0], float) else values[0]
+def across(name: str, values: Sequence[Any]) -> Any:
+    """Numbers as their mean, with the interval that the differences between seeds give it, within [0, 1] for a share;
+    the rest is the same."""
+    if not isinstance(values[0], float):
+        return values[0]
+    found = mean(torch.tensor(values))
+    low, high = (min(max(end, 0.0), 1.0) if name in SHARES else end for end in (found.low, found.high))
+    return replace(found, low=low, high=high).to_json()
