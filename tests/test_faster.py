@@ -22,6 +22,7 @@ from rgd.faster import cheaper, distil, flow, makers
 from rgd.faster.experiment import DEMONSTRATIONS, FewerSteps
 from rgd.lab.bench import run
 from rgd.lab.judge import JudgeConfig
+from rgd.lab.seeds import across
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.schedule import linear
 from rgd.training.checkpoints import Model
@@ -68,6 +69,16 @@ def test_the_experiment_is_whole_and_goes_on(tmp_path: Path) -> None:
     assert len(figures.fewer(found).axes) == 4
     again = run(PLAN, tmp_path / "out.json", store=tmp_path / "other", **how)
     assert again == found  # taken over from the file
+
+
+def test_numbers_of_seeds_stay_within_what_they_can_be() -> None:
+    found = across("accuracy", [1.0, 0.9, 1.0])
+    assert found["value"] == pytest.approx(2.9 / 3)
+    assert found["high"] == 1
+    assert 0.7 < found["low"] < 0.9
+    assert across("fd", [1.0, 9.0])["low"] == 0
+    assert across("fd_more", [-1.0, 9.0])["low"] < 0
+    assert across("steps", [16, 16]) == 16
 
 
 def test_the_project_knows_it() -> None:
@@ -214,7 +225,7 @@ def test_a_quantised_network_is_the_network_where_bits_are_many() -> None:
 
 def test_draws_from_the_exact_posterior_sample_the_data_in_two_steps() -> None:
     times = LINE.schedule.respace(2)
-    perfect = makers.Drawn(makers.posterior(LINE, rgd.generator(1)), times, rgd.generator(2))
+    perfect = makers.Maker(makers.posterior(LINE, rgd.generator(1)), times, rgd.generator(2))
     *_, step = rgd.ddpm(perfect, rgd.noise((4000, 1, 1, 1), seed=1).double(), steps=None)
     law = ks_1samp(step.x.flatten().numpy(), lambda x: sum(ndtr((x - at) / 0.05**0.5) for at in (-1, 1)) / 2)
     assert law.pvalue > 0.01
@@ -229,7 +240,7 @@ def test_a_generator_that_competed_finds_both_clouds() -> None:
     times = LINE.schedule.respace(4)
     maker, critic = (makers.Point(seeded(2, 1, 32)(k)) for k in (0, 1))
     made = makers.compete(maker, critic, times, lambda r: LINE.sample(64, r)[0].float(), 150, 0, 3.0)
-    *_, step = rgd.ddpm(makers.Drawn(made, times, rgd.generator(1)), rgd.noise((1000, 1, 1, 1), seed=1), steps=None)
+    *_, step = rgd.ddpm(makers.Maker(made, times, rgd.generator(1)), rgd.noise((1000, 1, 1, 1), seed=1), steps=None)
     left, right = (float((step.x * side > 0.4).double().mean()) for side in (-1, 1))
     assert min(left, right) > 0.15
     assert step.x.abs().max() < 4
@@ -254,5 +265,5 @@ def test_the_chapter_shows_what_the_experiment_runs() -> None:
     files = ("cheaper", "distil", "flow", "makers")
     known = {k: v for file in files for k, v in bare((ROOT / "rgd" / "faster" / f"{file}.py").read_text()).items()}
     both = set(shown) & set(known)
-    assert both >= {"shortcut", "Reused", "rounded", "layers", "ranges", "quantised", "Drawn", "posterior", "down"}
+    assert both >= {"shortcut", "Reused", "rounded", "layers", "ranges", "quantised", "Maker", "posterior", "down"}
     assert {name for name in both if shown[name] != known[name]} == set()

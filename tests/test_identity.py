@@ -37,6 +37,8 @@ from rgd.experiments.tangents import Tangents
 from rgd.experiments.tempering import Tempering
 from rgd.experiments.truth import Truth
 from rgd.faster.experiment import FewerSteps
+from rgd.faster.flow import Flow
+from rgd.faster.makers import Autoencoding
 from rgd.identity import architecture, differences, identity, key
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.recipe import Recipe
@@ -79,7 +81,7 @@ THINGS: list[Any] = [
     Tangents("digits", "t/ddpm", ("t/a", "t/b"), "t/a"), Truth(), Annealed(4.0),
     Tempering("digits", "t/judge", "t/ddpm", ("t/a",)), Editing("digits", "t/judge", "t/ddpm", ("t/a",)),
     NoiseDecides("digits", "t/judge", "t/ddpm", "t/conditional", ("t/a", "t/b", "t/c"), "t/clean"), Sees(),
-    FewerSteps("digits", "t/judge", "t/ddpm", "t/conditional", ("t/a",)),
+    FewerSteps("digits", "t/judge", "t/ddpm", "t/conditional", ("t/a",)), Flow(), Autoencoding(),
     Latents(torch.relu, torch.abs),
     DiffusersConfig("{}"),
     NetworkDenoiser(build(UNET), linear(10)),
@@ -194,8 +196,8 @@ def test_every_public_dataclass_that_is_a_setting_is_among_them() -> None:
 # What functions return, and what wraps other things: no settings, and never part of a key by themselves.
 RESULTS = {
     "AttackStep", "Audit", "Capped", "Config", "Dataset", "Estimate", "Extrapolated", "Features", "Files",
-    "Friendly", "GuidanceRecord", "Guided",
-    "Holder", "Kept", "Loss", "Mixture", "MixtureClassifier", "Pictures", "PlainNoise", "Plan", "Prediction",
+    "Follow", "Friendly", "GuidanceRecord", "Guided", "Halved",
+    "Holder", "Kept", "Loss", "Maker", "Mixture", "MixtureClassifier", "Pictures", "PlainNoise", "Plan", "Prediction",
     "Processes", "Profile", "Projected", "Pushed", "SampleStep", "Seldom", "Smoothed", "Steered", "Store", "Stream",
     "TrainStep",
     "Unconditional", "Until", "World", "Wrapper",

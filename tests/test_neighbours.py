@@ -18,7 +18,6 @@ from rgd.experiments.worlds import sphere
 from rgd.lab.bench import run
 from rgd.lab.judge import JudgeConfig
 from rgd.neighbours import ideas
-from rgd.neighbours.counting import canvases, counted
 from rgd.neighbours.demonstrations import DEMONSTRATIONS
 from rgd.neighbours.noise import NoiseDecides
 from rgd.networks import EncoderConfig, UNetConfig, build
@@ -176,16 +175,6 @@ def test_tokens_are_learned_and_nothing_else_moves() -> None:
     x, t, y = rgd.noise((4, 1, 8, 8), seed=1), torch.full((4,), 300), torch.arange(4)
     assert torch.equal(ideas.speaking(denoise, own)(x, t, y).x0, denoise(x, t, y).x0)
     assert torch.equal(ideas.speaking(denoise, own)(x, t).x0, denoise(x, t).x0)
-
-
-def test_a_canvas_has_as_many_dots_as_its_label_says() -> None:
-    data = canvases(60, 0)
-    assert torch.equal(counted(data.x0()), data.labels + 1)
-    assert data.labels.bincount().tolist() == [12] * 5
-    specks = data.x0().clone()
-    specks[:, :, -1, -1] = 1.0  # one pixel is no dot
-    assert torch.equal(counted(specks), data.labels + 1)
-    assert not torch.equal(data.images, canvases(60, 1).images)
 
 
 class Plain(ast.NodeTransformer):

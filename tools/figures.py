@@ -377,22 +377,21 @@ def fewer(results: dict[str, Any]) -> Figure:
     fig, axes = plots.figure(2, 2, WIDEST, 8.0)
 
     def priced(ax: Axes, series: dict[str, list[dict[str, Any]]], distance: str = "fd") -> None:
-        for style, (name, rows) in zip(cycle(plots.SPARE.items()), series.items()):
+        for style, (name, rows) in zip(cycle([*plots.SPARE.items(), ("0.35", "*")]), series.items()):
             kind = _kind(name)
             colour, marker = (plots.COLOURS[kind], plots.MARKERS[kind]) if kind in plots.COLOURS else style
             x, y = ([row[number]["value"] for row in rows] for number in ("seconds", distance))
             off = [[abs(row[distance][end] - row[distance]["value"]) for row in rows] for end in ("low", "high")]
             ax.errorbar(x, y, off, color=colour, marker=marker, markersize=4, elinewidth=0.8, label=name,
                         linestyle=":" if "teacher" in name else "-")  # fmt: skip
-        ax.set(xscale="log", xlabel="seconds for 100 samples")
+        ax.set_xlabel("seconds for 100 samples")
         ax.legend(fontsize=9)
 
     trained = [*results["progressive"], *(r for r in results["flows"] if r["way"].startswith("flow"))]
     made = [row | {"way": "made, 4 steps"} for row in results["trilemma"] if row["way"] == "made"]
     rows = [*trained, *made]
     priced(axes[0, 0], {way: [r for r in rows if r["way"] == way] for way in dict.fromkeys(r["way"] for r in rows)})
-    first = results["distilled"][0]
-    guided = [row for row in results["distilled"] if row["by"] == first["by"] and row["scale"] == first["scale"]]
+    guided = [row for row in results["distilled"] if row["by"] == "robust" and row["scale"] == 4]
     ways = dict.fromkeys(row["way"] for row in guided)
     priced(axes[0, 1], {way: [row for row in guided if row["way"] == way] for way in ways})
     most = results["plan"]["steps"]
@@ -400,13 +399,16 @@ def fewer(results: dict[str, Any]) -> Figure:
     shorter = [row for row in results["reused"] if row["every"] == 1]
     priced(axes[1, 0], {"encoder asked less often": reused, "fewer steps": shorter}, "fd_more")
     axes[1, 0].axhline(0, color="0.6", linewidth=0.8)
-    titles = ["digits, by what was trained", "digits, guided without a classifier"]
+    titles = ["digits, by what was trained", "digits, guided by a robust classifier"]
     titles += ["MNIST, guided by the vanilla classifier", "what few bits leave of a guide"]
     for ax, title in zip(axes.flat, titles):
         ax.set_title(title, fontsize=11)
         ax.set_ylabel("FD-judge")
-    for ax in axes[0]:
-        ax.set_yscale("log")
+    for ax, distances in zip(axes[0], ((25, 50, 100, 200, 400, 800), (7, 10, 20, 40, 80))):
+        ax.set(xscale="log", yscale="log")
+        for axis, ticks in ((ax.xaxis, (0.05, 0.1, 0.2, 0.4, 0.8)), (ax.yaxis, distances)):
+            axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+            axis.set_ticks([], minor=True)
     axes[1, 0].set_ylabel("FD-judge minus that of all steps")
     for name in results["plan"]["guides"]:
         kind, rows = name.split("/")[-1], [row for row in results["bits_of_a_guide"] if row["guide"] == name]
@@ -415,7 +417,7 @@ def fewer(results: dict[str, Any]) -> Figure:
             axes[1, 1].plot([str(row["bits"]) for row in rows], values, line, color=plots.COLOURS[kind],
                             marker=plots.MARKERS[kind], markersize=4, label=f"{kind}, {LEFT[number]}")  # fmt: skip
     axes[1, 1].set(xlabel="bits", ylabel="share that is left")
-    axes[1, 1].legend(fontsize=9)
+    axes[1, 1].legend(fontsize=9, loc="lower left")
     return fig
 
 

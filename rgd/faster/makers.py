@@ -20,7 +20,7 @@ from rgd.training.objectives import Loss
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class Maker:
     """A generator (xt with z, t) -> x0 as a denoiser (Xiao et al. 2022): its answer is one of those that are possible,
     drawn by z, and not their mean; `ddpm` samples with it, on the few times that it was trained for."""
 
@@ -31,7 +31,8 @@ class Drawn:
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
         z = torch.randn(xt.shape, generator=self.random)
         x0 = self.network(torch.cat([xt, z], dim=1), t)
-        return Prediction(x0, self.schedule.eps_from_x0(xt, t, x0), fraction=xt.new_zeros(()))
+        eps = self.schedule.eps_from_x0(xt, t, x0)
+        return Prediction(x0, eps, fraction=xt.new_zeros(()))
 
 
 def posterior(world: Mixture, random: Generator) -> Any:
@@ -41,10 +42,12 @@ def posterior(world: Mixture, random: Generator) -> Any:
     def network(given: Tensor, t: Tensor) -> Tensor:
         xt, z = given.chunk(2, dim=1)
         signal, sigma = (world.schedule.at(name, t, xt) for name in ("signal", "sigma"))
-        k = torch.multinomial(world.logits(xt, t).softmax(dim=1), 1, generator=random)[:, 0]
+        chances = world.logits(xt, t).softmax(dim=1)
+        k = torch.multinomial(chances, 1, generator=random)[:, 0]
         mean, variance = (part.to(xt)[k].reshape(xt.shape) for part in (world.means, world.variances))
         gain = signal * variance / (signal**2 * variance + sigma**2)
-        return mean + gain * (xt - signal * mean) + (variance * (1 - signal * gain)).sqrt() * z
+        spread = (variance * (1 - signal * gain)).sqrt()
+        return mean + gain * (xt - signal * mean) + spread * z
 
     return network
 

@@ -87,8 +87,8 @@ def exact_step(work: Work, seed: int) -> Iterator[Row]:
     def law(x: Any) -> Any:
         return sum(ndtr((x - at) / 0.05**0.5) for at in (-1, 1)) / 2
 
-    def drawn(times: Schedule) -> makers.Drawn:
-        return makers.Drawn(makers.posterior(world, generator(seed, "posterior")), times, generator(seed, "z"))
+    def drawn(times: Schedule) -> makers.Maker:
+        return makers.Maker(makers.posterior(world, generator(seed, "posterior")), times, generator(seed, "z"))
 
     times, (maker, critic) = schedule.respace(4), (makers.Point(seeded(2, 1, 64)(seed + k)) for k in (0, 100))
     made = makers.compete(
@@ -98,7 +98,7 @@ def exact_step(work: Work, seed: int) -> Iterator[Row]:
     exact = {N: unconditional(replace(world, schedule=schedule.respace(N))) for N in few}
     ways: dict[tuple[str, int], Any] = {(way, N): exact[N] for way, N in product(("ddim", "ddpm"), few)}
     ways |= {("posterior", N): drawn(schedule.respace(N)) for N in few[:2]}
-    ways["made", 4] = makers.Drawn(made, times, generator(seed, "z"))
+    ways["made", 4] = makers.Maker(made, times, generator(seed, "z"))
     for (way, N), denoise in ways.items():
         *_, step = (ddim if way == "ddim" else ddpm)(denoise, start, steps=None)
         row: Row = {"way": way, "steps": N, "ks": float(ks_1samp(step.x.flatten().numpy(), law).statistic)}
@@ -119,7 +119,7 @@ def trilemma(work: Work, seed: int) -> Iterator[Row]:
     made = makers.compete(build(MAKER, seed), build(CRITIC, seed), times, draw, work.plan.training, seed, 0.05, 5e-4)
     yield {"way": "ddim", "steps": 4, **work.drawn(denoise, seed, steps=4)}
     yield {"way": "ddpm", "steps": 4, **work.drawn(denoise, seed, ddpm, steps=4)}
-    yield {"way": "made", "steps": 4, **work.drawn(makers.Drawn(made, times, generator(seed, "z")), seed, ddpm)}
+    yield {"way": "made", "steps": 4, **work.drawn(makers.Maker(made, times, generator(seed, "z")), seed, ddpm)}
     yield {"way": "ddim", "steps": 16, **work.drawn(denoise, seed, steps=16)}
 
 

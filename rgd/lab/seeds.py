@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -14,7 +15,7 @@ from rgd.lab.store import Kept
 from rgd.measure.estimates import combine, mean, proportion
 
 Row = dict[str, Any]
-SHARES = ("accuracy", "agrees", "between", "recall")
+SHARES, NEVER_NEGATIVE = ("accuracy", "agrees", "between", "ks", "recall"), ("fd", "seconds", "unguided")
 Gather = Callable[[str, Sequence[Any]], Any]
 """(the name of a number, what each seed says) -> what all of them say."""
 
@@ -60,10 +61,12 @@ def pooled(name: str, values: Sequence[Any]) -> Any:
 
 
 def across(name: str, values: Sequence[Any]) -> Any:
-    """Numbers as their mean, with the interval that the differences between seeds give it, within [0, 1] for a share;
-    the rest is the same."""
+    """Numbers as their mean, with the interval that the differences between seeds give it, within what such a number
+    can be; the rest is the same."""
     if not isinstance(values[0], float):
         return values[0]
     found = mean(torch.tensor(values))
-    low, high = (min(max(end, 0.0), 1.0) if name in SHARES else end for end in (found.low, found.high))
-    return replace(found, low=low, high=high).to_json()
+    least = 0.0 if name in SHARES + NEVER_NEGATIVE else -math.inf
+    return replace(
+        found, low=max(found.low, least), high=min(found.high, 1.0 if name in SHARES else math.inf)
+    ).to_json()

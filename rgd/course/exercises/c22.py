@@ -21,9 +21,9 @@ def fewer_front(task: Task, front: Answer) -> None:
         right = ~beaten(seconds, distance)
         mistakes = {
             "Those are the ways that are beaten.": ~right,
-            "That is the cheapest way alone, and the best.": (seconds == seconds.min()) | (distance == distance.min()),
             "A way is beaten by one that is better in both; also by one that is equal in one and better in the other.":
                 ~((seconds[:, None] < seconds) & (distance[:, None] < distance)).any(0),
+            "That is the cheapest way alone, and the best.": (seconds == seconds.min()) | (distance == distance.min()),
             "A way does not beat itself, nor its twin.":
                 ~((seconds[:, None] <= seconds) & (distance[:, None] <= distance)).fill_diagonal_(False).any(0),
             "Both are prices: less is better.": ~beaten(-seconds, -distance),
