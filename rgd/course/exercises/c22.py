@@ -31,11 +31,13 @@ def fewer_front(task: Task, front: Answer) -> None:
         }  # fmt: skip
         close(front(seconds, distance).double(), right.double(), 1e-6, {k: v.double() for k, v in mistakes.items()})
 
+    # About a falling line, so that many are beaten and several are not.
     with task.check("all different", "For each way ask whether any other one beats it."):
-        ask(task.uniform(1, 2) * torch.rand(12, generator=task.random), torch.rand(12, generator=task.random))
+        seconds, more = torch.rand(2, 14, generator=task.random, dtype=torch.float64)
+        ask(seconds, 1.2 - seconds + 0.5 * more)
     with task.check("equal in one", "At equal seconds the nearer way wins."):
-        seconds = torch.randint(1, 5, (16,), generator=task.random).double()
-        ask(seconds, torch.randint(1, 5, (16,), generator=task.random).double())
+        seconds = torch.arange(24) % 6 + 1.0
+        ask(seconds, 8 - seconds + torch.randint(4, (24,), generator=task.random))
 
 
 @exercise("fewer-velocity", points=3, minutes=20)
