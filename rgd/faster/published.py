@@ -78,11 +78,12 @@ CALIBRATIONS = ("uniform", "t = 0", "near the images")
 def calibration(work: Work, way: str, seed: int) -> tuple[Tensor, Tensor]:
     """Noised training images to calibrate on, and their times."""
     random, T = generator(seed, "calibration"), work.published.schedule.T
-    x0 = work.images.x0(torch.randint(len(work.images), (256,), generator=random))
+    n = min(256, work.plan.reference // 10)
+    x0 = work.images.x0(torch.randint(len(work.images), (n,), generator=random))
     t = {
-        "uniform": torch.randint(T, (256,), generator=random),
-        "t = 0": torch.zeros(256).long(),
-        "near the images": (0.4 * T + 0.2 * T * torch.randn(256, generator=random)).long().clamp(0, T - 1),
+        "uniform": torch.randint(T, (n,), generator=random),
+        "t = 0": torch.zeros(n).long(),
+        "near the images": (0.4 * T + 0.2 * T * torch.randn(n, generator=random)).long().clamp(0, T - 1),
     }[way]
     return work.published.schedule.q_sample(x0, t, torch.randn(x0.shape, generator=random)), t
 

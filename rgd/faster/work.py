@@ -76,7 +76,7 @@ class Work:
     @cached_property
     def real(self) -> Features:
         """What it sees in the training digits."""
-        return measure.extract(self.digits, self.judge)
+        return measure.extract(self.digits.take(self.plan.reference), self.judge)
 
     def guide(self, name: str) -> Any:
         """A classifier of noised digits, "vanilla" or "robust"."""
