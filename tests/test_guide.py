@@ -5,13 +5,10 @@ Everything runs in Chromium: the modules served, and once more as one script in 
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
 import re
 import shutil
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +52,6 @@ def as_one_script() -> str:
     return "const widget = (() => {" + text.replace("export ", "") + "})();"
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def folder(chromium: Any, live_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The modules, what `tools.live` makes, and pages."""
@@ -75,11 +67,8 @@ def folder(chromium: Any, live_files: Path, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="module")
-def site(folder: Path) -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
+def site(folder: Path, serve: Callable[[Path], str]) -> str:
+    return serve(folder)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -175,8 +175,8 @@ def notebook() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of the page, which was built with the book's own configuration and is opened as a file."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page, built with the book's own configuration."""
     pytest.importorskip("jupyter_book", reason="the site is built by the extra 'book'")
     folder = tmp_path_factory.mktemp("book")
     shutil.copy(ROOT / "_config.yml", folder)
@@ -190,7 +190,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> str:
     command = [Path(sys.executable).with_name("jupyter-book"), "build", folder, "-W", "-n"]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
-    return (folder / "_build" / "html" / "page.html").as_uri()
+    return folder / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path, serve: Callable[[Path], str]) -> str:
+    """Its address. Opened as a file, a page of a busy Chromium can forget at a reload what it was told to keep."""
+    return f"{serve(folder)}page.html"
 
 
 @pytest.fixture(params=SIZES)
@@ -394,10 +400,10 @@ def test_paper_shows_all(page: Any) -> None:
 
 
 @check
-def test_without_scripts_all_is_shown(chromium: Any, site: str) -> None:
+def test_without_scripts_all_is_shown(chromium: Any, folder: Path) -> None:
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(site)
+    page.goto((folder / "page.html").as_uri())
     for name in ("line", "share", "order"):
         assert answer(page, name).is_visible()
     assert page.get_by_text("draw the error.").is_visible()
@@ -405,11 +411,11 @@ def test_without_scripts_all_is_shown(chromium: Any, site: str) -> None:
 
 
 @check
-def test_without_storage_all_works_but_to_be_remembered(chromium: Any, site: str) -> None:
+def test_without_storage_all_works_but_to_be_remembered(chromium: Any, folder: Path) -> None:
     context = chromium.new_context()
     page = context.new_page()
     page.add_init_script("Object.defineProperty(window, 'localStorage', {get() { throw new Error('refused'); }})")
-    page.goto(site)
+    page.goto((folder / "page.html").as_uri())
     ready(page)
     draw(page)
     block(page, "line").get_by_role("button", name="Show the result").click()

@@ -14,9 +14,7 @@ import os
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
@@ -44,13 +42,6 @@ def table_of_contents() -> list[str]:
 PAGES = table_of_contents()
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """A file server that keeps no log."""
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def html(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site as `make book` builds it: any warning is an error, and so is a broken reference."""
@@ -65,11 +56,8 @@ def html(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(html: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(html)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
+def site(html: Path, serve: Callable[[Path], str]) -> str:
+    return serve(html)
 
 
 class Window:
