@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from rgd.experiments.worlds import sphere
 from rgd.lab.bench import run
 from rgd.lab.judge import JudgeConfig
 from rgd.neighbours import ideas
+from rgd.neighbours.counting import Dots, canvases, counted
 from rgd.neighbours.demonstrations import DEMONSTRATIONS
 from rgd.neighbours.noise import NoiseDecides
 from rgd.networks import EncoderConfig, UNetConfig, build
@@ -69,7 +72,7 @@ def test_the_experiment_is_whole_and_goes_on(models: Path) -> None:
     assert len(found["anagrams"]) == 4 * 3 * 3
     assert found["stopping"][0]["accuracy"]["n"] == 40
     panels = figures.noise(found).axes
-    assert [len(ax.containers) for ax in panels] == [6, 10, 6, 9, 5, 5, 6, 0]
+    assert [len(ax.containers) for ax in panels] == [6, 10, 6, 9, 5, 5, 6, 10]
     again = run(PLAN, models / "out.json", store=models / "other", runs=models, progress=False)
     assert again == found  # taken over from the file
 
@@ -175,6 +178,53 @@ def test_tokens_are_learned_and_nothing_else_moves() -> None:
     x, t, y = rgd.noise((4, 1, 8, 8), seed=1), torch.full((4,), 300), torch.arange(4)
     assert torch.equal(ideas.speaking(denoise, own)(x, t, y).x0, denoise(x, t, y).x0)
     assert torch.equal(ideas.speaking(denoise, own)(x, t).x0, denoise(x, t).x0)
+
+
+def test_a_canvas_has_as_many_dots_as_its_label_says() -> None:
+    data = canvases(60, 0)
+    assert torch.equal(counted(data.x0()), data.labels + 1)
+    assert data.labels.bincount().tolist() == [12] * 5
+    specks = data.x0().clone()
+    specks[:, :, -1, -1] = 1.0  # one pixel is no dot
+    assert torch.equal(counted(specks), data.labels + 1)
+    assert not torch.equal(data.images, canvases(60, 1).images)
+
+
+def every_canvas(number: int) -> torch.Tensor:
+    """All canvases of so many dots, (K, 1, 16, 16), as pixels of -1 and 1: fields, and in each of them four places."""
+    dots = torch.zeros(9, 4, 16, 16, dtype=torch.float64)
+    for field, place in product(range(9), range(4)):
+        top, left = 5 * (field // 3) + place // 2, 5 * (field % 3) + place % 2
+        dots[field, place, top : top + 3, left : left + 3] = 1
+    chosen = product(combinations(range(9), number), product(range(4), repeat=number))
+    return torch.stack([sum(dots[f, p] for f, p in zip(*pair)) for pair in chosen])[:, None] * 2 - 1
+
+
+@pytest.mark.parametrize("t", [80, 350, 900])
+def test_dots_are_known_exactly(t: int) -> None:
+    exact, images = Dots(linear(1000)), canvases(6, 3).x0().double()
+    times = torch.full((6,), t)
+    signal, sigma = (exact.schedule.at(name, times, images) for name in ("signal", "sigma"))
+    xt = signal * images + sigma * rgd.noise(tuple(images.shape), 4).double()
+    log_black = -(xt + signal).square().flatten(1).sum(dim=1) / (2 * sigma[:, 0, 0, 0] ** 2)
+    for number in (1, 2, 3):
+        every = every_canvas(number)
+        square = (xt.flatten(1)[:, None] - signal[:, :, 0, 0, None] * every.flatten(1)).square().sum(dim=2)
+        log_each = -square / (2 * sigma[:, 0, 0] ** 2)
+        log_prob = log_each.logsumexp(dim=1) - math.log(len(every)) - log_black
+        assert torch.allclose(exact.logits(xt, times)[:, number - 1], log_prob, rtol=1e-9, atol=1e-7)
+        mean = (log_each.softmax(dim=1) @ every.flatten(1)).reshape(xt.shape)
+        assert torch.allclose(exact(xt, times, torch.full_like(times, number - 1)).x0, mean, atol=1e-7)
+
+
+def test_an_exact_counter_is_obeyed() -> None:
+    exact, y = Dots(linear(1000)), torch.arange(20) % 5
+    pushed = rgd.guide(rgd.unconditional(exact), rgd.grad_log_prob(exact.logits), 1.0)
+    starts = rgd.noise((20, 1, 16, 16), 5)
+    assert torch.equal(counted(ideas.last(rgd.ddim(pushed, starts, y, steps=25))), y + 1)
+    assert torch.allclose(
+        ideas.last(rgd.ddim(pushed, starts, y, steps=25)), ideas.last(rgd.ddim(exact, starts, y, steps=25)), atol=1e-3
+    )
 
 
 class Plain(ast.NodeTransformer):

@@ -15,7 +15,8 @@ from rgd.lab.store import Kept
 from rgd.measure.estimates import combine, mean, proportion
 
 Row = dict[str, Any]
-SHARES, NEVER_NEGATIVE = ("accuracy", "agrees", "between", "ks", "recall"), ("fd", "seconds", "unguided")
+SHARES = ("accuracy", "agrees", "believed", "between", "ks", "recall", "right", *(f"right_{k}" for k in range(1, 6)))
+NEVER_NEGATIVE = ("fd", "seconds", "unguided")
 Gather = Callable[[str, Sequence[Any]], Any]
 """(the name of a number, what each seed says) -> what all of them say."""
 

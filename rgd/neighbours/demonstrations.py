@@ -20,6 +20,7 @@ from rgd.attacks import lengths, unit
 from rgd.experiments.worlds import MLP, seeded, sphere
 from rgd.guidance import classifier_free, grad_log_prob, guide, unconditional
 from rgd.neighbours import ideas
+from rgd.neighbours.counting import counting
 from rgd.neighbours.ideas import flipped, turned
 from rgd.neighbours.work import Row, Work
 from rgd.randomness import NoiseStream, generator, noise
@@ -178,5 +179,5 @@ def tokens(work: Work, seed: int) -> Iterator[Row]:
 
 
 DEMONSTRATIONS: dict[str, Callable[[Work, int], Iterator[Row]]] = {
-    f.__name__: f for f in (exact_best, exact_ranges, stopping, best, shifts, ranges, tokens, anagrams)
+    f.__name__: f for f in (exact_best, exact_ranges, stopping, best, shifts, ranges, tokens, anagrams, counting)
 }

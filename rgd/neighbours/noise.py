@@ -5,12 +5,12 @@ Every number is the judge's, over several seeds, whose images start from the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rgd.lab.bench import Bench
-from rgd.lab.seeds import pooled, tables
+from rgd.lab.seeds import across, pooled, tables
 from rgd.neighbours.demonstrations import DEMONSTRATIONS
 from rgd.neighbours.work import Work
 
@@ -30,7 +30,7 @@ class NoiseDecides:
         steps: of DPM-Solver++.
         rounds: of learning tokens.
         draws: in the mixture.
-        training: steps of a classifier of the mixture.
+        training: steps of a classifier of the mixture, and of a counter.
         reference: training images for the distance.
         seeds: of everything.
     """
@@ -65,5 +65,11 @@ class NoiseDecides:
         """What is known by now, demonstration by demonstration: rows of ways, each the mean over the seeds."""
         train = bench.images(self.data)
         about = {"data": self.data, "data_digest": train.digest}
-        for found in tables(self, bench, Work(self, bench), DEMONSTRATIONS, "noise decides", pooled, train):
+        for found in tables(self, bench, Work(self, bench), DEMONSTRATIONS, "noise decides", gather, train):
             yield {**about, **found}
+
+
+def gather(name: str, values: Sequence[Any]) -> Any:
+    """What the seeds say of a number, as one. Counters are trained anew for each, so that they differ by more than by
+    what is drawn."""
+    return (across if name.startswith(("right", "believed")) else pooled)(name, values)
