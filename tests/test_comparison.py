@@ -29,8 +29,9 @@ from rgd.lab import registry as zoo
 from rgd.lab.bench import Bench, run
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.registry import find
+from rgd.lab.seeds import combine
 from rgd.lab.store import Unknown
-from rgd.measure import Features, combine
+from rgd.measure import Features
 from rgd.mixtures import mixture
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.randomness import noise

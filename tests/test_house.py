@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent / "rgd"
 PARTS = {
     "core": set(),
     "training": {"core", "compute"},
-    "measure": {"core"},
+    "measure": {"core", "compute"},
     "methods": {"core"},
     "book": {"core", "measure"},
 }

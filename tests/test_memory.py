@@ -6,6 +6,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -136,6 +137,18 @@ def test_the_same_walkers_are_steered() -> None:
         parts = steer(denoise, guide, y, (1, 8, 8), **how)
     assert max(seen[2:]) <= 7
     torch.testing.assert_close(vars(parts), vars(whole), rtol=1e-4, atol=1e-4)
+
+
+def test_the_same_answers_are_right_under_attack() -> None:
+    guide, digits = shaken(build(ENCODER)), data.load("digits").take(30)
+    work: Any = partial(measure.accuracy_by_t, guide, digits.x0(), digits.labels, NOISE, (0, 9), batch_size=12)
+    attack = PGD(L2(2.0), steps=2, random_start=True)
+    wanted = work(attack=attack)
+    seen = without_room(guide, 5)
+    with pytest.warns(UserWarning, match="accuracy: no memory for 12 images at once, so 6"):
+        found = work(attack=attack)
+    assert found == wanted
+    assert max(seen[3:]) <= 5
 
 
 def test_the_same_features_are_seen() -> None:

@@ -31,18 +31,24 @@ def recomputing(network: nn.Module, on: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def divided(network: nn.Module, size: int) -> Iterator[None]:
+def divided(network: object, size: int) -> Iterator[None]:
     """Within, the network computes at most `size` images at once. What lies between a piece's input and its output is
-    forgotten, and computed again for the gradient, which is that of the whole to rounding; dropout draws anew.
+    forgotten, and computed again for the gradient, which is that of the whole to rounding; dropout draws anew. What is
+    no module is left as it is.
 
     OutOfMemory for a network with a batch norm that trains, whose images answer for each other.
     """
+    if not isinstance(network, nn.Module):
+        yield
+        return
     if any(isinstance(module, _BatchNorm) and module.training for module in network.modules()):
         raise OutOfMemory("no memory for a batch, which a batch norm must see whole: set accumulate, or a smaller one")
     whole = network.forward
 
     def forward(*given: Any, **named: Any) -> Any:
         rows = len(given[0])
+        if rows <= size:
+            return whole(*given, **named)
 
         def piece(value: Any, start: int) -> Any:
             return value[start : start + size] if isinstance(value, Tensor) and value.shape[:1] == (rows,) else value

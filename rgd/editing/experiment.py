@@ -22,6 +22,7 @@ from rgd.editing import edits
 from rgd.editing.inversion import friendly, invert, until
 from rgd.guidance import grad_log_prob, unconditional
 from rgd.lab.bench import Bench
+from rgd.lab.seeds import pooled
 from rgd.lab.store import Kept
 from rgd.processes import processes
 from rgd.randomness import generator
@@ -222,17 +223,9 @@ def means(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     parts = [name for name, part in cells[0].items() if isinstance(part, dict)] if cells else []
     return [
         {"name": f"{way}, {short(guide)}, {scale:g}", "way": way, "guide": guide, "scale": scale,
-         **{part: together([cell[part] for cell in seeds]) for part in parts if part in seeds[0]}}
+         **{part: pooled(part, [cell[part] for cell in seeds]) for part in parts if part in seeds[0]}}
         for (way, guide, scale), seeds in rows.items()
     ]  # fmt: skip
-
-
-def together(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """One number from those of all seeds; shares are counted anew."""
-    n = sum(each["n"] for each in found)
-    if found[0]["method"] == "Wilson":
-        return measure.proportion(round(sum(each["value"] * each["n"] for each in found)), n).to_json()
-    return measure.combine(found).to_json()
 
 
 def equal(cells: list[dict[str, Any]], accuracy: float) -> list[dict[str, Any]]:

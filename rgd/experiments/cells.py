@@ -19,6 +19,7 @@ from rgd.errors import CheckpointError
 from rgd.identity import weights_digest
 from rgd.lab import eyes
 from rgd.lab.bench import Bench
+from rgd.lab.seeds import combine
 from rgd.lab.store import Kept, Unknown
 from rgd.measure import Estimate, Features
 from rgd.processes import processes
@@ -275,7 +276,7 @@ def alone(compute: Callable[[], Kept]) -> Kept | None:
 
 def combined(cells: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
     """Each metric of cells that differ in their seed alone, as one number."""
-    return {name: measure.combine([cell[name] for cell in cells]).to_json() for name in names}
+    return {name: combine([cell[name] for cell in cells]).to_json() for name in names}
 
 
 def best_cells(sweep: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

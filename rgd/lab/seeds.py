@@ -12,7 +12,7 @@ import torch
 
 from rgd.lab.bench import Bench
 from rgd.lab.store import Kept
-from rgd.measure.estimates import combine, mean, proportion
+from rgd.measure.estimates import Estimate, mean, proportion
 
 Row = dict[str, Any]
 SHARES = ("accuracy", "agrees", "believed", "between", "ks", "recall", "right", *(f"right_{k}" for k in range(1, 6)))
@@ -50,6 +50,14 @@ def tables(
 def together(seeds: Sequence[Sequence[Row]], gather: Gather) -> list[Row]:
     """Rows of the same ways from several seeds, as one."""
     return [{name: gather(name, [row[name] for row in rows]) for name in rows[0]} for rows in zip(*seeds, strict=True)]
+
+
+def combine(parts: Sequence[dict[str, Any]]) -> Estimate:
+    """The mean of estimates from independent seeds, as JSON, with the interval that their own intervals give it."""
+    value = math.fsum(part["value"] for part in parts) / len(parts)
+    error = math.sqrt(math.fsum(((part["high"] - part["low"]) / 2) ** 2 for part in parts)) / len(parts)
+    n = sum(part["n"] for part in parts)
+    return Estimate(value, value - error, value + error, n, f"mean over {len(parts)} seeds; {parts[0]['method']}")
 
 
 def pooled(name: str, values: Sequence[Any]) -> Any:

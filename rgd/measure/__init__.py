@@ -7,11 +7,11 @@ classifiers), `classifiers` (right how often). As `rgd.metrics`, what most need.
 from typing import Any
 
 from rgd.measure.classifiers import accuracy_by_t
-from rgd.measure.estimates import Estimate, calibration_error, combine, jackknife, mean, proportion, share
+from rgd.measure.estimates import Estimate, calibration_error, jackknife, mean, proportion, share
 from rgd.measure.features import Features, extract, quantise
 from rgd.measure.scores import METRICS, estimate, evaluate, paired_difference
 
-__all__ = ["METRICS", "Estimate", "Features", "accuracy_by_t", "calibration_error", "combine", "estimate", "evaluate"]
+__all__ = ["METRICS", "Estimate", "Features", "accuracy_by_t", "calibration_error", "estimate", "evaluate"]
 __all__ += ["extract", "jackknife", "mean", "paired_difference", "proportion", "quantise", "share"]
 
 

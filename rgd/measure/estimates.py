@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from scipy.stats import binomtest
@@ -114,11 +113,3 @@ def check_labels(labels: Tensor, n: int, classes: int) -> None:
         raise ValueError(f"labels are {tuple(labels.shape)}: need one for each of {n} images")
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}: need 0..{classes - 1}")
-
-
-def combine(parts: Sequence[dict[str, Any]]) -> Estimate:
-    """The mean of estimates from independent seeds, as JSON, with the interval that their own intervals give it."""
-    value = math.fsum(part["value"] for part in parts) / len(parts)
-    error = math.sqrt(math.fsum(((part["high"] - part["low"]) / 2) ** 2 for part in parts)) / len(parts)
-    n = sum(part["n"] for part in parts)
-    return Estimate(value, value - error, value + error, n, f"mean over {len(parts)} seeds; {parts[0]['method']}")

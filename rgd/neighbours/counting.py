@@ -22,7 +22,6 @@ from rgd.guidance import grad_log_prob, guide, unconditional
 from rgd.lab.seeds import Row
 from rgd.networks import EncoderConfig, build
 from rgd.randomness import generator, noise
-from rgd.samplers import ddim
 from rgd.schedule import Schedule, linear
 from rgd.training import Training, fit, objectives
 
@@ -51,6 +50,20 @@ def counted(images: Tensor) -> Tensor:
     return torch.tensor(numbers)
 
 
+def log_counts(schedule: Schedule, xt: Tensor, t: Tensor) -> Tensor:
+    """log p(xt | number) for one to five dots (B, 5), less that of a black canvas."""
+    signal, sigma = (schedule.at(name, t, xt) for name in ("signal", "sigma"))
+    lit = 9 * F.avg_pool2d(xt * 2 * signal / sigma**2, 3, stride=1)[:, 0]
+    lit = lit[:, PLACES][:, :, PLACES].unflatten(2, (3, 2)).unflatten(1, (3, 2))
+    fields = lit.logsumexp(dim=(2, 4)).flatten(1) - math.log(4)
+    sums = [fields.new_zeros(len(xt))]  # e_0, e_1, ... of the fields so far
+    for field in fields.unbind(1):
+        more = [torch.logaddexp(a, b + field) for a, b in zip(sums[1:], sums)]
+        sums = [sums[0], *more, sums[-1] + field][:6]
+    choices = [math.log(math.comb(9, k)) for k in range(1, 6)]
+    return torch.stack(sums[1:], dim=1) - fields.new_tensor(choices)
+
+
 @dataclass(frozen=True, eq=False)
 class Dots:
     """The canvases under noise, exactly: a denoiser, and in `logits` a classifier."""
@@ -58,27 +71,19 @@ class Dots:
     schedule: Schedule
 
     def logits(self, xt: Tensor, t: Tensor) -> Tensor:
-        """log p(xt | number) for one to five dots (B, 5), less what black canvases have in its place."""
-        signal, sigma = (self.schedule.at(name, t, xt) for name in ("signal", "sigma"))
-        lit = 9 * F.avg_pool2d(xt * 2 * signal / sigma**2, 3, stride=1)[:, 0]
-        lit = lit[:, PLACES][:, :, PLACES].unflatten(2, (3, 2)).unflatten(1, (3, 2))
-        fields = lit.logsumexp(dim=(2, 4)).flatten(1) - math.log(4)
-        ways = [fields.new_zeros(len(xt))]  # of no dots, one, ... up to the field: their weights' sums over all choices
-        for field in fields.unbind(1):
-            more = [torch.logaddexp(a, b + field) for a, b in zip(ways[1:], ways)]
-            ways = [ways[0], *more, ways[-1] + field][:6]
-        choices = [math.log(math.comb(9, k)) for k in range(1, 6)]
-        return torch.stack(ways[1:], dim=1) - fields.new_tensor(choices)
+        """See `log_counts`."""
+        return log_counts(self.schedule, xt, t)
 
     def __call__(self, xt: Tensor, t: Tensor, y: Tensor | None = None) -> Prediction:
-        """As a denoiser, of all numbers or of y + 1: Tweedie's formula."""
+        """As a denoiser, of all numbers or of y + 1 dots: Tweedie's formula."""
         with torch.enable_grad():
             x = xt.detach().requires_grad_()
-            logits = self.logits(x, t)
-            log_prob = logits.logsumexp(dim=1) if y is None else logits.gather(1, y[:, None])
-            (score,) = torch.autograd.grad(log_prob.sum(), x)
-        x0 = self.schedule.at("sigma", t, xt) ** 2 / self.schedule.at("signal", t, xt) * score - 1
-        return Prediction(x0, self.schedule.eps_from_x0(xt, t, x0), fraction=xt.new_ones(()))
+            log_p = self.logits(x, t)
+            log_p = log_p.logsumexp(dim=1) if y is None else log_p.gather(1, y[:, None])
+            (score,) = torch.autograd.grad(log_p.sum(), x)
+        signal, sigma = (self.schedule.at(name, t, xt) for name in ("signal", "sigma"))
+        x0 = sigma**2 / signal * score - 1
+        return Prediction(x0, self.schedule.eps_from_x0(xt, t, x0), xt.new_ones(()))
 
 
 COUNTER = EncoderConfig(
@@ -104,10 +109,10 @@ def counting(work: Any, seed: int) -> Iterator[Row]:
     y, xT = torch.arange(n) % 5, noise((n, 1, 16, 16), 7000 + seed)
 
     def row(name: str, scale: float, classifier: Classifier) -> Row:
-        *_, step = ddim(guide(unconditional(exact), grad_log_prob(classifier), scale), xT, y, steps=25)
-        right = (counted(step.x) == y + 1).double()
+        images = work.draw(guide(unconditional(exact), grad_log_prob(classifier), scale), xT, y)
+        right = (counted(images) == y + 1).double()
         with torch.no_grad():
-            believed = (classifier(step.x, 0 * y).argmax(dim=1) == y).double()
+            believed = (classifier(images, 0 * y).argmax(dim=1) == y).double()
         each = {f"right_{k + 1}": float(right[y == k].mean()) for k in range(5)}
         return {"guide": name, "scale": scale, "right": float(right.mean()), "believed": float(believed.mean()), **each}
 

@@ -1,4 +1,4 @@
-"""What five works make of the starting noise and of a guide, each against doing without it; see chapter 21.
+"""What six works make of the starting noise and of a guide, each against doing without it; see chapter 21.
 
 A demonstration is (work, seed) -> rows, whose numbers are estimates. Where the answer is exact, in a Gaussian mixture,
 it is asked there too.

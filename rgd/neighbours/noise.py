@@ -1,4 +1,4 @@
-"""The noise decides: what five works make of the starting noise and of a guide, and what is left of it here.
+"""The noise decides: what six works make of the starting noise and of a guide, and what is left of it here.
 
 Every number is the judge's, over several seeds, whose images start from the same noise for all ways of a table.
 """
