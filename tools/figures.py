@@ -293,7 +293,7 @@ AT = {"none": "no choice", "noise": "of $x_T$", "x0": r"of $\hat x_0$"}
 
 
 def noise(results: dict[str, Any]) -> Figure:
-    """What five works make of the starting noise and of a guide: a panel for each, its ways one below the other."""
+    """What six works make of the starting noise and of a guide: a panel for each, its ways one below the other."""
 
     def short(name: str) -> str:
         return name.removeprefix(f"{results['data']}/").replace("_", ", ")
@@ -323,9 +323,12 @@ def noise(results: dict[str, Any]) -> Figure:
             for row in results["exact_ranges"] if row["t"] in (150, 450, 750)
             for name, part in (("one network", "one"), ("five experts", "experts"))
         },
+        "dots counted, the exact denoiser guided": rows(
+            "counting", lambda r: "none" if r["guide"] == "none"
+            else f"{r['guide']}, scale {r['scale']}" if r["scale"] in (1, 4, 16) else "", "right"
+        ),
     }  # fmt: skip
     fig, axes = plots.figure(4, 2, WIDEST, 12.8)
-    axes[-1, -1].set_axis_off()
     for ax, (title, found) in zip(axes.flat, panels.items()):
         for k, (label, number) in enumerate(found.items()):
             kind = re.split("[,:]", label)[0]
