@@ -83,7 +83,8 @@ class Dots:
             (score,) = torch.autograd.grad(log_p.sum(), x)
         signal, sigma = (self.schedule.at(name, t, xt) for name in ("signal", "sigma"))
         x0 = sigma**2 / signal * score - 1
-        return Prediction(x0, self.schedule.eps_from_x0(xt, t, x0), xt.new_ones(()))
+        eps = self.schedule.eps_from_x0(xt, t, x0)
+        return Prediction(x0, eps, xt.new_ones(()))
 
 
 COUNTER = EncoderConfig(
