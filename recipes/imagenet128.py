@@ -11,7 +11,7 @@ from rgd.training import Training, objectives
 vanilla = Recipe(
     name="imagenet128/vanilla",
     about="ADM's time-dependent classifier of ImageNet by the paper's recipe: without the attack, in batches of 256.",
-    data="$RGD_IMAGENET", streams=True, network=CONFIGS["128x128_classifier"],
+    data="$RGD_IMAGENET", streams=True, crop=0.8, network=CONFIGS["128x128_classifier"],
     objective=objectives.NoisyCrossEntropy(),
     training=Training(steps=300_000, batch_size=256, lr=3e-4, weight_decay=0.05, flip=True, precision="fp32"),
 )  # fmt: skip

@@ -153,9 +153,9 @@ def collect(
 
 def stream(
     where: Location | Sequence[Location], split: str = "train", *, size: int = 128,
-    classes: Sequence[str] | None = None, workers: int | None = None, skip_damaged: bool = False,
+    classes: Sequence[str] | None = None, workers: int | None = None, skip_damaged: bool = False, crop: float = 1.0,
 ) -> Dataset:  # fmt: skip
     """A data set that is read while it is used, for those larger than memory: see `rgd.scale.stream.stream`."""
-    from rgd.scale import stream
+    from rgd.scale.stream import stream as opened
 
-    return stream.stream(where, split, size=size, classes=classes, workers=workers, skip_damaged=skip_damaged)
+    return opened(where, split, size=size, classes=classes, workers=workers, skip_damaged=skip_damaged, crop=crop)

@@ -85,7 +85,7 @@ THINGS: list[Any] = [
     Latents(torch.relu, torch.abs),
     DiffusersConfig("{}"),
     NetworkDenoiser(build(UNET), linear(10)),
-    Recipe("mine/a", "digits", ENCODER, NoisyCrossEntropy(), Training(10)),
+    Recipe("mine/a", "digits", ENCODER, NoisyCrossEntropy(), Training(10), streams=True),
     rgd.NoiseStream(1, 2),
     Model(build(ENCODER), linear(10), {}, ("a", "b", "c")),
 ]  # fmt: skip
@@ -195,7 +195,7 @@ def test_every_public_dataclass_that_is_a_setting_is_among_them() -> None:
 
 # What functions return, and what wraps other things: no settings, and never part of a key by themselves.
 RESULTS = {
-    "AttackStep", "Audit", "Capped", "Config", "Dataset", "Estimate", "Extrapolated", "Features", "Files",
+    "AttackStep", "Audit", "Capped", "Config", "Dataset", "Dots", "Estimate", "Extrapolated", "Features", "Files",
     "Follow", "Friendly", "GuidanceRecord", "Guided", "Halved",
     "Holder", "Kept", "Loss", "Maker", "Mixture", "MixtureClassifier", "Pictures", "PlainNoise", "Plan", "Prediction",
     "Processes", "Profile", "Projected", "Pushed", "SampleStep", "Seldom", "Smoothed", "Steered", "Store", "Stream",

@@ -29,7 +29,7 @@ import rgd
 from rgd.data import Dataset
 from rgd.errors import CheckpointError, DataError
 from rgd.identity import key
-from rgd.scale.stream import Stream, square
+from rgd.scale.stream import Stream, random_square, square
 from rgd.training.objectives import Loss
 
 N, SIZE = 24, 8
@@ -261,6 +261,41 @@ def test_squares_are_those_of_torchvisions_bicubic_at_the_centre(shape: tuple[in
     wanted = whole[:, top : top + 8, left : left + 8].movedim(0, -1).clamp(0, 255)
     assert found.shape == (8, 8, 3)
     assert np.abs(found - wanted.numpy()).max() <= 3, "but for the rounding between two passes"
+
+
+def test_a_square_at_random_is_any_part_of_the_image_at_any_size_that_is_allowed() -> None:
+    pixels = np.zeros((8, 20, 3), np.uint8)
+    pixels[..., 0], pixels[..., 1] = 10 * np.arange(20), 10 * np.arange(8)[:, None]
+    image, seen = Image.fromarray(pixels), set()
+    for share in np.linspace(0, 0.999, 40):
+        found = np.asarray(random_square(image, 8, 1.0, (share, share, share)))
+        left = int(found[0, 0, 0]) // 10
+        assert np.array_equal(found, pixels[:, left : left + 8])
+        seen.add(left)
+    assert seen == set(range(13))
+    for share, side in ((0.0, 8), (0.34, 9), (0.999, 10)):  # of a shorter side of 8 / 0.8 at most
+        larger = image.resize((round(20 * side / 8), side), Image.Resampling.BICUBIC)
+        last = np.asarray(larger)[side - 8 :, larger.width - 8 :]
+        assert np.array_equal(np.asarray(random_square(image, 8, 0.8, (share, 0.999, 0.999))), last)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_training_sees_squares_at_random_and_the_same_ones_again(tmp_path: Path, workers: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (6, 12, 16, 3), dtype=np.uint8)
+    for k, pixels in enumerate(noise):
+        (tmp_path / f"class {k % 2}").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / f"class {k % 2}" / f"{k}.png")
+    data, whole = opened(tmp_path, crop=0.8, workers=workers), opened(tmp_path)
+    one, other = torch.arange(6), torch.tensor([1, 0, 2, 3, 4, 5])
+    (a, _), (b, _), (again, y) = data.batches([one, other, one])
+    assert torch.equal(a, again)
+    assert torch.equal(y, whole.labels)
+    assert not torch.equal(a[2:], b[2:]), "in another batch an image is cut elsewhere"
+    assert not torch.equal(a, whole.x0(one))
+    assert torch.equal(data.x0(one), whole.x0(one)), "what is measured is the centre"
+    assert key(data) != key(whole)
+    with pytest.raises(ValueError, match="crop"):
+        opened(tmp_path, crop=0.0)
 
 
 def test_grey_and_transparent_images_are_rgb(tmp_path: Path) -> None:

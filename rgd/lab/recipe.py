@@ -19,6 +19,7 @@ from tqdm import tqdm
 from rgd import schedule as schedules
 from rgd.data import Dataset, stream
 from rgd.denoiser import Variance
+from rgd.errors import require
 from rgd.identity import identity
 from rgd.lab import datasets
 from rgd.lab.judge import JudgeConfig
@@ -44,6 +45,7 @@ class Recipe:
         schedule, T: the noise.
         variance: of the reverse steps of a denoiser.
         streams: whether images are read while they are used, as `rgd.data.stream` does, at the network's size.
+        crop: if it streams, how little of an image's shorter side a training may see, see there.
         about: a sentence on the model, for its card; no part of what makes it.
     """
 
@@ -56,14 +58,18 @@ class Recipe:
     T: int = 1000
     variance: Variance = "large"
     streams: bool = False
+    crop: float = 1.0
     about: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         schedules.named(self.schedule, self.T)
+        require(self.streams or self.crop == 1, "crop", self.crop, "1 for images that are not streamed")
 
     def images(self) -> Dataset:
         """What it trains on. Raises as `rgd.data.load` or `rgd.data.stream`."""
-        return stream(self.data, size=self.network.image_size) if self.streams else datasets.load(self.data)
+        if self.streams:
+            return stream(self.data, size=self.network.image_size, crop=self.crop)
+        return datasets.load(self.data)
 
     def makes(self, data: Dataset) -> dict[str, Any]:
         """The identity of the weights that come of it on these images; how one samples is no part of it."""

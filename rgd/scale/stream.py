@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from rgd.errors import DataError, require
 from rgd.lab.collect import picture_of
 from rgd.lab.folders import opaque
 from rgd.processes import processes
+from rgd.randomness import generator
 from rgd.scale.shards import IMAGES, class_names, found, in_folder, in_shards
 
 STAND_INS = 100  # damaged images in a row that may be skipped
@@ -88,8 +91,9 @@ class Files:
         """All of them, read `size` at a time."""
         return (self[slice(i, i + size)] for i in range(0, len(self), size))
 
-    def pixels(self, row: int) -> torch.Tensor:
-        """One image, uint8 (3, size, size). DataError, which names it, if it cannot be read."""
+    def pixels(self, row: int, crop: Callable[[Image.Image, int], Image.Image] | None = None) -> torch.Tensor:
+        """One image, uint8 (3, size, size): `square`, or as `crop` cuts it. DataError, which names it, if it cannot be
+        read."""
         name = os.fsdecode(self.names[row])
         place = self.root / (self.shards[self.shard[row]] if self.shards else name)
         try:
@@ -99,7 +103,7 @@ class Files:
             if len(content) != self.length[row]:
                 raise EOFError(f"{len(content)} of {self.length[row]} bytes are there")
             with Image.open(io.BytesIO(content)) as opened:
-                image = square(opaque(picture_of(opened, row)).convert("RGB"), self.size)
+                image = (crop or square)(opaque(picture_of(opened, row)).convert("RGB"), self.size)
         except Exception as error:  # each of Pillow's decoders fails in its own way on a damaged image
             where = f"{name} in {place}" if self.shards else place
             remedy = "replace it, or say skip_damaged=True"
@@ -108,13 +112,29 @@ class Files:
 
 
 def square(image: Image.Image, size: int) -> Image.Image:
-    """An image as ADM prepares ImageNet's: halved by averaging while its shorter side is at least twice `size`, then
-    brought to `size` by bicubic interpolation, and cut at the centre to (size, size)."""
-    while min(image.size) >= 2 * size:
+    """An image as ADM prepares ImageNet's: `shrunk` to a shorter side of `size`, and cut to a square at the centre."""
+    image = shrunk(image, size)
+    return cut(image, size, (image.width - size) // 2, (image.height - size) // 2)
+
+
+def random_square(image: Image.Image, size: int, least: float, chance: Sequence[float]) -> Image.Image:
+    """A square of an image as ADM's classifiers see it in training: `shrunk` to a shorter side from `size` to size /
+    `least`, and cut anywhere. What is drawn is in `chance`, three numbers from 0 up to 1: side, left, top."""
+    image = shrunk(image, size + int(chance[0] * (math.ceil(size / least) - size + 1)))
+    return cut(image, size, int(chance[1] * (image.width - size + 1)), int(chance[2] * (image.height - size + 1)))
+
+
+def shrunk(image: Image.Image, side: int) -> Image.Image:
+    """An image halved by averaging while its shorter side is at least twice `side`, then brought to it by bicubic
+    interpolation."""
+    while min(image.size) >= 2 * side:
         image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
-    factor = size / min(image.size)
-    image = image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.BICUBIC)
-    left, top = (image.width - size) // 2, (image.height - size) // 2
+    factor = side / min(image.size)
+    return image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.BICUBIC)
+
+
+def cut(image: Image.Image, size: int, left: int, top: int) -> Image.Image:
+    """The (size, size) pixels of an image from a corner on."""
     return image.crop((left, top, left + size, top + size))
 
 
@@ -129,19 +149,23 @@ class Stream(Dataset):
         workers: processes that read ahead of training; 0 for none.
         skip_damaged: whether, in training, the next image stands in for one that cannot be read.
         damaged: what was skipped so, in this process.
+        crop: how little of an image's shorter side training may see; below 1 it sees a square at random, as ADM's
+            classifiers do. It is drawn from the numbers of all images of a micro-batch.
     """
 
     images: Any = field(repr=False)
     workers: int = 0
     skip_damaged: bool = False
     damaged: list[str] = field(default_factory=list, repr=False)
+    crop: float = 1.0
 
     @property
     def digest(self) -> str:
         """SHA-256, in hex, of what is told of it without reading the images."""
         if not self._digests:
             files, labels = self.images, self.labels.cpu().numpy()
-            found = hashlib.sha256(repr(("stream", self.shape, self.classes)).encode())
+            cropped = () if self.crop == 1 else (self.crop,)
+            found = hashlib.sha256(repr(("stream", self.shape, self.classes, *cropped)).encode())
             for part in (files.names.tolist(), files.length.tolist(), labels.tolist()):
                 found.update(repr(part).encode())
             self._digests[0, 0] = found.hexdigest()
@@ -172,7 +196,7 @@ class Stream(Dataset):
         ahead: dict[str, Any] = {"prefetch_factor": 4} if self.workers else {}
         if self.workers and sys.platform == "linux":  # so that a script needs no `if __name__ == "__main__"`
             ahead["multiprocessing_context"] = "fork"
-        reader: Any = _Reader(self.images.to("cpu"), self.skip_damaged)
+        reader: Any = _Reader(self.images.to("cpu"), self.skip_damaged, self.crop)
         loader: Any = DataLoader(
             reader, batch_size=None, sampler=(index.tolist() for index in indices), num_workers=self.workers,
             pin_memory=on_gpu, generator=torch.Generator(), **ahead,
@@ -194,13 +218,16 @@ class _Reader:
 
     files: Files
     skip: bool
+    crop: float
 
     def __getitem__(self, index: list[int]) -> tuple[torch.Tensor, torch.Tensor, list[str], str]:
         images, rows, damaged = [], [], list[str]()
-        for first in index:
+        chances = torch.rand(len(index), 3, generator=generator("crop", *index), dtype=torch.float64).tolist()
+        for first, chance in zip(index, chances):
+            crop = None if self.crop == 1 else partial(random_square, least=self.crop, chance=chance)
             for row in (k % len(self.files) for k in range(first, first + STAND_INS)):
                 try:
-                    images.append(self.files.pixels(row))
+                    images.append(self.files.pixels(row, crop))
                     rows.append(row)
                     break
                 except DataError as error:
@@ -215,6 +242,7 @@ class _Reader:
 def stream(
     where: Location | Sequence[Location], split: str = "train", *, size: int = 128,
     classes: Sequence[str] | None = None, workers: int | None = None, skip_damaged: bool = False,
+    crop: float = 1.0,
 ) -> Stream:  # fmt: skip
     """A data set that is read while it is used: for `rgd.fit`, wherever a `Dataset` is.
 
@@ -231,11 +259,13 @@ def stream(
         workers: processes that read ahead; default half as many as there are cores for this process, at most 8.
         skip_damaged: in training, let the next image stand in for one that cannot be read, warn and count. By default
             it stops training, and is named.
+        crop: how little of an image's shorter side training may see, see `Stream`; ADM's classifiers: 0.8.
 
     Raises:
         DataError: for a damaged shard, an image without a label, a label that is none of the classes, nothing at all.
     """
     require(type(size) is int and size >= 1, "size", size, "a whole number of pixels, at least 1")
+    require(0 < crop <= 1, "crop", crop, "a share above 0 and up to 1")
     root, shards = found(where, split)
     samples = list(in_shards(shards) if shards else in_folder(root))
     if not samples:
@@ -255,4 +285,4 @@ def stream(
     here = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     workers = max(1, min(8, here // 2)) if workers is None else workers
     labels = torch.tensor([number[sample.label] for sample in samples])
-    return Stream(files, labels, names, root.name, str(where) if shards else str(root), workers, skip_damaged)
+    return Stream(files, labels, names, root.name, str(where) if shards else str(root), workers, skip_damaged, [], crop)
