@@ -3,7 +3,7 @@
 `python -m tools.evidence` does everything, in hours; it says how many before it begins, and goes on where it was
 stopped, from the results that are there. `--out DIR --runs DIR` does all of it anew, with the published models where
 there are some (`rgd train NAME` makes one of those again). `--quick` does a small but
-complete version in `build/results`, in minutes: every recipe that the experiments need for a hundredth of its steps,
+complete version in `build/results`, in minutes: every recipe that the experiments need for a few of its steps,
 and every experiment in its small version, with the published models where there are some.
 """
 
@@ -76,7 +76,7 @@ def main(quick: bool = False, out: Path | None = None, runs: Path = Path("runs")
         runs = out / "runs"
         for name in needed:
             recipe = recipes.read(name)
-            steps = max(20, recipe.training.steps // 100)
+            steps = max(5, recipe.training.steps // 500)
             # The published models are trained too, to show that they can be, but it is they that the experiments use.
             folder = (runs if name in missing else out / "small") / name
             recipes.train(replace(recipe, training=replace(recipe.training, steps=steps)), folder)

@@ -68,7 +68,7 @@ class Study:
     def small(self) -> Study:
         """The same in minutes: fewer levels and images, and no twins."""
         alone = tuple((name, None) for name, _ in self.classifiers)
-        return replace(self, classifiers=alone, levels=(0, 100, 300), images=100)
+        return replace(self, classifiers=alone, levels=(0, 100, 300), images=50)
 
     def run(self, bench: Bench) -> Iterator[dict[str, Any]]:
         """What is known by now, after each classifier: for each a row for each level."""
