@@ -23,6 +23,7 @@ from rgd.faster.experiment import DEMONSTRATIONS, FewerSteps
 from rgd.lab.bench import run
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.seeds import across
+from rgd.lab.told import Told
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.schedule import linear
 from rgd.training.checkpoints import Model
@@ -90,7 +91,7 @@ def test_the_project_knows_it() -> None:
 @pytest.mark.parametrize("patch", [1, 2])
 def test_a_told_network_begins_by_saying_the_same_at_every_scale(patch: int) -> None:
     unet = awake(build(UNetConfig(**SHAPE, out_channels=1, num_classes=10, patch=patch), 1))
-    told = distil.Told(unet)
+    told = Told.of(unet, 2.0)
     xt, t, y = rgd.noise((3, 1, 8, 8), seed=1), torch.tensor([1, 500, 999]), torch.tensor([1, 2, 3])
     for scale in (0.0, 2.0, torch.tensor([0.0, 1.0, 4.0])):
         assert torch.allclose(told.at(scale)(xt, t, y), unet(xt, t, y), atol=1e-5)

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -136,3 +138,34 @@ def test_a_dead_worker_of_another_machine_is_named(tmp_path: Path) -> None:
     assert "SIGKILL" in said[1]
     launch(folders, "train.py", "0")  # the same command goes on, from what the first machine saved
     assert [end(folder)[1] for folder in folders] == [(6, False)] * 2
+
+
+def test_a_killed_launcher_leaves_nobody_at_work(tmp_path: Path) -> None:
+    """Its workers have sessions of their own, and would go on beside whoever is started anew in the same folder."""
+    pytest.importorskip("accelerate")
+    psutil = pytest.importorskip("psutil")
+    script = "import os, pathlib, time, rgd.processes as p\np.processes()\npathlib.Path(str(os.getpid())).touch()\n"
+    (tmp_path / "wait.py").write_text(f"{script}time.sleep(120)\n")
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "HF_HOME": str(tmp_path / "home")}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    launched = subprocess.Popen([*launcher, "wait.py"], cwd=tmp_path, env=environment, start_new_session=True)
+
+    def lives(pid: int) -> bool:
+        with suppress(psutil.NoSuchProcess):
+            return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+        return False
+
+    def until(n: int) -> bool:
+        begun = time.monotonic()
+        while (found := sum(lives(int(file.name)) for file in tmp_path.glob("[0-9]*"))) != n:
+            if time.monotonic() - begun > 60:
+                return False
+            time.sleep(0.1)
+        return found == n
+
+    assert until(2)
+    launched.kill()
+    launched.wait()
+    assert until(0)

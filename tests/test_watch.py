@@ -105,6 +105,24 @@ def until(holds: Callable[[], Any]) -> bool:
     return bool(holds())
 
 
+def test_who_is_left_by_a_killed_launcher_ends_at_once(
+    start: Start, ended: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Since a run that is started anew would find them at work in its folder; who has no launcher may be left."""
+    monkeypatch.setattr(watch, "GRACE", 10.0)
+    by_hand = start(0, 1)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    launched = start(0, 1)
+    assert not launched.lost
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    begun = time.monotonic()
+    assert until(lambda: ended)
+    assert time.monotonic() - begun < 5
+    assert "launched" in launched.lost
+    assert not by_hand.lost
+    monkeypatch.setattr(watch, "GRACE", 1.0)
+
+
 def test_the_death_of_one_is_told_to_all(group: Group, ended: list[int], capsys: pytest.CaptureFixture[str]) -> None:
     first, second, third = group(3)
     close(second)

@@ -1,9 +1,10 @@
 """Runs that are killed, again and again, at random moments: nothing may be lost, and the end must be the same.
 
 `python -m tools.soak` trains, samples, scores and runs an experiment, each first undisturbed and then in a folder of
-its own where `kill -9` ends it fifty times at random moments; training and the experiment with two processes too.
-Whenever it comes to its end, weights, log, images, scores and results are compared with those of the undisturbed run,
-and the folder's size with its; then it begins anew. The counts are written to `results/soak.json`.
+its own where `kill -9` ends it fifty times at random moments; training and the experiment with two processes too, where
+now their launcher is killed and now one of them. Whenever it comes to its end, weights, log, images, scores and results
+are compared with those of the undisturbed run, and the folder's size with its; then it begins anew. The counts are
+written to `results/soak.json`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 import tyro
 from tqdm import tqdm
@@ -106,13 +108,15 @@ def finish(command: str, folder: Path, processes: int) -> float:
     return time.perf_counter() - began
 
 
-def kill(process: subprocess.Popen[bytes], after: float) -> bool:
-    """SIGKILL to all of it after so many seconds; whether it was still at work. RuntimeError if it had failed."""
+def kill(process: subprocess.Popen[bytes], after: float, share: float) -> bool:
+    """SIGKILL after so many seconds to what was started: to a launcher alone, or to one of those that it launched, by
+    a share of the way from 0 to 1. Whether it was still at work. RuntimeError if it had failed."""
     try:
         if process.wait(after) != 0:
             raise RuntimeError("a run that was gone on with failed")
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        all_of_them = [process.pid, *sorted(child.pid for child in psutil.Process(process.pid).children())]
+        os.kill(all_of_them[int(share * len(all_of_them))], signal.SIGKILL)
         process.wait()
         return True
     return False
@@ -157,7 +161,8 @@ def soak(name: str, kills: int, seed: int, place: Path) -> dict[str, Any]:
     with tqdm(total=kills, desc=name, unit="kill") as bar:
         while True:
             if done["kills"] < kills:
-                was_at_work = kill(start(job.command, killed, job.processes), dice.uniform(0, took))
+                run = start(job.command, killed, job.processes)
+                was_at_work = kill(run, dice.uniform(0, took), dice.random() if job.processes > 1 else 0)
             else:
                 finish(job.command, killed, job.processes)
                 was_at_work = False

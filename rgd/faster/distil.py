@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from rgd.denoiser import Prediction
-from rgd.networks import UNet, build
 from rgd.schedule import Schedule, per_image
 from rgd.training.objectives import Loss, draw_xt
 
 Teacher = Callable[[Tensor, Tensor, Tensor, Tensor], Prediction]
 """(xt, t, y, scale (B,)) -> what is to be learned."""
-
-
-class Told(nn.Module):
-    """A U-Net that is told the scale of guidance, by one more channel. Made of one that is not, it begins by saying at
-    every scale what that one says."""
-
-    def __init__(self, unet: UNet) -> None:
-        super().__init__()
-        self.unet = build(replace(unet.config, in_channels=unet.config.in_channels + 1))
-        weights = unet.state_dict()
-        stem = weights["input_blocks.0.0.weight"]
-        weights["input_blocks.0.0.weight"] = torch.cat([stem, torch.zeros_like(stem[:, : unet.patch**2])], dim=1)
-        self.unet.load_state_dict(weights)
-
-    def forward(self, xt: Tensor, t: Tensor, y: Tensor, scale: Tensor) -> Tensor:
-        return self.unet(torch.cat([xt, per_image(scale, xt).expand_as(xt[:, :1])], dim=1), t, y)
-
-    def at(self, scale: float | Tensor) -> Any:
-        """The network (xt, t, y) at one scale, or at one for each image (B,)."""
-        return lambda xt, t, y: self(xt, t, y, torch.as_tensor(scale, dtype=xt.dtype).expand(len(xt)))
 
 
 def velocity(schedule: Schedule, t: Tensor, x0: Tensor, eps: Tensor) -> Tensor:

@@ -19,8 +19,9 @@ from torch import Tensor
 from rgd.denoiser import NetworkDenoiser, Prediction
 from rgd.experiments.worlds import seeded
 from rgd.faster import distil, flow, makers
-from rgd.faster.work import CRITIC, MAKER, TEACHERS, UNET, Row, Work
+from rgd.faster.work import CRITIC, MAKER, UNET, Row, Work
 from rgd.guidance import unconditional
+from rgd.lab.told import Told
 from rgd.mixtures import mixture
 from rgd.networks import build
 from rgd.randomness import generator, noise
@@ -32,33 +33,40 @@ SCALES = {"free": 2, "vanilla": 4, "robust": 4}  # of guidance on digits
 GUIDED = 2.4  # on the published models
 
 
+def students(work: Work, name: str, seed: int) -> Iterator[tuple[Schedule, Told]]:
+    """The student that says in one pass what a guided teacher of two says, and its halvings; with their times."""
+    teacher: Any = work.guided(name, seed, 1.0)
+
+    def told(xt: Tensor, t: Tensor, y: Tensor, s: Tensor) -> Prediction:
+        weak, strong = teacher.both(xt, t, y)
+        s = per_image(s, xt)
+        x0, eps = weak.x0 + s * (strong.x0 - weak.x0), weak.eps + s * (strong.eps - weak.eps)
+        return replace(strong, x0=x0, eps=eps)
+
+    student = Told.of(work.conditional(seed).network, SCALES[name])  # type: ignore[arg-type]
+    student = work.train(student, distil.Follow(told), 0.6, seed)
+    yield work.schedule, student
+    times = work.schedule.respace(FEW[0])
+    while FEW[-1] < times.T:
+        halved = distil.Halved(teacher_of(student, times), times, most=4.0)
+        times = distil.every_second(times)
+        student = work.train(deepcopy(student).requires_grad_(), halved, 0.3, seed, schedule=times)
+        yield times, student
+
+
 def distilled(work: Work, seed: int) -> Iterator[Row]:
-    """A guided teacher of two networks, the student that says the same in one pass, and its halvings."""
-    unet: Any = work.conditional(seed).network
-    for name in TEACHERS:
-        teacher, at = work.guided(name, seed, 1.0), SCALES[name]
-
-        def told(xt: Tensor, t: Tensor, y: Tensor, s: Tensor, teacher: Any = teacher) -> Prediction:
-            weak, strong = teacher.both(xt, t, y)
-            s = per_image(s, xt)
-            x0, eps = weak.x0 + s * (strong.x0 - weak.x0), weak.eps + s * (strong.eps - weak.eps)
-            return replace(strong, x0=x0, eps=eps)
-
+    """A guided teacher, the student that says the same in one pass, and its halvings."""
+    for name, at in SCALES.items():
         for steps in FEW:
             yield row(work, seed, name, "teacher", steps, work.guided(name, seed, at), at)
-        student = work.train(distil.Told(unet), distil.Follow(told), 0.6, seed)
-        times = work.schedule.respace(FEW[0])
-        for steps in FEW:
-            yield row(work, seed, name, "one pass", steps, student_of(student, work.schedule, at), at)
-        while FEW[-1] < times.T:
-            halved = distil.Halved(teacher_of(student, times), times, most=4.0)
-            times = distil.every_second(times)
-            student = work.train(student.requires_grad_(), halved, 0.3, seed, schedule=times)
-            yield row(work, seed, name, "halved", times.T, student_of(student, times, at), at)
-            if times.T == 4:
-                for scale in (1, 3):
-                    yield row(work, seed, name, "teacher", FEW[0], work.guided(name, seed, scale), scale)
-                    yield row(work, seed, name, "halved", 4, student_of(student, times, scale), scale)
+        for times, student in students(work, name, seed):
+            whole = times is work.schedule
+            for steps in FEW if whole else (times.T,):
+                way = "one pass" if whole else "halved"
+                yield row(work, seed, name, way, steps, student_of(student, times, at), at)
+            for scale in (1, 3) if times.T == 4 else ():
+                yield row(work, seed, name, "teacher", FEW[0], work.guided(name, seed, scale), scale)
+                yield row(work, seed, name, "halved", 4, student_of(student, times, scale), scale)
 
 
 def row(work: Work, seed: int, by: str, way: str, steps: int, denoise: Any, scale: int) -> Row:
@@ -66,15 +74,14 @@ def row(work: Work, seed: int, by: str, way: str, steps: int, denoise: Any, scal
     return {"by": by, "way": way, "steps": steps, "scale": scale, **work.drawn(denoise, seed, steps=steps)}
 
 
-def student_of(student: distil.Told, times: Schedule, scale: float | Tensor) -> NetworkDenoiser:
+def student_of(student: Told, times: Schedule, scale: float | Tensor) -> NetworkDenoiser:
     """A student at one scale, as a denoiser."""
     return NetworkDenoiser(student.at(scale), times, "v", clip=False, conditional=True)
 
 
-def teacher_of(student: distil.Told, times: Schedule) -> distil.Teacher:
+def teacher_of(student: Told, times: Schedule) -> distil.Teacher:
     """A student, as the next one's teacher."""
-    frozen = deepcopy(student)
-    return lambda xt, t, y, s: student_of(frozen, times, s)(xt, t, y)
+    return lambda xt, t, y, s: student_of(student, times, s)(xt, t, y)
 
 
 def exact_step(work: Work, seed: int) -> Iterator[Row]:

@@ -38,7 +38,6 @@ CRITIC = EncoderConfig(out_channels=1, pool="attention", **{**SIZES, "in_channel
 GUIDE = EncoderConfig(out_channels=10, pool="attention", **SIZES)
 LATENT = replace(KNOWS, image_size=7, in_channels=4, out_channels=4, patch=1)
 JUDGE = JudgeConfig(image_size=8, in_channels=1, out_channels=10)
-TEACHERS = ("free", "vanilla", "robust")
 
 
 class Work:

@@ -92,8 +92,7 @@ class Files:
         return (self[slice(i, i + size)] for i in range(0, len(self), size))
 
     def pixels(self, row: int, crop: Callable[[Image.Image, int], Image.Image] | None = None) -> torch.Tensor:
-        """One image, uint8 (3, size, size): `square`, or as `crop` cuts it. DataError, which names it, if it cannot be
-        read."""
+        """One image, uint8 (3, size, size): `square`, or as `crop` cuts it. DataError, naming it, if unreadable."""
         name = os.fsdecode(self.names[row])
         place = self.root / (self.shards[self.shard[row]] if self.shards else name)
         try:
@@ -125,8 +124,7 @@ def random_square(image: Image.Image, size: int, least: float, chance: Sequence[
 
 
 def shrunk(image: Image.Image, side: int) -> Image.Image:
-    """An image halved by averaging while its shorter side is at least twice `side`, then brought to it by bicubic
-    interpolation."""
+    """An image halved by averaging while its shorter side is twice `side` or longer, then by bicubic steps to it."""
     while min(image.size) >= 2 * side:
         image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
     factor = side / min(image.size)

@@ -2,7 +2,7 @@
 
 Each holds a connection to the first one. The operating system closes it when a process dies, of whatever, and answers
 for one that is merely slow, which so is never taken for dead; where a machine is gone, nobody answers its probes. What
-the first one learns it tells the others, and all end.
+the first one learns it tells the others, and all end. So do those whose launcher is killed, before it is started anew.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Watch:
         self.needed_since, self.earlier_error = math.inf, getattr(sys, "last_value", None)
         self.store = next(rendezvous("env://", rank, count, timeout=timedelta(seconds=COME)))[0]
         self.links = dict[socket.socket, str]()
+        self.launcher = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None  # others may leave us on purpose
         Finalize(None, self.leave, exitpriority=0)  # unlike atexit's it is called in a forked process too
         if rank == 0:
             self._await(count)
@@ -96,7 +97,9 @@ class Watch:
                                        f"machine or network is gone. {ADVICE}")  # fmt: skip
                 if any(time.monotonic() - max(at, self.needed_since) > GRACE for at in self.ended.values()):
                     self._lose(f"{next(iter(self.ended))} ended, and {self.name} still needs it. {ADVICE}")
-        time.sleep(GRACE)
+                if self.launcher not in (None, os.getppid()):
+                    self._lose(f"what launched {self.name} was killed. {ADVICE}")
+        time.sleep(GRACE if self.launcher in (None, os.getppid()) else 0)  # an orphan saves nothing that another might
         print(f"rgd: {self.lost}", file=sys.stderr, flush=True)
         os._exit(1)
 
