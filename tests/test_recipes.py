@@ -29,7 +29,7 @@ from rgd.identity import key
 from rgd.lab import origin
 from rgd.lab import recipe as recipes
 from rgd.networks import UNetConfig
-from rgd.training import Training
+from rgd.training import Training, loop
 from rgd.training.objectives import Denoising
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -173,11 +173,47 @@ def test_a_finished_model_is_not_made_again(tiny: recipes.Recipe, tmp_path: Path
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == before
 
 
-def test_a_log_line_cut_short_is_forgotten(tmp_path: Path) -> None:
+def test_a_log_line_cut_short_is_forgotten(tiny: recipes.Recipe, tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.5}\n{"step": 3, "lo')
-    recipes._forget_after(log, 3)
-    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 2]
+    assert [row["step"] for row in recipes._Log(log, tiny.training, 3).rows] == [1, 2]
+
+
+@pytest.mark.parametrize("stops", [(150,), (151,), (151, 152, 153), (3, 299), (1, 2)], ids=str)
+def test_a_log_after_stops_has_the_rows_that_it_would_have_had(
+    tmp_path: Path, stops: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of three steps and states of seven, so that a state is seldom at the end of a hundredth."""
+    judge = recipes.read("digits/judge")
+    network = replace(judge.network, width=2, features=2)
+    recipe = replace(judge, network=network, training=replace(judge.training, steps=300, batch_size=2, save_every=7))
+
+    def log(name: str) -> str:
+        return (tmp_path / name / "log.jsonl").read_text()
+
+    recipes.train(recipe, tmp_path / "undisturbed", progress=False)
+    steps = [json.loads(line)["step"] for line in log("undisturbed").splitlines()]
+    assert steps == [step for step in range(1, 301) if step % 3 == 0 or step % 7 == 0]
+    whole, killed = loop._gradients, tmp_path / "killed"
+    for stop in stops:
+
+        def stopped(state: Any, *given: Any, stop: int = stop) -> Any:
+            if state.step == stop:
+                raise KeyboardInterrupt
+            return whole(state, *given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "_gradients", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                recipes.train(recipe, tmp_path / "stopped", progress=False)
+        if not killed.exists():  # and then killed a little later, from which the same state is gone on with
+            shutil.copytree(tmp_path / "stopped", killed)
+    recipes.train(recipe, tmp_path / "stopped", progress=False)
+    assert log("stopped") == log("undisturbed")
+    with open(killed / "log.jsonl", "a") as file:
+        file.write(f'{{"step": {stops[0] + 5}, "loss": 1.0, "accuracy": 0.0}}\n')
+    recipes.train(recipe, killed, progress=False)
+    assert log("killed") == log("undisturbed")
 
 
 def test_another_variance_needs_no_training(tmp_path: Path) -> None:

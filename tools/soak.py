@@ -48,7 +48,7 @@ networks = {
     "robust": (EncoderConfig(**small, out_channels=10), RobustCrossEntropy()),
     "judge": (JudgeConfig(**shape, out_channels=10, width=8), CleanCrossEntropy(takes_time=False)),
 }
-steps = Training(200, batch_size=32, ema=0.99, save_every=10)
+steps = Training(200, batch_size=32, ema=0.99, save_every=7)
 recipes = {f"mine/{name}": Recipe(f"mine/{name}", "digits", *parts, steps) for name, parts in networks.items()}
 experiment = Comparison(
     "digits", "mine/judge", (Entry("guided", "mine/ddpm", "classifier", "mine/robust", (1.0, 2.0, 4.0)),),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -127,23 +126,20 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
         return now
     network, schedule, training = build(recipe.network, recipe.training.seed), recipe.make_schedule(), recipe.training
     folder.mkdir(parents=True, exist_ok=True)
-    log, every, stretch = folder / "log.jsonl", max(1, training.steps // 100), list[TrainStep]()
     steps = fit(network, recipe.objective, data, schedule, training, folder)
     first = next(steps)
-    if group.rank == 0:
-        _forget_after(log, first.step if first.repeated else first.step - 1)
+    done = first.step if first.repeated else first.step - 1
+    log = _Log(folder / "log.jsonl", training, done) if group.rank == 0 else None
     hidden = not progress or group.rank > 0
-    with tqdm(total=training.steps, initial=first.step - 1, desc=recipe.name, unit="step", disable=hidden) as bar:
-        for last in itertools.chain([first], steps):
-            bar.update()
-            stretch.append(last)
-            if len(stretch) == every and not last.repeated:
-                row = _average(stretch)
-                stretch.clear()
-                if group.rank == 0:
+    try:
+        with tqdm(total=training.steps, initial=done, desc=recipe.name, unit="step", disable=hidden) as bar:
+            for last in itertools.chain([first], steps):
+                bar.update()
+                if log is not None and not last.repeated and (row := log.add(last)):
                     bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k != "step"})
-                    with open(log, "a") as file:
-                        file.write(json.dumps(row) + "\n")
+    finally:
+        if log is not None and log.stretch:
+            log.write(log.sums())
     # What was streamed is not to be found again as a whole, in memory.
     images = {"streamed" if recipe.streams else "data": data.source}
     made_of = {"made_from": made_from, "recipe": recipe.name, **images, "seed": training.seed}
@@ -158,16 +154,43 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
     return model
 
 
-def _average(stretch: Sequence[TrainStep]) -> dict[str, float]:
-    """What some steps logged, on average: a row of the log, which has about a hundred."""
-    logged = [{"loss": step.loss, **step.statistics} for step in stretch]
-    names = dict.fromkeys(name for values in logged for name in values)
-    means = {name: sum(float(values.get(name, 0)) for values in logged) / len(logged) for name in names}
-    return {"step": stretch[-1].step, **means}
+class _Log:
+    """The rows of a training: averages over its steps, one for each hundredth of it and wherever its state is saved.
 
+    So a run that goes on from there begins a row. Where it was stopped by an error or Ctrl-C, and saved then, the file
+    has the sums of the row that it had begun: whoever goes on completes it.
+    """
 
-def _forget_after(log: Path, step: int) -> None:
-    """Take from a log what a killed run wrote after the state from which it is resumed, and a line cut short."""
-    if log.exists():
-        whole = [line for line in log.read_text().splitlines(keepends=True) if line.endswith("}\n")]
-        write_atomic(log, "".join(line for line in whole if json.loads(line)["step"] <= step).encode())
+    def __init__(self, path: Path, training: Training, done: int) -> None:
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        rows = [json.loads(line) for line in lines if line.endswith("}\n")]  # one may have been cut short
+        self.path, self.training, self.stretch = path, training, list[TrainStep]()
+        self.rows = [row for row in rows if row["step"] <= done]
+        last = self.rows[-1] if self.rows else {"step": 0}
+        self.begun = last if last["step"] == done and "begun" in last else {}
+
+    def add(self, last: TrainStep) -> dict[str, float] | None:
+        """A step; the row that it completes, if it does."""
+        self.stretch.append(last)
+        every, steps = max(1, self.training.steps // 100), self.training.steps
+        if last.step != steps and last.step % every and last.step % self.training.save_every:
+            return None
+        sums = self.sums()
+        row = {name: total if name == "step" else total / sums["begun"] for name, total in sums.items()}
+        del row["begun"]
+        self.stretch, self.begun = [], {}
+        if last.step == steps:
+            self.rows = [each for each in self.rows if "begun" not in each]
+        self.write(row)
+        return row
+
+    def sums(self) -> dict[str, float]:
+        sums = {**self.begun, "step": self.stretch[-1].step, "begun": self.begun.get("begun", 0) + len(self.stretch)}
+        for step in self.stretch:
+            for name, value in {"loss": step.loss, **step.statistics}.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        return sums
+
+    def write(self, row: dict[str, float]) -> None:
+        self.rows.append(row)
+        write_atomic(self.path, "".join(f"{json.dumps(row)}\n" for row in self.rows).encode())

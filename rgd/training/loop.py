@@ -121,9 +121,9 @@ def fit(
                     raise state.diverged(f"the loss was {values} at step {state.step + 1}")
             state.update(losses)
             state.seconds += time.perf_counter() - began
-            if due:
-                state.save()
             yield _report(state)
+            if due:  # only now: what the caller keeps of a step is never behind the state
+                state.save()
     except BaseException as error:  # Ctrl-C, or the caller's own break: keep what was done, but not half an update
         if state.whole and state.step > state.saved_at and not isinstance(error, TrainingDiverged):
             state.save()
