@@ -95,9 +95,25 @@ def test_a_told_network_begins_by_saying_the_same_at_every_scale(patch: int) -> 
     xt, t, y = rgd.noise((3, 1, 8, 8), seed=1), torch.tensor([1, 500, 999]), torch.tensor([1, 2, 3])
     for scale in (0.0, 2.0, torch.tensor([0.0, 1.0, 4.0])):
         assert torch.allclose(told.at(scale)(xt, t, y), unet(xt, t, y), atol=1e-5)
+    assert torch.allclose(told(xt, t, y), told.at(2.0)(xt, t, y))
     with torch.no_grad():
         told.unet.input_blocks[0][0].weight += 1  # type: ignore[operator, union-attr, index]
     assert not torch.allclose(told.at(0.0)(xt, t, y), told.at(2.0)(xt, t, y))
+
+
+def test_a_student_is_saved_and_asked_at_other_scales(tmp_path: Path) -> None:
+    unet = awake(build(UNetConfig(**SHAPE, out_channels=1, num_classes=10), 1))
+    told, times = Told.of(unet, 3.0), linear(1000).respace(4)
+    with torch.no_grad():
+        told.unet.input_blocks[0][0].weight += 0.1  # type: ignore[operator, union-attr, index]
+    denoising = {"predicts": "v", "variance": "large", "clip": False}
+    Model(told, times, denoising, tuple("0123456789")).save(tmp_path / "student.safetensors")
+    student = rgd.checkpoints.load(tmp_path / "student.safetensors").use()
+    xt, t, y = rgd.noise((3, 1, 8, 8), seed=1), times.timesteps[[3, 0, 1]], torch.tensor([1, 2, 3])
+    for scale, denoise in ((3.0, student), (1.0, replace(student, network=student.network.at(1.0)))):
+        v = told.at(scale)(xt, t, y)
+        x0 = times.at("signal", t, xt) * xt - times.at("sigma", t, xt) * v
+        assert torch.allclose(denoise(xt, t, y).x0, x0, atol=1e-5)
 
 
 def test_one_pass_learns_what_the_guided_teacher_says() -> None:

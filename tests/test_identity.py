@@ -42,6 +42,7 @@ from rgd.faster.makers import Autoencoding
 from rgd.identity import architecture, differences, identity, key
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.recipe import Recipe
+from rgd.lab.told import ToldConfig
 from rgd.methods.steering import Annealed
 from rgd.neighbours.noise import NoiseDecides
 from rgd.networks import EncoderConfig, UNetConfig, build
@@ -66,6 +67,7 @@ UNET = UNetConfig(
     image_size=8, in_channels=1, out_channels=1, num_classes=3, model_channels=32, num_res_blocks=1, channel_mult=(1,),
     attention_resolutions=(), num_head_channels=32,
 )  # fmt: skip
+TOLD = ToldConfig(**vars(UNET), scale=2.0)
 JUDGE = JudgeConfig(image_size=8, in_channels=1, out_channels=3, width=4)
 ENTRY = Entry("a", "t/ddpm", "classifier", "t/a", (1.0, 2.0), (0, 500))
 DRAWN = Drawn("a", "t/ddpm", "classifier", "t/a", (1.0, 2.0), (0, 500))
@@ -76,7 +78,7 @@ THINGS: list[Any] = [
     L2(0.5), Linf(0.5), NoiseRadius(linear(10), 1.0, 2.0), PGD(L2(0.5)), Denoising(conditional=True),
     NoisyCrossEntropy(),
     RobustCrossEntropy(PGD(L2(0.5))), FreeCrossEntropy(L2(0.5)), CleanCrossEntropy(), Training(10), linear(10),
-    ENCODER, UNET, JUDGE, ENTRY, DRAWN, RIVAL, Comparison("digits", "t/judge", (ENTRY,)),
+    ENCODER, UNET, TOLD, JUDGE, ENTRY, DRAWN, RIVAL, Comparison("digits", "t/judge", (ENTRY,)),
     Study("digits", "t/judge", "t/ddpm", (("t/a", None),)), Matching("digits", ("t/ddpm",), ("t/a", "t/b"), "t/a"),
     Tangents("digits", "t/ddpm", ("t/a", "t/b"), "t/a"), Truth(), Annealed(4.0),
     Tempering("digits", "t/judge", "t/ddpm", ("t/a",)), Editing("digits", "t/judge", "t/ddpm", ("t/a",)),
@@ -151,7 +153,7 @@ OTHERS: dict[str, Any] = {
     "Training.precision": "fp32",
     "UNetConfig.num_classes": 4,
 }
-for older, newer in (("Entry.", "Drawn."), ("Drawn.", "Rival.")):
+for older, newer in (("Entry.", "Drawn."), ("Drawn.", "Rival."), ("UNetConfig.", "ToldConfig.")):
     OTHERS |= {name.replace(older, newer): value for name, value in OTHERS.items() if name.startswith(older)}
 # Where a thing came from, how often it is saved, what is said of it: no part of what it is.
 NO_PART = {"Training.save_every", "Model.provenance", "Model.denoising", "Recipe.about"}

@@ -69,10 +69,11 @@ def students() -> dict[int, Model]:
     """By their steps, those of digits guided by the robust classifier, as in chapter 22's experiment."""
     began, plan = time.perf_counter(), replace(read("fewer"), data="digits")
     work, found = Work(plan, SimpleNamespace(images=datasets.load)), dict[int, Model]()  # type: ignore[arg-type]
-    denoising, steps = {"predicts": "v", "variance": "large", "clip": False}, 2.25 * plan.training
-    for times, student in trained.students(work, "robust", 0):
-        steps += (0.6 if times is work.schedule else 0.3) * plan.training
-        objective = "Denoising, of its teacher; RobustCrossEntropy, of its guide; Follow; then Halved, again and again"
+    denoising = {"predicts": "v", "variance": "large", "clip": False}
+    steps = 1.5 * plan.training  # of the denoiser and its guide
+    for halvings, (times, student) in enumerate(trained.students(work, "robust", 0)):
+        steps += (0.3 if halvings else 0.6) * plan.training
+        objective = f"Follow, of a Denoising guided by a RobustCrossEntropy; then {halvings} times Halved"
         about = made(student, work.digits, objective, round(steps), began)
         model = Model(student, times, denoising, work.digits.classes, about)
         found[times.T] = replace(model, provenance={**about, "samples": samples(model, work)})

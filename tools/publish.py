@@ -1,9 +1,9 @@
 """Publish trained models: half-precision files in `weights/`, their hashes in `rgd/lab/zoo.json`, and what is known of
 them in `results/models.json`, from which the model cards are written.
 
-`python -m tools.publish mnist/judge mnist/robust` takes `runs/NAME/model.safetensors`, which `rgd train` wrote. Each
-model is measured on held-out images twice, as trained and as rounded to half precision; the rounded one is published
-only if its answers are the same within the tolerance below.
+`python -m tools.publish mnist/judge mnist/robust` takes `runs/NAME/model.safetensors`, which `rgd train` wrote, or
+`python -m tools.parts`. Each model is measured on held-out images twice, as trained and as rounded to half precision;
+the rounded one is published only if its answers are the same within the tolerance below.
 """
 
 from __future__ import annotations
@@ -25,15 +25,22 @@ from rgd.data import Dataset
 from rgd.lab import datasets
 from rgd.lab.judge import Judge
 from rgd.lab.origin import provenance
-from rgd.networks import UNet
 from rgd.processes import best_device
 from rgd.randomness import noise
 from rgd.training.checkpoints import Model
 from rgd.training.objectives import PAPER_ATTACK
+from tools.parts import PARTS
 
 ROOT = Path(__file__).resolve().parent.parent
 LEVELS = (0, 50, 100, 200, 300, 400, 600, 800)
 SAME = 1e-3  # the largest share of changed verdicts, and relative change of a denoiser's error
+
+
+def levels(model: Model) -> tuple[int, ...]:
+    """The times at which a model is asked; a judge, which knows none, once."""
+    if model.schedule is None:
+        return (0,)
+    return LEVELS if model.schedule.T == 1000 else tuple(model.schedule.timesteps.tolist())
 
 
 def answers(model: Model, test: Dataset) -> Tensor:
@@ -42,7 +49,7 @@ def answers(model: Model, test: Dataset) -> Tensor:
     eps = noise(x0.shape, seed=0).to(x0)
     rows = []
     with torch.inference_mode():
-        for level in (0,) if model.schedule is None else LEVELS:
+        for level in levels(model):
             t = torch.full_like(y, level)
             parts = []
             for i in torch.arange(len(y), device=y.device).split(500):
@@ -51,7 +58,7 @@ def answers(model: Model, test: Dataset) -> Tensor:
                     continue
                 assert model.schedule is not None
                 xt = model.schedule.q_sample(x0[i], t[i], eps[i])
-                if isinstance(model.network, UNet):
+                if model.role == "denoiser":
                     labels = y[i] if model.network.config.num_classes else None
                     # Of the network's own answer: cutting x0 to the pixel range would flatter it where noise is strong.
                     eps_hat = replace(model.use(), clip=False)(xt, t[i], labels).eps  # type: ignore[call-arg, type-var]
@@ -64,14 +71,16 @@ def answers(model: Model, test: Dataset) -> Tensor:
 
 def change(model: Model, before: Tensor, after: Tensor) -> float:
     """The share of verdicts that differ, or the largest relative change of a level's error."""
-    if isinstance(model.network, UNet):
+    if model.role == "denoiser":
         return float((after.mean(1) / before.mean(1) - 1).abs().max())
     return float((before != after).double().mean())
 
 
 def measure(model: Model, test: Dataset, found: Tensor) -> dict[str, Any]:
-    """What the card says of the model's quality, on held-out images."""
-    if isinstance(model.network, UNet):
+    """What the card says of the model's quality, on held-out images; of a student, what was seen in its samples."""
+    if "samples" in model.provenance:
+        return {"samples": model.provenance["samples"]}
+    if model.role == "denoiser":
         return {"squared_error": {level: float(row.mean()) for level, row in zip(LEVELS, found)}}
     right = (found == test.labels).sum(1).tolist()
     if isinstance(model.network, Judge):
@@ -92,8 +101,11 @@ def publish(name: str, source: Path) -> dict[str, Any]:
     model = checkpoints.load(source, best_device())
     if (model.provenance["commit"] or "+").endswith("+"):
         print(f"{name} was trained from a tree with changes that no commit holds: its card will say so")
-    test = datasets.load_again(model.provenance, model.classes, size=model.network.config.image_size)
-    if isinstance(model.network, UNet):
+    if name in PARTS:
+        test = PARTS[name].test()
+    else:
+        test = datasets.load_again(model.provenance, model.classes, size=model.network.config.image_size)
+    if model.role == "denoiser":
         test = test.take(2000)  # enough for a mean over pixels
     exact = answers(model, test)
     target = ROOT / "weights" / f"{name}.safetensors"
@@ -101,9 +113,8 @@ def publish(name: str, source: Path) -> dict[str, Any]:
     changed = change(model, exact, answers(checkpoints.load(target, best_device()), test))
     if changed > SAME:
         model.save(target)
-    kinds = {"UNet": "denoiser", "EncoderUNet": "classifier", "Judge": "judge"}
     return {
-        "kind": kinds[type(model.network).__name__],
+        "kind": model.role,
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
         "bytes": target.stat().st_size,
         "parameters": sum(p.numel() for p in model.network.parameters()),
@@ -123,7 +134,7 @@ def main(
 
     Args:
         names: such as mnist/robust; the recipe's name.
-        runs: where `rgd train` put them.
+        runs: where `rgd train` or `tools.parts` put them.
     """
     registry, records = ROOT / "rgd" / "lab" / "zoo.json", ROOT / "results" / "models.json"
     known = json.loads(registry.read_text())

@@ -22,6 +22,7 @@ from rgd.attacks import PGD
 from rgd.demo.report import estimate_text
 from rgd.experiments.cells import best_cells
 from rgd.lab import recipe as recipes
+from tools.parts import PARTS
 
 ROW = DataRow("|", "|", "|")
 MARKDOWN = TableFormat(None, lambda widths, _: "|---" * len(widths) + "|", None, None, ROW, ROW, 1, None)
@@ -75,37 +76,54 @@ def cards(results: dict[str, Any]) -> str:
     """A card for each published model, from its metadata."""
     text = []
     for name, model in results["models"].items():
-        made, recipe = model["made"], model["made"]["made_from"]["recipe"]
+        made, again = model["made"], f"python -m tools.parts {name}" if name in PARTS else f"rgd train {name}"
+        how = made["made_from"].get("recipe", made["made_from"])  # where it stands in older files
         changed = f"{model['changed_by_rounding']:.1e}" if model["changed_by_rounding"] else "none"
         rounded = model["precision"] == "float16"
         text += [
             f"### `{name}`\n",
-            f"{recipes.read(name).about}\n",
+            f"{PARTS[name].about if name in PARTS else recipes.read(name).about}\n",
             f"- **Made** on {made['date'][:10]} at commit {made['commit']}, seed {made['seed']}, on {made['device']}, "
-            f"torch {made['torch']}, in {made['hours'] * 60:.0f} minutes: {recipe['training']['steps']:,} steps, "
-            f"{made['images_seen']:,} images. `rgd train {name}` makes it again.",
+            f"torch {made['torch']}, in {made['hours'] * 60:.0f} minutes: {how['training']['steps']:,} steps, "
+            f"{made['images_seen']:,} images. `{again}` makes it again.",
             f"- **Data**: {made['data']}, training split, SHA-256 {made['made_from']['data'][:16]}...",
-            f"- **Objective**: `{recipe['objective']}`.",
+            f"- **Objective**: `{_written(how['objective'])}`.",
             f"- **File**: {model['bytes'] / 1e6:.2f} MB, {model['parameters']:,} parameters in {model['precision']}"
             + (
                 f"; rounding changes {changed} of its answers."
                 if rounded
                 else f", because float16 would change {changed} of its answers."
             ),
-            f"- **Measured** on {model['test_images']:,} held-out images: {_quality(model)}.\n",
+            f"- **Measured** {_quality(model)}.\n",
         ]
     return "\n".join(text)
 
 
+def _written(part: Any) -> str:
+    """An identity as the code that makes it: `PGD(threat=L2(radius=0.5), ...)`. Older files have the code itself."""
+    if not isinstance(part, dict) or "tensor" in part:
+        return "..." if isinstance(part, dict) else str(part)
+    fields = ", ".join(f"{name}={_written(value)}" for name, value in part.items() if name != "is")
+    return f"{part['is'].split(':')[-1]}({fields})" if "is" in part else f"{{{fields}}}"
+
+
 def _quality(model: dict[str, Any]) -> str:
+    on = f"on {model['test_images']:,} held-out images: "
+    if "samples" in model:
+        seen = model["samples"]
+        found = (f"{label} {estimate_text(seen[name], digits)}" for name, label, digits in SEEN_IN_SAMPLES)
+        return f"by what the chapter's judge sees in {seen['fd']['n']} samples: {', '.join(found)}"
     if model["kind"] == "judge":
-        return f"accuracy {estimate_text(model['accuracy'], 4)}"
+        return f"{on}accuracy {estimate_text(model['accuracy'], 4)}"
     if model["kind"] == "denoiser":
         errors = (f"{error:.3f} at t = {t}" for t, error in model["squared_error"].items())
-        return f"mean squared error of the noise {', '.join(errors)}"
+        return f"{on}mean squared error of the noise {', '.join(errors)}"
     clean = (f"{estimate['value']:.3f} at t = {t}" for t, estimate in model["accuracy"].items())
     attacked = (f"{estimate['value']:.3f} at t = {t}" for t, estimate in model["accuracy_attacked"].items())
-    return f"accuracy {', '.join(clean)}; on the first 500 under PGD-7 of the paper's radius {', '.join(attacked)}"
+    return f"{on}accuracy {', '.join(clean)}; on the first 500 under PGD-7 of the paper's radius {', '.join(attacked)}"
+
+
+SEEN_IN_SAMPLES = (("accuracy", "read as ordered", 3), ("fd", "FD-judge", 1), ("recall", "recall", 2))
 
 
 def _narrow(estimate: dict[str, Any], digits: int) -> str:

@@ -37,11 +37,11 @@ class Told(nn.Module):
         told.unet.load_state_dict(weights)
         return told
 
-    def forward(self, xt: Tensor, t: Tensor, y: Tensor, scale: Tensor | None = None) -> Tensor:
+    def forward(self, xt: Tensor, t: Tensor, y: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
         if scale is None:
             scale = xt.new_full((len(xt),), self.config.scale)
         return self.unet(torch.cat([xt, per_image(scale, xt).expand_as(xt[:, :1])], dim=1), t, y)
 
     def at(self, scale: float | Tensor) -> Any:
         """The network (xt, t, y) at one scale, or at one for each image (B,)."""
-        return lambda xt, t, y: self(xt, t, y, torch.as_tensor(scale, dtype=xt.dtype).expand(len(xt)))
+        return lambda xt, t, y=None: self(xt, t, y, torch.as_tensor(scale, dtype=xt.dtype).expand(len(xt)))
