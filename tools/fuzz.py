@@ -248,12 +248,12 @@ def limited() -> None:
 def main(
     count: int = 10_000, first: int = 0, only: str | None = None, out: Path | None = Path("results/fuzz.json")
 ) -> None:
-    """Try them, print and write.
+    """Try them, print and write. Kinds of which the file of results has as many from this first one are done.
 
     Args:
         count: mutations of each kind of file.
         first: the number of the first.
-        only: a kind.
+        only: a kind, whatever the file has; it is not written.
         out: the file of results.
     """
     from rgd.lab.origin import provenance
@@ -261,16 +261,17 @@ def main(
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     limited()
-    counts: dict[str, dict[str, int]] = {}
-    for name in KINDS if only is None else [only]:
+    known = json.loads(out.read_text()) if out is not None and out.exists() else {}
+    same = (known.get("count"), known.get("first")) == (count, first)
+    counts: dict[str, dict[str, int]] = known["kinds"] if same and only is None else {}
+    for name in [name for name in KINDS if name not in counts] if only is None else [only]:
         with tempfile.TemporaryDirectory() as folder:
             found = run(name, count, first, Path(folder), tqdm.write)
         counts[name] = dict(sorted(found.items()))
         print(name, counts[name])
-    if out is not None and only is None:
-        out.write_text(
-            json.dumps({"count": count, "first": first, "kinds": counts, "provenance": provenance()}, indent=1)
-        )
+        if out is not None and only is None:
+            told = {"count": count, "first": first, "kinds": counts, "provenance": provenance()}
+            checkpoints.write_atomic(out, json.dumps(told, indent=1).encode())
     if any("other" in found for found in counts.values()):
         raise SystemExit("something else than rgd's own errors came; see above")
 
