@@ -266,6 +266,20 @@ def test_a_changed_word_in_the_description_is_an_error(saved: Path) -> None:
         checkpoints.load(saved)
 
 
+def test_a_good_file_is_not_called_damaged_where_this_machine_fails(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody should delete it."""
+
+    def failing(config: Any) -> None:
+        raise RuntimeError("Failed to initialize cpuinfo!")
+
+    monkeypatch.setattr(checkpoints, "build", failing)
+    with pytest.raises(CheckpointError, match="is whole, but of no use here .*cpuinfo.*on this machine") as error:
+        checkpoints.load(saved)
+    assert "delete" not in str(error.value)
+
+
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "nothing.safetensors"
     for read in (checkpoints.load, checkpoints.read, checkpoints.read_metadata, checkpoints.read_state_dict):

@@ -82,16 +82,18 @@ def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str
 
 
 @contextmanager
-def understood(path: Path | str) -> Iterator[None]:
+def understood(path: Path | str, sealed: bool = False) -> Iterator[None]:
     """Whatever goes wrong when a file's content is made use of, as a CheckpointError that names the file: it may say
-    anything at all, and be sealed too."""
+    anything at all, and be `sealed` too, with the right digest; or else something is wrong with this machine."""
     try:
         yield
     except (RgdError, FileNotFoundError):
         raise
     except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
-        what = f"{path} is damaged, or was not saved by rgd ({type(error).__name__}: {error})"
-        raise CheckpointError(f"{what}: delete it and make it again") from error
+        why = f"({type(error).__name__}: {error})"
+        damaged = f"is damaged, or was not saved by rgd {why}: delete it and make it again"
+        whole = f"is whole, but of no use here {why}: rgd did not save it, or torch lacks something on this machine"
+        raise CheckpointError(f"{path} {whole if sealed else damaged}") from error
 
 
 @contextmanager
@@ -236,7 +238,7 @@ class Model:
 def load(path: Path | str, device: torch.device | str = "cpu") -> Model:
     """Load a model saved by `Model.save`. Raises CheckpointError as `read` and `load_weights`, and for a newer file."""
     tensors, metadata = read(path)
-    with understood(path):
+    with understood(path, sealed=True):
         try:
             config, options = config_class(metadata["network"]), metadata["config"]
         except KeyError as error:

@@ -188,7 +188,7 @@ class TrainingState:
         self.folder, self.identity, self.start = folder, identity, weights_digest(self.network)
         found = self.group.first(lambda: _newest(folder))
         if found is not None:
-            with checkpoints.understood(found[2]):
+            with checkpoints.understood(found[2], sealed=True):
                 self._go_on(*found)
 
     def _go_on(self, tensors: dict[str, Tensor], metadata: dict[str, Any], source: Path) -> None:
