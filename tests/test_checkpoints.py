@@ -275,7 +275,7 @@ def test_a_good_file_is_not_called_damaged_where_this_machine_fails(
         raise RuntimeError("Failed to initialize cpuinfo!")
 
     monkeypatch.setattr(checkpoints, "build", failing)
-    with pytest.raises(CheckpointError, match="is whole, but of no use here .*cpuinfo.*on this machine") as error:
+    with pytest.raises(CheckpointError, match=r"is whole, but of no use here .*cpuinfo.*on this machine") as error:
         checkpoints.load(saved)
     assert "delete" not in str(error.value)
 
