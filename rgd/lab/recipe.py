@@ -166,8 +166,7 @@ class _Log:
         rows = [json.loads(line) for line in lines if line.endswith("}\n")]  # one may have been cut short
         self.path, self.training, self.stretch = path, training, list[TrainStep]()
         self.rows = [row for row in rows if row["step"] <= done]
-        last = self.rows[-1] if self.rows else {"step": 0}
-        self.begun = last if last["step"] == done and "begun" in last else {}
+        self.begun = next((row for row in self.rows if row["step"] == done and "begun" in row), dict[str, float]())
 
     def add(self, last: TrainStep) -> dict[str, float] | None:
         """A step; the row that it completes, if it does."""
@@ -176,8 +175,7 @@ class _Log:
         if last.step != steps and last.step % every and last.step % self.training.save_every:
             return None
         sums = self.sums()
-        row = {name: total if name == "step" else total / sums["begun"] for name, total in sums.items()}
-        del row["begun"]
+        row = {name: v if name == "step" else v / sums["begun"] for name, v in sums.items() if name != "begun"}
         self.stretch, self.begun = [], {}
         if last.step == steps:
             self.rows = [each for each in self.rows if "begun" not in each]

@@ -13,6 +13,7 @@ from rgd.guidance import Form, Interval, classifier_free, guide
 from rgd.lab import datasets, eyes, named
 from rgd.lab.checks import load, need
 from rgd.lab.origin import provenance
+from rgd.layers import image_shape
 from rgd.measure.scores import Metric
 from rgd.processes import processes
 from rgd.training import checkpoints
@@ -24,6 +25,8 @@ def steered(model: Model, guiding: Model | None, scale: float, interval: Interva
     not to know one, by itself; else as it is. RgdError where there is a scale and nothing to guide."""
     denoise = model.use()
     if guiding is not None:
+        sizes = sorted({image_shape(c) for m in (model, guiding) if hasattr(c := m.network.config, "image_size")})
+        need(len(sizes) < 2 or guiding.role == "judge", f"{name} and its classifier see images of other sizes: {sizes}")
         return guide(denoise, named.gradient(guiding, denoise), scale, interval, form)
     if denoise.conditional and getattr(model.network.config, "null_label", None) not in (None, False):
         return classifier_free(denoise, scale, interval)

@@ -38,8 +38,7 @@ class Told(nn.Module):
         return told
 
     def forward(self, xt: Tensor, t: Tensor, y: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
-        if scale is None:
-            scale = xt.new_full((len(xt),), self.config.scale)
+        scale = xt.new_full((len(xt),), self.config.scale) if scale is None else scale
         return self.unet(torch.cat([xt, per_image(scale, xt).expand_as(xt[:, :1])], dim=1), t, y)
 
     def at(self, scale: float | Tensor) -> Any:
