@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -29,6 +30,9 @@ class Store:
         with self.told:
             self.values[key] = value.encode()
             self.told.notify_all()
+
+    def set_timeout(self, timeout: timedelta) -> None:
+        """It does not wait for as long."""
 
     def get(self, key: str) -> bytes:
         with self.told:

@@ -19,8 +19,7 @@ from rgd.networks import EncoderConfig, UNetConfig, build
 
 @dataclass(frozen=True)
 class Accelerator:
-    """A device: its `peak` in half precision, dense, in FLOP/s; the `price` of an hour of it in US dollars; and where
-    and when both were read (`source`)."""
+    """A device: `peak` FLOP/s, dense, in half precision; the `price` of an hour in US dollars; the `source` of both."""
 
     name: str
     peak: float

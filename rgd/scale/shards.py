@@ -18,8 +18,7 @@ BLOCK = 512  # bytes; of zeros at the end of a tar file
 
 
 class Sample(NamedTuple):
-    """An image in a shard, or, with an empty shard, in a folder: its name, its bytes from `start` on, and the
-    number or the name of its class."""
+    """An image of a shard, or, where that is "", of a folder: its name, its bytes from `start` on, and its class."""
 
     shard: str
     name: str

@@ -24,7 +24,7 @@ from torch.distributed import rendezvous
 
 from rgd.errors import WorkerLost
 
-COME = 300.0  # seconds within which all must be here
+COME, ANSWER = 300.0, 20.0  # seconds within which all must be here, and within which a launcher that lives answers
 PROBES = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}  # after 30 s without an answer a machine is gone
 GRACE = 15.0  # seconds for this process to end by itself, once another is lost
 ADVICE = "What was saved is valid: see to that one, and give the same command again, for as many processes as there are"
@@ -37,7 +37,9 @@ class Watch:
         self.name = f"process {rank} of {count} (pid {os.getpid()} on {socket.gethostname()})"
         self.lost, self.news, self.ended = "", threading.Event(), dict[str, float]()
         self.needed_since, self.earlier_error = math.inf, getattr(sys, "last_value", None)
-        self.store = next(rendezvous("env://", rank, count, timeout=timedelta(seconds=COME)))[0]
+        met = ANSWER if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else COME  # is it there before us?
+        self.store = next(rendezvous("env://", rank, count, timeout=timedelta(seconds=met)))[0]
+        self.store.set_timeout(timedelta(seconds=COME))
         self.links = dict[socket.socket, str]()
         self.launcher = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None  # others may leave us on purpose
         Finalize(None, self.leave, exitpriority=0)  # unlike atexit's it is called in a forked process too
