@@ -204,7 +204,8 @@ class AttentionPool(nn.Module):
         self.c_proj = nn.Conv1d(channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.flatten(2)
+        x, places = x.flatten(2), self.positional_embedding.shape[1] - 1
+        require(x.shape[2] == places, "places to pool", x.shape[2], f"{places}, as of images of the size known to it")
         x = torch.cat([x.mean(2, keepdim=True), x], dim=2) + self.positional_embedding.to(x.dtype)
         return self.c_proj(attention(pointwise(self.qkv_proj, x), self.heads, new_order=True)[:, :, :1])[:, :, 0]
 

@@ -525,3 +525,11 @@ def test_images_need_not_be_square(pool: str) -> None:
     assert encoder.config.shape == (4, 12, 20)
     assert encoder(x, t).shape == (2, 5)
     assert networks.build(networks.UNetConfig(**sides, out_channels=4))(x, t).shape == x.shape
+
+
+def test_attention_says_for_how_many_places_it_was_built() -> None:
+    """Images of another size than the classifier's otherwise end in a sum of tensors that do not fit."""
+    network, t = build(tiny_encoder(pool="attention")), torch.zeros(1).long()
+    assert network(torch.zeros(1, 1, 8, 8), t).shape == (1, 5)
+    with pytest.raises(ValueError, match="places to pool must be 16, as of images of the size known to it, not 64"):
+        network(torch.zeros(1, 1, 16, 16), t)
