@@ -26,8 +26,8 @@ from rgd.data import Dataset
 from rgd.layers import image_shape
 
 WAYS: dict[str, dict[str, Any]] = {
-    "as it is": dict(recipe="imagenet128/robust", batch=4, attack=1, steps=2),
-    "recompute": dict(recipe="imagenet128/robust", batch=4, attack=1, steps=2, recompute=True),
+    "as it is": dict(recipe="imagenet128/robust", batch=4, attack=1, steps=5),
+    "recompute": dict(recipe="imagenet128/robust", batch=4, attack=1, steps=5, recompute=True),
     "small": dict(recipe="mnist/robust", batch=128, attack=7, steps=12),
     "small, compiled": dict(recipe="mnist/robust", batch=128, attack=7, steps=12, compiled=True),
 }
