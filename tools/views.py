@@ -496,6 +496,23 @@ def machines(results: dict[str, Any]) -> str:
     return _table(["", "turns", "work, times as fast", "whole, times as fast"], table) + "\n\n" + made(results)
 
 
+def recompute(results: dict[str, Any]) -> str:
+    """A step of robust training as it is, with less kept, and compiled: its seconds, and its memory beyond the start."""
+    names = {
+        "as it is": "ImageNet-128, as it is",
+        "recompute": "ImageNet-128, `recompute`",
+        "small": "MNIST, as it is",
+        "small, compiled": "MNIST, compiled",
+    }
+    table = [
+        [names[row["way"]], row["batch"], f"{row['seconds_first_step']:.1f}", f"{row['seconds_a_step']:.2f}",
+         f"{(row['bytes_at_most'] - row['bytes_before']) / 1e9:.2f}"]
+        for row in results["ways"]
+    ]  # fmt: skip
+    headers = ["classifier", "batch", "first step, s", "a later step, s", "memory beyond the start, GB"]
+    return _table(headers, table) + "\n\n" + made(results)
+
+
 def scoring(results: dict[str, Any]) -> str:
     """What scoring took and takes, metric by metric, and how far apart the numbers are, as a share of them."""
     shown = [row for row in results["table"] if row["old"] > 0.01]
@@ -565,6 +582,7 @@ FUNCTIONS: tuple[Callable[..., str], ...] = (
     fuzz,
     soak,
     machines,
+    recompute,
     levers,
     turns,
     scoring,
