@@ -497,7 +497,7 @@ def machines(results: dict[str, Any]) -> str:
 
 
 def recompute(results: dict[str, Any]) -> str:
-    """A step of robust training as it is, with less kept, and compiled: its seconds, and its memory beyond the start."""
+    """A step of robust training as it is, with less kept, and compiled: its seconds, its memory beyond the start."""
     names = {
         "as it is": "ImageNet-128, as it is",
         "recompute": "ImageNet-128, `recompute`",
