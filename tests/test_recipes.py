@@ -58,7 +58,7 @@ def test_recipe_makes_a_network_that_runs_on_its_images(name: str) -> None:
     assert output.shape[1] == config.out_channels
 
 
-@pytest.mark.parametrize("name", PUBLISHED.keys() & set(recipes.names()))
+@pytest.mark.parametrize("name", sorted(PUBLISHED.keys() & set(recipes.names())))
 def test_the_recipe_of_a_published_model_is_what_made_it(name: str) -> None:
     """By what the model's file says of itself, which the tables cannot change."""
     made, recipe = PUBLISHED[name]["made"]["made_from"]["recipe"], recipes.read(name)
