@@ -67,8 +67,8 @@ def rgd(
     checkpoints.write(tmp_path / "nameless.safetensors", images, {})
     (tmp_path / "recipe.py").write_text(RECIPE)
     (tmp_path / "file").write_text("not a folder")
-    wide = replace(ENCODER, image_size=(8, 12))
-    for name, config in {"unet": UNET, "encoder": ENCODER, "judge": JUDGE, "wide": wide}.items():
+    wide, large = replace(ENCODER, image_size=(8, 12)), replace(JUDGE, image_size=28)
+    for name, config in {"unet": UNET, "encoder": ENCODER, "judge": JUDGE, "wide": wide, "large_judge": large}.items():
         save(tmp_path / name, config)
 
     def run(*arguments: object) -> tuple[int, str]:
@@ -135,6 +135,10 @@ def test_options_are_refused_by_name_before_any_work(
         ("sample unet --classifier judge", "where a time-dependent classifier is needed"),
         ("sample unet --classifier encoder --labels 3", "--labels takes numbers from 0 to below 3, not 3"),
         ("sample unet --labels 2", "knows no classes"),
+        (
+            "evaluate samples.safetensors --judge large_judge --reference animals",
+            "large_judge sees images of another size than those of samples",
+        ),
         ("sample unet --classifier wide", "unet and its classifier see images of other sizes: [(1, 8, 8), (1, 8, 12)]"),
         ("sample unet --scale 2", "cannot guide itself"),
         ("sample unet --classifier encoder --interval nan 3", "interval"),

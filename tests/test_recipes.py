@@ -179,6 +179,38 @@ def test_a_log_line_cut_short_is_forgotten(tiny: recipes.Recipe, tmp_path: Path)
     assert [row["step"] for row in recipes._Log(log, tiny.training, 3).rows] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "line", ["hello}", "[1]", '{"loss": 1}', '{"step": null}', '{"step": 2, "begun": "x"}', "\\xff"], ids=str
+)
+def test_what_somebody_else_wrote_into_a_log_is_forgotten(line: str, tiny: recipes.Recipe, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b'{"step": 1, "loss": 2.0}\n' + line.replace("\\xff", "\xff").encode("latin-1") + b"\n")
+    found = recipes._Log(log, tiny.training, 2)
+    assert (found.rows, found.begun) == ([{"step": 1, "loss": 2.0}], {})
+
+
+def test_ctrl_c_within_a_step_leaves_a_batch_norm_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = recipes.read("digits/judge")
+    training = replace(judge.training, steps=20, batch_size=8, save_every=100)
+    recipe, whole = replace(judge, network=replace(judge.network, width=4), training=training), loop._accumulate
+
+    def stopped(state: Any, *given: Any) -> Any:
+        found = whole(state, *given)
+        if state.step == 11:
+            raise KeyboardInterrupt
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_accumulate", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            recipes.train(recipe, tmp_path / "stopped", progress=False)
+    assert checkpoints.read_metadata(tmp_path / "stopped" / "state.safetensors")["step"] == 11
+    gone_on = recipes.train(recipe, tmp_path / "stopped", progress=False).network.state_dict()
+    undisturbed = recipes.train(recipe, tmp_path / "undisturbed", progress=False).network.state_dict()
+    assert any(name.endswith("running_var") for name in undisturbed)
+    assert all(torch.equal(value, gone_on[name]) for name, value in undisturbed.items())
+
+
 @pytest.mark.parametrize("stops", [(150,), (151,), (151, 152, 153), (3, 299), (1, 2)], ids=str)
 def test_a_log_after_stops_has_the_rows_that_it_would_have_had(
     tmp_path: Path, stops: tuple[int, ...], monkeypatch: pytest.MonkeyPatch

@@ -22,7 +22,8 @@ def forecast(work: Work) -> str:
         left = work.store.missing([("scores", {**cell, **work.scored(SWEEP)}) for cell in cells])
         images = len(left) * plan.samples + plan.headline_samples * len(plan.headline_seeds)
         guided = work.build((entry, entry.scales[-1]))
-        t = torch.full((rows,), guided.schedule.T // 3, device=x.device)  # where guidance usually acts
+        times = guided.schedule.timesteps
+        t = times[len(times) // 3].to(x.device).expand(rows)  # where guidance usually acts
         took = math.inf
         for _ in range(2):
             began = time.perf_counter()

@@ -20,8 +20,10 @@ from rgd.data import Dataset, same_classes
 from rgd.errors import CheckpointError, MissingModel
 from rgd.identity import identity, key, weights_digest
 from rgd.lab import datasets, registry
+from rgd.lab.checks import need
 from rgd.lab.origin import provenance
 from rgd.lab.store import Store, Unknown, sealed
+from rgd.layers import image_shape
 from rgd.measure import Estimate
 from rgd.processes import processes
 from rgd.training.checkpoints import Model, understood, write_atomic
@@ -109,15 +111,16 @@ class Bench:
         return known[name] if name in known and not self.has(name) else key(self.model(name))
 
     def images(self, name: str, split: str = "train") -> Dataset:
-        """A data set, whose classes must be those of every model of the plan.
-
-        Raises:
-            DataError: if they are others, or in another order.
-        """
+        """A data set. DataError if its classes are others than a model's of the plan, or in another order; RgdError if
+        the images of the plan's own are of another size than a model's."""
         data = self.load(name, split)
         for model in filter(self.has, self.plan.models()):
             if self.model(model).classes:
                 same_classes(self.model(model).classes, data.classes, model, data.name)
+            config = getattr(self.model(model).network, "config", None)
+            if name == getattr(self.plan, "data", None) and hasattr(config, "image_size"):
+                fits = image_shape(config) == data.shape
+                need(fits, f"{model} sees images of {image_shape(config)}, and those of {name} are of {data.shape}")
         return data
 
     def each(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -134,9 +135,9 @@ def train(recipe: Recipe, folder: Path | str, data: Dataset | None = None, progr
     try:
         with tqdm(total=training.steps, initial=done, desc=recipe.name, unit="step", disable=hidden) as bar:
             for last in itertools.chain([first], steps):
-                bar.update()
                 if log is not None and not last.repeated and (row := log.add(last)):
                     bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k != "step"})
+                bar.update()
     finally:
         if log is not None and log.stretch:
             log.write(log.sums())
@@ -162,11 +163,13 @@ class _Log:
     """
 
     def __init__(self, path: Path, training: Training, done: int) -> None:
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        rows = [json.loads(line) for line in lines if line.endswith("}\n")]  # one may have been cut short
-        self.path, self.training, self.stretch = path, training, list[TrainStep]()
-        self.rows = [row for row in rows if row["step"] <= done]
-        self.begun = next((row for row in self.rows if row["step"] == done and "begun" in row), dict[str, float]())
+        self.path, self.training, self.stretch, self.rows = path, training, list[TrainStep](), []
+        for line in path.read_bytes().splitlines() if path.exists() else ():
+            with suppress(AttributeError, KeyError, TypeError, ValueError):  # one cut short, or of somebody else
+                row = {str(name): float(value) for name, value in json.loads(line).items()}
+                self.rows += [row | {"step": int(row["step"])}] if row["step"] <= done else []
+        last = [row for row in self.rows if row["step"] == done]
+        self.begun: dict[str, float] = last[0] if last and all("begun" in row for row in last) else {}
 
     def add(self, last: TrainStep) -> dict[str, float] | None:
         """A step; the row that it completes, if it does."""
@@ -176,10 +179,10 @@ class _Log:
             return None
         sums = self.sums()
         row = {name: v if name == "step" else v / sums["begun"] for name, v in sums.items() if name != "begun"}
-        self.stretch, self.begun = [], {}
         if last.step == steps:
             self.rows = [each for each in self.rows if "begun" not in each]
         self.write(row)
+        self.stretch, self.begun = [], {}
         return row
 
     def sums(self) -> dict[str, float]:
@@ -190,5 +193,5 @@ class _Log:
         return sums
 
     def write(self, row: dict[str, float]) -> None:
+        write_atomic(self.path, "".join(f"{json.dumps(each)}\n" for each in (*self.rows, row)).encode())
         self.rows.append(row)
-        write_atomic(self.path, "".join(f"{json.dumps(row)}\n" for row in self.rows).encode())

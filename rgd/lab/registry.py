@@ -70,8 +70,8 @@ def path(name: str) -> Path:
             raise CheckpointError(f"RGD_ZOO is {place}, and there is no {file} in it")
         if pooch.file_hash(local) != _registry()[name]:
             raise CheckpointError(
-                f"{local} is not the published {name}: its hash is another. Restore it, make it again with "
-                f"rgd train {name}, or load it by rgd.checkpoints.load(path)"
+                f"{local} is not the published {name}: its hash is another. Restore it, make it again as its card in "
+                "the book says, or load it by rgd.checkpoints.load(path)"
             )
         return local
     hashes = {f"{name}.safetensors": digest for name, digest in _registry().items()}
@@ -84,21 +84,13 @@ def path(name: str) -> Path:
 
 
 def model(name: str, device: torch.device | str | None = None) -> Model:
-    """A published model with its schedule, classes and provenance; default on the best device.
-
-    Raises:
-        CheckpointError: see `path`.
-    """
+    """A published model with its schedule, classes and provenance; default on the best device. Raises as `path`."""
     return load_file(path(name), processes().device if device is None else device)
 
 
 def load(name: str, device: torch.device | str | None = None) -> NetworkDenoiser | EncoderUNet | Judge:
     """A published model, ready for use: a denoiser (xt, t, y) -> Prediction, a classifier (xt, t) -> logits, or a
-    judge x0 -> logits; in evaluation mode, its weights frozen.
-
-    Raises:
-        CheckpointError: see `path`.
-    """
+    judge x0 -> logits; in evaluation mode, its weights frozen. Raises as `path`."""
     return model(name, device).use()
 
 

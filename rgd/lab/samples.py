@@ -22,13 +22,13 @@ from rgd.training.checkpoints import Model
 
 def steered(model: Model, guiding: Model | None, scale: float, interval: Interval, form: Form, name: str) -> Denoiser:
     """The denoiser of a model, whose name errors use: guided by a classifier; or, where it knows classes and what it is
-    not to know one, by itself; else as it is. RgdError where there is a scale and nothing to guide."""
+    not to know one, by itself (no student); else as it is. RgdError where there is a scale and nothing to guide."""
     denoise = model.use()
     if guiding is not None:
         sizes = sorted({image_shape(c) for m in (model, guiding) if hasattr(c := m.network.config, "image_size")})
         need(len(sizes) < 2 or guiding.role == "judge", f"{name} and its classifier see images of other sizes: {sizes}")
         return guide(denoise, named.gradient(guiding, denoise), scale, interval, form)
-    if denoise.conditional and getattr(model.network.config, "null_label", None) not in (None, False):
+    if denoise.conditional and getattr(c := model.network.config, "null_label", None) and not hasattr(c, "scale"):
         return classifier_free(denoise, scale, interval)
     need(scale == 1, f"{name} cannot guide itself: name a --classifier, or leave --scale out")
     return denoise
@@ -62,6 +62,8 @@ def score(
     critic = None if judge is None else load(judge, "judge")
     if critic is not None:
         same_classes(critic.classes, real.classes, str(judge), real.name)
+        fits = image_shape(critic.network.config) == images.shape[1:]
+        need(fits, f"{judge} sees images of another size than those of {file}")
     scores = measure.evaluate(
         images, real, judge=None if critic is None else critic.network, labels=None if critic is None else labels,
         inception=eyes.load_inception().to(processes().device) if inception else None, metrics=metrics,

@@ -113,6 +113,7 @@ def fit(
         while state.step < training.steps:
             began = time.perf_counter()
             due = state.step + 1 == training.steps or (state.step + 1) % training.save_every == 0
+            before = state.step, copy.deepcopy(dict(state.network.named_buffers()))  # a batch norm's averages
             with group.together():
                 losses = _gradients(state, remembering, batches, schedule, once)
             if due or state.step % check_every == 0:
@@ -124,10 +125,17 @@ def fit(
             yield _report(state)
             if due:  # only now: what the caller keeps of a step is never behind the state
                 state.save()
-    except BaseException as error:  # Ctrl-C, or the caller's own break: keep what was done, but not half an update
-        if state.whole and state.step > state.saved_at and not isinstance(error, TrainingDiverged):
-            state.save()
+    except BaseException as error:  # Ctrl-C, or the caller's own break
+        _keep(state, before, error)
         raise
+
+
+def _keep(state: TrainingState, before: tuple[int, dict[str, Tensor]], error: BaseException) -> None:
+    """Save what was done, but not half an update, nor what a step that is not done has left in the buffers `before`."""
+    if state.whole and state.step > state.saved_at and not isinstance(error, TrainingDiverged):
+        if before[0] == state.step:
+            state.network.load_state_dict(before[1], strict=False)
+        state.save()
 
 
 def _check_fits(network: nn.Module, data: Dataset, training: Training) -> None:
