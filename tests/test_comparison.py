@@ -19,7 +19,7 @@ from rgd import checkpoints, cli, guidance, identity
 from rgd import measure as metrics
 from rgd.data import load
 from rgd.denoiser import begin
-from rgd.errors import CheckpointError, DataError
+from rgd.errors import CheckpointError, DataError, RgdError
 from rgd.experiments import cells
 from rgd.experiments.cells import Work, best_cells
 from rgd.experiments.comparison import Comparison, Drawn, Entry
@@ -676,3 +676,13 @@ def test_differences_have_the_names_of_today(runs: Path, tmp_path: Path) -> None
     found = run(plan, tmp_path / "out.json", store=tmp_path / "2", runs=runs, progress=False)
     assert [(row["a"], row["b"]) for row in found["differences"]] == [("b", "a")] * 2
     assert [row["fd"] for row in found["differences"]] == [row["fd"] for row in first["differences"]]
+
+
+def test_images_of_another_size_are_refused_before_any_are_drawn(runs: Path, tmp_path: Path) -> None:
+    def larger(name: str, split: str = "train") -> Any:
+        small = load(name, split)
+        return replace(small, images=small.images.repeat_interleave(2, dim=-1))
+
+    bench = Bench(PLAN, tmp_path / "out.json", runs=runs, store=tmp_path, progress=False, load=larger)
+    with pytest.raises(RgdError, match=r"sees images of \(1, 8, 8\), and those of digits are of \(1, 8, 16\)"):
+        bench.images("digits")

@@ -70,8 +70,8 @@ def path(name: str) -> Path:
             raise CheckpointError(f"RGD_ZOO is {place}, and there is no {file} in it")
         if pooch.file_hash(local) != _registry()[name]:
             raise CheckpointError(
-                f"{local} is not the published {name}: its hash is another. Restore it, make it again as its card in "
-                "the book says, or load it by rgd.checkpoints.load(path)"
+                f"{local} is not the published {name}: its hash is another. Restore it, make it again with "
+                f"rgd train {name} (or as its card says), or load it by rgd.checkpoints.load(path)"
             )
         return local
     hashes = {f"{name}.safetensors": digest for name, digest in _registry().items()}
