@@ -211,6 +211,17 @@ def test_ctrl_c_within_a_step_leaves_a_batch_norm_as_it_was(tmp_path: Path, monk
     assert all(torch.equal(value, gone_on[name]) for name, value in undisturbed.items())
 
 
+def test_ctrl_c_before_the_first_step_is_told_as_what_it_is(
+    tiny: recipes.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped() -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.time, "perf_counter", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        next(recipes.fit(rgd.build(tiny.network), tiny.objective, tiny.images(), tiny.make_schedule(), tiny.training))
+
+
 @pytest.mark.parametrize("stops", [(150,), (151,), (151, 152, 153), (3, 299), (1, 2)], ids=str)
 def test_a_log_after_stops_has_the_rows_that_it_would_have_had(
     tmp_path: Path, stops: tuple[int, ...], monkeypatch: pytest.MonkeyPatch

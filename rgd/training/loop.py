@@ -109,11 +109,11 @@ def fit(
     remembering = objective.begin() if isinstance(objective, Stateful) else objective
     once = group.count > 1 or remembering is not objective
     check_every = 1 if group.device.type == "cpu" else 20  # on a GPU, looking at the loss means waiting for it
+    before = state.step, dict[str, Tensor]()
     try:
         while state.step < training.steps:
-            began = time.perf_counter()
+            began, before = time.perf_counter(), (state.step, copy.deepcopy(dict(state.network.named_buffers())))
             due = state.step + 1 == training.steps or (state.step + 1) % training.save_every == 0
-            before = state.step, copy.deepcopy(dict(state.network.named_buffers()))  # a batch norm's averages
             with group.together():
                 losses = _gradients(state, remembering, batches, schedule, once)
             if due or state.step % check_every == 0:
@@ -131,7 +131,7 @@ def fit(
 
 
 def _keep(state: TrainingState, before: tuple[int, dict[str, Tensor]], error: BaseException) -> None:
-    """Save what was done, but not half an update, nor what a step that is not done has left in the buffers `before`."""
+    """Save what was done, but not half an update, nor what a step that is not done left in buffers, a batch norm's."""
     if state.whole and state.step > state.saved_at and not isinstance(error, TrainingDiverged):
         if before[0] == state.step:
             state.network.load_state_dict(before[1], strict=False)
