@@ -62,7 +62,7 @@ def score(
     critic = None if judge is None else load(judge, "judge")
     if critic is not None:
         same_classes(critic.classes, real.classes, str(judge), real.name)
-        fits = image_shape(critic.network.config) == images.shape[1:]
+        fits = not hasattr(c := critic.network.config, "image_size") or image_shape(c) == images.shape[1:]
         need(fits, f"{judge} sees images of another size than those of {file}")
     scores = measure.evaluate(
         images, real, judge=None if critic is None else critic.network, labels=None if critic is None else labels,
