@@ -111,7 +111,7 @@ def sample(
     interval: tuple[float, float] = (0, math.inf), form: Literal["score", "mean"] = "score", seed: int = 0,
     batch_size: int = 256, network: Networks = (), out: Path = Path("samples.safetensors"),
 ) -> None:  # fmt: skip
-    """Draw images, guided by a classifier, by classifier-free guidance, or not at all.
+    """Draw images, guided by a classifier, by classifier-free guidance, or not at all; in no more steps than there are.
 
     Args:
         denoiser: a model file; here as below also a model of others, such as timm:NAME, see `rgd.lab.named`.
@@ -139,14 +139,14 @@ def sample(
     numbers(0, len(classes), labels=labels or ())
     y = torch.tensor(labels or range(len(classes))).repeat(n)[:n] if classes else None
     guided = steered(model, guiding, scale, interval, form, str(denoiser))
-    options: Any = {"sampler": partial(while_finite, SAMPLERS[sampler]), "steps": steps, "batch_size": batch_size}
+    options: Any = {"sampler": partial(while_finite, SAMPLERS[sampler]), "steps": min(steps, denoise.schedule.T)}
     with autocast(processes().device, network=model.network):
-        images = samplers.sample(guided, (n, *image_shape(config)), y, seed=seed, **options)
+        images = samplers.sample(guided, (n, *image_shape(config)), y, seed=seed, batch_size=batch_size, **options)
     if processes().rank > 0:
         return
     origin = {
         "denoiser": str(denoiser), "classifier": classifier and str(classifier), "scale": scale, "sampler": sampler,
-        "steps": steps, "interval": list(map(str, interval)), "form": form, "seed": seed, "classes": classes,
+        "steps": options["steps"], "interval": list(map(str, interval)), "form": form, "seed": seed, "classes": classes,
         "made": model.provenance, **provenance(),
     }  # fmt: skip
     tensors = {"images": images} if y is None else {"images": images, "labels": y}

@@ -64,7 +64,9 @@ class EncoderConfig(Config):
 
 N = TypeVar("N", bound=type[nn.Module])
 NETWORKS: dict[str, tuple[type, type[nn.Module]]] = {}
-_ELSEWHERE = {"Judge": "rgd.lab.judge", "Told": "rgd.lab.told"}  # a door: what registers itself once it is imported
+# A door: what registers itself once it is imported.
+_ELSEWHERE = {"Judge": "rgd.lab.judge"}
+_ELSEWHERE |= dict.fromkeys(("Told", "Made", "Straight", "Autoencoder", "Table"), "rgd.variants.networks")
 
 
 def register(config: type) -> Callable[[N], N]:

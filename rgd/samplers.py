@@ -186,15 +186,16 @@ def sample(
     """Images float32 (N, C, H, W) of the given shape, about [-1, 1] and not clipped, on the CPU of every process.
 
     Image i depends on the seed, on i and on its label alone: any batch size and any number of processes give the
-    same images, to rounding. y are labels int64 (N,), or None; with `steps` None the sampler has its own default;
-    `progress` is the bar's label, or whether there is one. Where memory runs out, batches are halved, with a warning.
-    ValueError for labels of another shape, or an empty batch; OutOfMemory where there is no room for one image.
+    same images, to rounding. y are labels int64 (N,), or None; with `steps` None the sampler has its own default, or
+    all there are; `progress` is the bar's label, or whether there is one. Where memory runs out, batches are halved,
+    with a warning. ValueError for labels of another shape, or an empty batch; OutOfMemory if one image has no room.
     """
     if y is not None and y.shape != (shape[0],):
         raise ValueError(f"{shape[0]} images need as many labels, not y of shape {tuple(y.shape)}")
     if batch_size < 1:
         raise ValueError(f"a batch holds at least one image, not {batch_size}")
-    steps = inspect.signature(sampler).parameters["steps"].default if steps is None else steps
+    own = inspect.signature(sampler).parameters["steps"].default if steps is None else steps
+    steps = min(own, denoise.schedule.T) if steps is None and isinstance(own, int) else own
     group = processes()
     device = group.device if device is None else torch.device(device)
     mine = range(shape[0] * group.rank // group.count, shape[0] * (group.rank + 1) // group.count)

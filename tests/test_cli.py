@@ -213,6 +213,15 @@ def test_folders_that_are_not_there_are_made(rgd: Callable[..., tuple[int, str]]
         assert all((tmp_path / name).exists() for name in made)
 
 
+def test_a_model_of_few_times_takes_them_all(rgd: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    whole = checkpoints.load(tmp_path / "unet")
+    assert whole.schedule
+    replace(whole, schedule=whole.schedule.respace(4)).save(tmp_path / "few")
+    status, said = rgd("sample", "few", "--n", 2)
+    assert status == 0, said
+    assert checkpoints.read_metadata(tmp_path / "samples.safetensors")["steps"] == 4
+
+
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm", "heun"])
 def test_images_that_are_not_finite_are_not_written(
     sampler: str, rgd: Callable[..., tuple[int, str]], tmp_path: Path

@@ -16,17 +16,30 @@ from test_neighbours import SHAPE, awake, bare
 
 import rgd
 from rgd.denoiser import Prediction
+from rgd.errors import RgdError
 from rgd.experiments import read
 from rgd.experiments.worlds import sphere
-from rgd.faster import cheaper, distil, flow, makers
+from rgd.faster import cheaper, distil, flow, makers, published
 from rgd.faster.experiment import DEMONSTRATIONS, FewerSteps
+from rgd.lab import checks
 from rgd.lab.bench import run
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.seeds import across
-from rgd.lab.told import Told
 from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.schedule import linear
 from rgd.training.checkpoints import Model
+from rgd.variants.networks import (
+    Autoencoder,
+    AutoencoderConfig,
+    Made,
+    MadeConfig,
+    Straight,
+    StraightConfig,
+    Table,
+    TableConfig,
+    Told,
+    place,
+)
 from tools import figures
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,10 +123,62 @@ def test_a_student_is_saved_and_asked_at_other_scales(tmp_path: Path) -> None:
     Model(told, times, denoising, tuple("0123456789")).save(tmp_path / "student.safetensors")
     student = rgd.checkpoints.load(tmp_path / "student.safetensors").use()
     xt, t, y = rgd.noise((3, 1, 8, 8), seed=1), times.timesteps[[3, 0, 1]], torch.tensor([1, 2, 3])
+    with pytest.raises(ValueError, match="finite"):
+        told.at(float("nan"))
     for scale, denoise in ((3.0, student), (1.0, replace(student, network=student.network.at(1.0)))):
         v = told.at(scale)(xt, t, y)
         x0 = times.at("signal", t, xt) * xt - times.at("sigma", t, xt) * v
         assert torch.allclose(denoise(xt, t, y).x0, x0, atol=1e-5)
+
+
+def test_a_generator_is_saved_as_a_denoiser_and_draws_its_own_z(tmp_path: Path) -> None:
+    times, config = linear(1000).respace(4), MadeConfig(**SHAPE, out_channels=1)
+    made = Made(config, awake(build(UNetConfig(**{**SHAPE, "in_channels": 2}, out_channels=1), 1)))
+    denoising = {"predicts": "x0", "variance": "small", "clip": False}
+    Model(made, times, denoising).save(tmp_path / "made.safetensors")
+    model = rgd.checkpoints.load(tmp_path / "made.safetensors")
+    assert model.role == "denoiser"
+    xT, found = rgd.noise((3, 1, 8, 8), seed=1), []
+    for seed in (0, 0, 5):
+        by_maker = makers.Maker(made.unet, times, rgd.generator(seed, "z"))
+        *_, step = rgd.ddpm(by_maker, xT, steps=None)
+        model.network.random = rgd.generator(seed, "z")
+        *_, saved = rgd.ddpm(model.use(), xT, steps=None)
+        assert torch.allclose(saved.x, step.x, atol=1e-6)
+        found.append(saved.x)
+    assert torch.equal(found[0], found[1])
+    assert not torch.allclose(found[0], found[2], atol=1e-2)
+    images = rgd.sample(model.use(), (3, 1, 8, 8), sampler=rgd.ddpm, steps=4, progress=False)
+    assert images.shape == (3, 1, 8, 8)
+
+
+def test_a_flow_is_saved_with_its_path(tmp_path: Path) -> None:
+    unet, config = awake(build(UNetConfig(**SHAPE, out_channels=1), 1)), StraightConfig(**SHAPE, out_channels=1, T=100)
+    Model(Straight(config, unet), flow.straight(100), {"predicts": "eps"}).save(tmp_path / "flow.safetensors")
+    denoise = rgd.checkpoints.load(tmp_path / "flow.safetensors").use()
+    xt, t = rgd.noise((3, 1, 8, 8), seed=1), torch.tensor([0, 50, 99])
+    s = (t.float()[:, None, None, None] + 0.5) / 100
+    x = xt * ((1 - s) ** 2 + s**2).sqrt()
+    assert torch.allclose(replace(denoise, clip=False)(xt, t).x0, x - s * unet(x, t), atol=1e-4)
+
+
+def test_an_autoencoder_and_a_table_are_models_of_a_role_of_their_own(tmp_path: Path) -> None:
+    coder = build(AutoencoderConfig(width=8, scale=3.0), 1)
+    values = rgd.noise((10, 2, 3), seed=1)
+    table = Table(TableConfig(10, (2, 3)))
+    table.load_state_dict({"values": values})
+    for name, network in (("autoencoder", coder), ("table", table)):
+        Model(network, None, {}, tuple("0123456789")).save(tmp_path / f"{name}.safetensors")
+        with pytest.raises(RgdError, match="where a judge is needed"):
+            checks.load(tmp_path / f"{name}.safetensors", "judge")
+    loaded = {name: rgd.checkpoints.load(tmp_path / f"{name}.safetensors") for name in ("autoencoder", "table")}
+    assert {name: model.role for name, model in loaded.items()} == {name: name for name in loaded}
+    y = torch.tensor([3, 3, 9])
+    assert torch.equal(loaded["table"].use()(y), values[y])
+    space = published.of_latents(loaded["autoencoder"].use())
+    x0 = rgd.noise((2, 1, 28, 28), seed=2)
+    assert space.scale == 3.0
+    assert torch.allclose(space.images(3 * coder.encode(x0)), coder.decode(coder.encode(x0)), atol=1e-5)
 
 
 def test_one_pass_learns_what_the_guided_teacher_says() -> None:
@@ -161,11 +226,11 @@ def test_ddim_on_the_straight_path_is_eulers_method_and_guidance_has_one_form() 
 
     def exact(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """The exact velocity at a point of the straight path."""
-        s = flow.place(t, 1000, x)
+        s = place(t, 1000, x)
         found = world(x / ((1 - s).square() + s.square()).sqrt(), t)
         return found.eps - found.x0
 
-    network: Any = flow.Straight(exact)  # type: ignore[arg-type]
+    network: Any = Straight(StraightConfig(**SHAPE, out_channels=1), exact)  # type: ignore[arg-type]
     denoise = rgd.NetworkDenoiser(network, path, clip=False)
     xT, y = rgd.noise((50, 1, 1, 1), seed=3).double(), torch.arange(50) % 2
     g, scale, times = world.grad_log_prob, 2.0, path.respace(10).timesteps.flip(0)
@@ -264,7 +329,7 @@ def test_a_generator_that_competed_finds_both_clouds() -> None:
 
 
 def test_an_autoencoder_pays_for_what_its_latents_know() -> None:
-    network, x0 = makers.Autoencoder(width=8), rgd.noise((3, 1, 28, 28), seed=1)
+    network, x0 = Autoencoder(AutoencoderConfig(width=8)), rgd.noise((3, 1, 28, 28), seed=1)
     again, kl = network(x0, rgd.noise((3, 4, 7, 7), seed=2))
     assert again.shape == x0.shape
     assert network.encode(x0).shape == (3, 4, 7, 7)

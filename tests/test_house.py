@@ -18,12 +18,12 @@ PARTS = {
     "methods": {"core"},
     "book": {"core", "measure"},
 }
-PARTS["compute"], PARTS["adapters"] = {"core"}, {"core", "training"}
+PARTS["compute"], PARTS["adapters"], PARTS["variants"] = {"core"}, {"core", "training"}, {"core"}
 PARTS["lab"] = {"core", "training", "measure", "methods", "adapters"}
 PARTS["editing"] = {*PARTS["lab"], "lab"}
 PARTS["experiments"] = {*PARTS["lab"], "lab", "book"}
-PARTS["neighbours"] = {*PARTS["experiments"], "experiments"}
-PARTS["faster"] = {*PARTS["experiments"], "experiments"}
+PARTS["neighbours"] = {*PARTS["experiments"], "experiments", "variants"}
+PARTS["faster"] = {*PARTS["experiments"], "experiments", "variants"}
 PARTS["demo"] = {*PARTS["experiments"], "experiments"}
 PARTS |= {"course": set(PARTS), "survey": set(PARTS), "scale": set(PARTS)}
 PARTS["cli"] = set(PARTS)
@@ -52,7 +52,8 @@ MOST |= {
     "methods": 500,
     "experiments": 1130,
     "neighbours": 490,
-    "faster": 640,
+    "faster": 610,
+    "variants": 100,
     "demo": 350,
     "course": 1080,
     "exercises": 2520,
@@ -64,14 +65,15 @@ MOST |= {
 }
 # And how many lines of any kind. Of measure, book and cli that is more than is meant (650, 350, 250), to which they
 # are to shrink.
-IN_ALL = {"core": 2500, "training": 1020, "measure": 690, "lab": 1900, "book": 382, "cli": 262, "recipes": 450}
+IN_ALL = {"core": 2500, "training": 1020, "measure": 690, "lab": 1860, "book": 382, "cli": 262, "recipes": 450}
 IN_ALL |= {
     "adapters": 640,
     "compute": 110,
     "methods": 740,
     "experiments": 1600,
     "neighbours": 660,
-    "faster": 950,
+    "faster": 910,
+    "variants": 170,
     "demo": 450,
     "course": 1580,
     "exercises": 3100,

@@ -42,7 +42,6 @@ from rgd.faster.makers import Autoencoding
 from rgd.identity import architecture, differences, identity, key
 from rgd.lab.judge import JudgeConfig
 from rgd.lab.recipe import Recipe
-from rgd.lab.told import ToldConfig
 from rgd.methods.steering import Annealed
 from rgd.neighbours.noise import NoiseDecides
 from rgd.networks import EncoderConfig, UNetConfig, build
@@ -58,6 +57,7 @@ from rgd.training.objectives import (
     NoisyCrossEntropy,
     RobustCrossEntropy,
 )
+from rgd.variants.networks import AutoencoderConfig, MadeConfig, StraightConfig, TableConfig, ToldConfig
 
 ENCODER = EncoderConfig(
     image_size=8, in_channels=1, out_channels=3, model_channels=32, num_res_blocks=1, channel_mult=(1,),
@@ -67,7 +67,7 @@ UNET = UNetConfig(
     image_size=8, in_channels=1, out_channels=1, num_classes=3, model_channels=32, num_res_blocks=1, channel_mult=(1,),
     attention_resolutions=(), num_head_channels=32,
 )  # fmt: skip
-TOLD = ToldConfig(**vars(UNET), scale=2.0)
+OF_UNETS = [ToldConfig(**vars(UNET), scale=2.0), MadeConfig(**vars(UNET)), StraightConfig(**vars(UNET))]
 JUDGE = JudgeConfig(image_size=8, in_channels=1, out_channels=3, width=4)
 ENTRY = Entry("a", "t/ddpm", "classifier", "t/a", (1.0, 2.0), (0, 500))
 DRAWN = Drawn("a", "t/ddpm", "classifier", "t/a", (1.0, 2.0), (0, 500))
@@ -78,7 +78,8 @@ THINGS: list[Any] = [
     L2(0.5), Linf(0.5), NoiseRadius(linear(10), 1.0, 2.0), PGD(L2(0.5)), Denoising(conditional=True),
     NoisyCrossEntropy(),
     RobustCrossEntropy(PGD(L2(0.5))), FreeCrossEntropy(L2(0.5)), CleanCrossEntropy(), Training(10), linear(10),
-    ENCODER, UNET, TOLD, JUDGE, ENTRY, DRAWN, RIVAL, Comparison("digits", "t/judge", (ENTRY,)),
+    ENCODER, UNET, *OF_UNETS, AutoencoderConfig(), TableConfig(10, (3,)), JUDGE,
+    ENTRY, DRAWN, RIVAL, Comparison("digits", "t/judge", (ENTRY,)),
     Study("digits", "t/judge", "t/ddpm", (("t/a", None),)), Matching("digits", ("t/ddpm",), ("t/a", "t/b"), "t/a"),
     Tangents("digits", "t/ddpm", ("t/a", "t/b"), "t/a"), Truth(), Annealed(4.0),
     Tempering("digits", "t/judge", "t/ddpm", ("t/a",)), Editing("digits", "t/judge", "t/ddpm", ("t/a",)),
@@ -151,9 +152,12 @@ OTHERS: dict[str, Any] = {
     "Training.clip": 1.0,
     "Training.ema": 0.9,
     "Training.precision": "fp32",
+    "TableConfig.shape": (4,),
     "UNetConfig.num_classes": 4,
 }
-for older, newer in (("Entry.", "Drawn."), ("Drawn.", "Rival."), ("UNetConfig.", "ToldConfig.")):
+RENAMED = [("Entry.", "Drawn."), ("Drawn.", "Rival.")]
+RENAMED += [("UNetConfig.", f"{type(config).__name__}.") for config in OF_UNETS]
+for older, newer in RENAMED:
     OTHERS |= {name.replace(older, newer): value for name, value in OTHERS.items() if name.startswith(older)}
 # Where a thing came from, how often it is saved, what is said of it: no part of what it is.
 NO_PART = {"Training.save_every", "Model.provenance", "Model.denoising", "Recipe.about"}

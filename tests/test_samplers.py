@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -435,6 +436,18 @@ def test_every_sampler_takes_its_own_number_of_steps(sampler: Any, steps: int) -
     with_default = sample(MIX, (2, 2), sampler=sampler, **QUIET)
     assert torch.equal(with_default, sample(MIX, (2, 2), sampler=sampler, steps=steps, **QUIET))
     assert not torch.equal(with_default, sample(MIX, (2, 2), sampler=sampler, steps=steps - 1, **QUIET))
+
+
+@pytest.mark.parametrize("sampler", [ddpm, ddim, dpm_solver, heun, partial(dpm_solver, steps="quadratic3")])
+def test_a_denoiser_of_few_times_is_asked_at_all_of_them_by_default(sampler: Any) -> None:
+    few = replace(MIX, schedule=MIX.schedule.respace(4))
+    steps = 3 if isinstance(sampler, partial) else 4
+    wanted = sample(
+        few, (2, 2), sampler=getattr(sampler, "func", sampler), steps="quadratic3" if steps == 3 else 4, **QUIET
+    )
+    assert torch.equal(sample(few, (2, 2), sampler=sampler, **QUIET), wanted)
+    with pytest.raises(ValueError, match="5 steps"):
+        sample(few, (2, 2), sampler=sampler, steps=5, **QUIET)
 
 
 def test_the_progress_bar_is_there_when_wanted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -215,6 +215,32 @@ def test_published_weights_of_this_project_are_whole(name: str) -> None:
     assert name in recipes.names() or name in PARTS
 
 
+# Where the experiment that is published has the same: which of its tables, and the row.
+ROWS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "digits/maker": ("fewer", "trilemma", {"way": "made"}),
+    "digits/flow": ("fewer", "flows", {"way": "flow, logit-normal", "steps": 25}),
+    "digits/student_4": ("fewer", "distilled", {"by": "robust", "way": "halved", "steps": 4, "scale": 4}),
+    "digits/student_2": ("fewer", "distilled", {"by": "robust", "way": "halved", "steps": 2, "scale": 4}),
+    "latents/denoiser": ("fewer", "spaces", {"space": "latents, cosine", "way": "guided"}),
+}
+for name in ("vanilla", "robust"):
+    ROWS[f"mnist/tokens_{name}"] = ("noise", "tokens", {"by": f"mnist/{name}"})
+    ROWS[f"mnist/golden_{name}"] = ("noise", "shifts", {"by": f"mnist/{name}", "length": 4.0})
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_parts_are_those_of_the_experiments(name: str) -> None:
+    """The first seed's: what its card says of its samples is what the experiment found."""
+    kept, table, wanted = ROWS[name]
+    samples = json.loads((ROOT / "results" / "models.json").read_text())["models"][name]["samples"]
+    cells = json.loads((ROOT / "results" / f"{kept}.json").read_text())["cells"]
+    rows = next(cell["rows"] for cell in cells if cell["what"] == table and cell["seed"] == 0)
+    (row,) = (row for row in rows if wanted.items() <= row.items())
+    for metric in samples.keys() & row.keys():
+        found = row[metric]["value"] if isinstance(row[metric], dict) else row[metric]
+        assert samples[metric]["value"] == pytest.approx(found, rel=0.01), metric  # no two processors round alike
+
+
 def test_published_weights_are_small() -> None:
-    for data, limit in (("mnist", 20e6), ("cifar10", 60e6), ("digits", 4e6), ("dots", 2e6)):
+    for data, limit in (("mnist", 20e6), ("cifar10", 60e6), ("digits", 7e6), ("dots", 2e6), ("latents", 2e6)):
         assert sum(file.stat().st_size for file in (ROOT / "weights" / data).glob("*.safetensors")) < limit

@@ -9,27 +9,37 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
 
 import tyro
+from torch import Tensor
 
 from rgd import measure
+from rgd.attacks import unit
 from rgd.data import Dataset
 from rgd.experiments import read
-from rgd.faster import trained
-from rgd.faster.work import Work, labels
-from rgd.lab import datasets
+from rgd.faster import flow, published, trained
+from rgd.faster.makers import Autoencoding
+from rgd.faster.work import MAKER, Work, labels
+from rgd.guidance import classifier_free
+from rgd.lab import datasets, registry
 from rgd.lab.origin import provenance
+from rgd.neighbours import ideas
 from rgd.neighbours.counting import OBJECTIVES, canvases, counter
+from rgd.neighbours.demonstrations import GOLDEN
+from rgd.neighbours.work import Work as Noise
 from rgd.randomness import noise
-from rgd.samplers import ddim
-from rgd.schedule import linear
+from rgd.samplers import ddim, ddpm
+from rgd.schedule import cosine, linear
 from rgd.training.checkpoints import Model
+from rgd.training.objectives import Denoising
+from rgd.variants.networks import Made, MadeConfig, Table, TableConfig
 
 HELD_OUT = 100  # the seed of canvases on which no counter was trained
+LENGTH = 4.0  # of a shift of the noise, when its samples are scored
 
 
 @dataclass(frozen=True)
@@ -47,13 +57,42 @@ class Part:
     test: Callable[[], Dataset]
 
 
-def made(network: Any, data: Dataset, objective: str, steps: int, began: float) -> dict[str, Any]:
-    """Where a model came from, as `rgd train` would say it."""
-    training = {"steps": steps, "batch_size": 64}
+def made(
+    network: Any, data: Dataset, objective: str, steps: int, began: float, batch_size: int = 64, **more: Any
+) -> dict[str, Any]:
+    """Where a model came from, as `rgd train` would say it; `of` names the models that it was made of, if there are."""
+    training = {"steps": steps, "batch_size": batch_size}
     how = {"network": asdict(network.config), "objective": objective, "training": training}
     hours = round((time.perf_counter() - began) / 3600, 4)
     told = {"made_from": {"recipe": how, "data": data.digest}, "data": data.name, "seed": 0, "hours": hours}
-    return {**told, "images_seen": 64 * steps, **provenance()}
+    return {**told, "images_seen": batch_size * steps, **more, **provenance()}
+
+
+def judged(found: measure.Features, real: measure.Features, ordered: bool = True) -> dict[str, Any]:
+    """What a chapter's judge sees in samples, for a card; where nobody ordered a class, no accuracy."""
+    metrics = [*["accuracy"] * ordered, "fd", "recall"]
+    return {name: measure.estimate(name, found, real).to_json() for name in metrics}
+
+
+@cache
+def faster() -> Work:
+    """What chapter 22's experiment works on."""
+    bench: Any = SimpleNamespace(images=datasets.load, model=partial(registry.model, device="cpu"))
+    return Work(read("fewer"), bench)
+
+
+@cache
+def digits() -> Work:
+    """The same, of digits alone."""
+    bench: Any = SimpleNamespace(images=datasets.load)
+    return Work(replace(read("fewer"), data="digits"), bench)
+
+
+@cache
+def noisy() -> Noise:
+    """What chapter 21's experiment works on."""
+    bench: Any = SimpleNamespace(images=datasets.load, model=partial(registry.model, device="cpu"))
+    return Noise(read("noise"), bench)
 
 
 def count(name: str) -> Model:
@@ -67,26 +106,101 @@ def count(name: str) -> Model:
 @cache
 def students() -> dict[int, Model]:
     """By their steps, those of digits guided by the robust classifier, as in chapter 22's experiment."""
-    began, plan = time.perf_counter(), replace(read("fewer"), data="digits")
-    work, found = Work(plan, SimpleNamespace(images=datasets.load)), dict[int, Model]()  # type: ignore[arg-type]
+    began, work, found = time.perf_counter(), digits(), dict[int, Model]()
     denoising = {"predicts": "v", "variance": "large", "clip": False}
-    steps = 1.5 * plan.training  # of the denoiser and its guide
+    steps = 1.5 * work.plan.training  # of the denoiser and its guide
     for halvings, (times, student) in enumerate(trained.students(work, "robust", 0)):
-        steps += (0.3 if halvings else 0.6) * plan.training
+        steps += (0.3 if halvings else 0.6) * work.plan.training
         objective = f"Follow, of a Denoising guided by a RobustCrossEntropy; then {halvings} times Halved"
         about = made(student, work.digits, objective, round(steps), began)
         model = Model(student, times, denoising, work.digits.classes, about)
-        found[times.T] = replace(model, provenance={**about, "samples": samples(model, work)})
+        found[times.T] = seen(model, work, ddim, min(16, times.T))
     return found
 
 
-def samples(model: Model, work: Work) -> dict[str, Any]:
-    """What the chapter's judge sees in what a student draws in as many steps as it was made for."""
+def seen(model: Model, work: Work, sampler: Any, steps: int | None) -> Model:
+    """A model of digits, with what the chapter's judge sees in what it draws."""
     xT = noise((work.plan.digits, *work.digits.shape), 1000)
-    y = labels(xT)
-    *_, step = ddim(model.use(), xT, y, steps=min(16, model.use().schedule.T))
-    seen = measure.extract(step.x.clamp(-1, 1), work.judge, labels=y)
-    return {name: measure.estimate(name, seen, work.real).to_json() for name in ("accuracy", "fd", "recall")}
+    *_, step = sampler(model.use(), xT, labels(xT), steps=steps)
+    found = measure.extract(step.x.clamp(-1, 1), work.judge, labels=labels(xT))
+    return replace(model, provenance={**model.provenance, "samples": judged(found, work.real, model.use().conditional)})
+
+
+def maker() -> Model:
+    """The generator of digits in four long steps."""
+    began, work = time.perf_counter(), digits()
+    times, config = work.schedule.respace(4), MadeConfig(**vars(MAKER) | {"in_channels": 1})
+    network = Made(config, trained.competed(work, times, 0))
+    about = made(network, work.digits, "against a critic of a step's two ends", work.plan.training, began)
+    denoising = {"predicts": "x0", "variance": "small", "clip": False}
+    return seen(Model(network, times, denoising, work.digits.classes, about), work, ddpm, None)
+
+
+def flowing() -> Model:
+    """Rectified flow of digits, asked more often in the middle."""
+    began, work, objective = time.perf_counter(), digits(), flow.Flow(logit_normal=True)
+    network = trained.flowing(work, objective, 0)
+    about = made(network, work.digits, repr(objective), work.plan.training, began)
+    return seen(Model(network, flow.straight(), {"predicts": "eps"}, work.digits.classes, about), work, ddim, 25)
+
+
+@cache
+def autoencoder() -> Model:
+    """Of MNIST."""
+    began, work = time.perf_counter(), faster()
+    network, few = published.coded(work, 0), work.images.take(work.plan.latents)
+    about = made(network, few, repr(Autoencoding()), round(0.8 * work.plan.training), began)
+    return Model(network, None, {}, work.images.classes, about)
+
+
+def latent() -> Model:
+    """A denoiser of its latents, on the cosine schedule."""
+    first = autoencoder()
+    began, work, space = time.perf_counter(), faster(), published.of_latents(first.use())
+    few, schedule = work.images.take(work.plan.latents), cosine(1000)
+    codes = space.of(few)
+    denoise = published.of_codes(work, codes, schedule, 0)
+    free = classifier_free(denoise, 2.0)
+    images, _ = work.sampled(free, 0, ddim, shape=codes.shape, space=space, steps=work.plan.steps)
+    objective = repr(Denoising("v", conditional=True, label_dropout=0.2))
+    about = made(denoise.network, codes, objective, round(0.6 * work.plan.training), began, of=["latents/autoencoder"])
+    about["samples"] = judged(work.seen(images), work.train_images)
+    return Model.of(denoise, codes.classes, **about)
+
+
+def tokens(name: str) -> Model:
+    """Ten class tokens, learned from the null token by a classifier alone."""
+    began, work = time.perf_counter(), noisy()
+    denoise, plan = work.conditional, work.plan
+    null = denoise.network.label_emb.weight.detach()[10:].expand(10, -1)
+    values = ideas.learn(denoise, work.network(f"mnist/{name}"), null, (30, *work.shape), plan.rounds, 0)
+    found = work.see(ideas.speaking(denoise, values), work.noise(0))
+    return table(
+        values, "the cross-entropy of x0_hat", (plan.rounds, 30), began, found, [plan.conditional, f"mnist/{name}"]
+    )
+
+
+def golden(name: str) -> Model:
+    """What golden noise adds, the mean of each class, on noise of its own."""
+    began, work = time.perf_counter(), noisy()
+    plan, denoise, gradient = work.plan, work.plain, work.gradient(f"mnist/{name}")
+    to = int(denoise.schedule.respace(f"quadratic{plan.steps}").timesteps[-2])
+    other, y = noise((2 * plan.images, *work.shape), 4000), work.y.repeat(2)
+    values = ideas.by_class(ideas.golden(denoise, gradient, other, y, GOLDEN, to) - other, y, 10)
+    found = work.see(denoise, work.noise(0) + LENGTH * unit(values)[work.y])
+    how = f"the mean of golden noise, guided at {GOLDEN:g}, less the noise"
+    return table(values, how, (1, len(y)), began, found, [plan.denoiser, f"mnist/{name}"])
+
+
+def table(
+    values: Tensor, objective: str, seen: tuple[int, int], began: float, found: measure.Features, of: list[str]
+) -> Model:
+    """A table of MNIST's classes, made of other models in so many rounds of so many images."""
+    work, network = noisy(), Table(TableConfig(len(values), tuple(values.shape[1:])))
+    network.load_state_dict({"values": values})
+    data, samples = work.bench.images(work.plan.data), judged(found, work.real)
+    about = made(network, data, objective, seen[0], began, seen[1], of=of, samples=samples)
+    return Model(network.eval(), None, {}, data.classes, about)
 
 
 def _student(steps: int) -> Part:
@@ -103,8 +217,47 @@ def _counter(name: str) -> Part:
     return Part(about, lambda: count(name), lambda: canvases(2000, HELD_OUT))
 
 
+def _codes() -> Dataset:
+    """Latents of MNIST's test images, as the published autoencoder has them."""
+    space = published.of_latents(registry.load("latents/autoencoder", "cpu"))
+    return space.of(datasets.load("mnist", "test").take(2000))
+
+
+def _tables(name: str) -> dict[str, Part]:
+    """What chapter 21 learns from a classifier for each class."""
+    guide, test = f"the {name} classifier", lambda: datasets.load("mnist", "test")
+    told = f"Ten class tokens for `mnist/conditional`, learned by {guide} from the null token, without an image"
+    added = f"What golden noise by {guide} adds to the starting noise of `mnist/ddpm`, the mean of each class"
+    return {
+        f"mnist/tokens_{name}": Part(f"{told} (chapter 21).", lambda: tokens(name), test),
+        f"mnist/golden_{name}": Part(f"{added} (chapter 21); its samples are of {LENGTH:g} times its direction.",
+                                     lambda: golden(name), test),
+    }  # fmt: skip
+
+
 PARTS = {f"dots/{name}": _counter(name) for name in OBJECTIVES}
 PARTS |= {f"digits/student_{steps}": _student(steps) for steps in (4, 2)}
+PARTS["digits/maker"] = Part(
+    "Draws digits of 8x8 pixels in four long steps of DDPM: a generator that answers with one possible image and not "
+    "with their mean, trained against a critic (chapter 22).",
+    maker, lambda: datasets.load("digits", "test"),
+)  # fmt: skip
+PARTS["digits/flow"] = Part(
+    "Rectified flow of digits of 8x8 pixels, as a denoiser on the schedule of its straight path, trained at times that "
+    "are logit-normal (chapter 22); its samples took 25 steps.",
+    flowing, lambda: datasets.load("digits", "test"),
+)  # fmt: skip
+PARTS["latents/autoencoder"] = Part(
+    "MNIST to latents (4, 7, 7) and back; its configuration knows the scale of its latents (chapter 22).",
+    autoencoder, lambda: datasets.load("mnist", "test"),
+)  # fmt: skip
+PARTS["latents/denoiser"] = Part(
+    "Knows the classes of MNIST as latents of `latents/autoencoder`, on the cosine schedule (chapter 22); its samples "
+    "took 25 steps, guided without a classifier at scale 2.",
+    latent, _codes,
+)  # fmt: skip
+for _name in ("vanilla", "robust"):
+    PARTS |= _tables(_name)
 
 
 def main(names: Annotated[tuple[str, ...], tyro.conf.Positional] = tuple(PARTS), runs: Path = Path("runs")) -> None:

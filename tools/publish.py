@@ -37,14 +37,17 @@ SAME = 1e-3  # the largest share of changed verdicts, and relative change of a d
 
 
 def levels(model: Model) -> tuple[int, ...]:
-    """The times at which a model is asked; a judge, which knows none, once."""
+    """The times at which a model is asked; one that knows none, once."""
     if model.schedule is None:
         return (0,)
     return LEVELS if model.schedule.T == 1000 else tuple(model.schedule.timesteps.tolist())
 
 
 def answers(model: Model, test: Dataset) -> Tensor:
-    """What must not change when weights are rounded: verdicts (classifiers), or squared errors by level (denoisers)."""
+    """What must not change when weights are rounded: verdicts (classifiers), or squared errors by level (denoisers), of
+    what comes back (autoencoders); or all that there is (tables)."""
+    if model.role == "table":
+        return model.network.values.flatten().cpu()[None]
     x0, y = test.x0().to(best_device()), test.labels.to(best_device())
     eps = noise(x0.shape, seed=0).to(x0)
     rows = []
@@ -53,6 +56,10 @@ def answers(model: Model, test: Dataset) -> Tensor:
             t = torch.full_like(y, level)
             parts = []
             for i in torch.arange(len(y), device=y.device).split(500):
+                if model.role == "autoencoder":
+                    again = model.network.decode(model.network.encode(x0[i]))
+                    parts.append((again - x0[i]).square().flatten(1).mean(1))
+                    continue
                 if isinstance(model.network, Judge):
                     parts.append(model.network(x0[i]).argmax(1))
                     continue
@@ -70,8 +77,10 @@ def answers(model: Model, test: Dataset) -> Tensor:
 
 
 def change(model: Model, before: Tensor, after: Tensor) -> float:
-    """The share of verdicts that differ, or the largest relative change of a level's error."""
-    if model.role == "denoiser":
+    """The share of verdicts that differ, or the largest relative change of a level's error, or that of a table."""
+    if model.role == "table":
+        return float((after - before).norm() / before.norm())
+    if model.role in ("denoiser", "autoencoder"):
         return float((after.mean(1) / before.mean(1) - 1).abs().max())
     return float((before != after).double().mean())
 
@@ -80,6 +89,8 @@ def measure(model: Model, test: Dataset, found: Tensor) -> dict[str, Any]:
     """What the card says of the model's quality, on held-out images; of a student, what was seen in its samples."""
     if "samples" in model.provenance:
         return {"samples": model.provenance["samples"]}
+    if model.role == "autoencoder":
+        return {"squared_error": float(found.mean())}
     if model.role == "denoiser":
         return {"squared_error": {level: float(row.mean()) for level, row in zip(LEVELS, found)}}
     right = (found == test.labels).sum(1).tolist()

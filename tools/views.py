@@ -65,8 +65,8 @@ def origin(results: dict[str, Any]) -> str:
 def models(results: dict[str, Any]) -> str:
     """All published models in a table."""
     rows = [
-        [f"`{name}`", model["kind"], f"{model['parameters'] / 1e6:.2f} M", f"{model['bytes'] / 1e6:.1f} MB",
-         f"{model['made']['hours'] * 60:.0f} minutes", f"{model['made']['images_seen']:,}"]
+        [f"`{name}`", model["kind"], *_size(model["parameters"], model["bytes"]),
+         _minutes(model["made"]["hours"]), f"{model['made']['images_seen']:,}"]
         for name, model in results["models"].items()
     ]  # fmt: skip
     return _table(["model", "what", "parameters", "file", "trained for", "images seen"], rows)
@@ -84,9 +84,9 @@ def cards(results: dict[str, Any]) -> str:
             f"### `{name}`\n",
             f"{PARTS[name].about if name in PARTS else recipes.read(name).about}\n",
             f"- **Made** on {made['date'][:10]} at commit {made['commit']}, seed {made['seed']}, on {made['device']}, "
-            f"torch {made['torch']}, in {made['hours'] * 60:.0f} minutes: {how['training']['steps']:,} steps, "
+            f"torch {made['torch']}, in {_minutes(made['hours'])}: {how['training']['steps']:,} steps, "
             f"{made['images_seen']:,} images. `{again}` makes it again.",
-            f"- **Data**: {made['data']}, training split, SHA-256 {made['made_from']['data'][:16]}...",
+            f"- **Data**: {made['data']}, training split, SHA-256 {made['made_from']['data'][:16]}...{_of(model)}",
             f"- **Objective**: `{_written(how['objective'])}`.",
             f"- **File**: {model['bytes'] / 1e6:.2f} MB, {model['parameters']:,} parameters in {model['precision']}"
             + (
@@ -97,6 +97,25 @@ def cards(results: dict[str, Any]) -> str:
             f"- **Measured** {_quality(model)}.\n",
         ]
     return "\n".join(text)
+
+
+def _of(model: dict[str, Any]) -> str:
+    """Which published models one was made of, if there are any; a table saw nothing else."""
+    names = " and ".join(f"`{name}`" for name in model["made"].get("of", ()))
+    how = "it knows of them by" if model["kind"] == "table" else "made with"
+    return names and f"; {how} {names}{' alone' if model['kind'] == 'table' else ''}"
+
+
+def _minutes(hours: float) -> str:
+    minutes = round(60 * hours)
+    return "under a minute" if minutes < 1 else f"{minutes} minute{'s' * (minutes > 1)}"
+
+
+def _size(parameters: int, bytes: int) -> tuple[str, str]:
+    """In millions and MB, or, of what is tiny, exactly and in kB."""
+    few, small = parameters < 5000, bytes < 50_000
+    return (f"{parameters:,}" if few else f"{parameters / 1e6:.2f} M",
+            f"{bytes / 1e3:.0f} kB" if small else f"{bytes / 1e6:.1f} MB")  # fmt: skip
 
 
 def _written(part: Any) -> str:
@@ -111,10 +130,14 @@ def _quality(model: dict[str, Any]) -> str:
     on = f"on {model['test_images']:,} held-out images: "
     if "samples" in model:
         seen = model["samples"]
-        found = (f"{label} {estimate_text(seen[name], digits)}" for name, label, digits in SEEN_IN_SAMPLES)
+        found = (
+            f"{label} {estimate_text(seen[name], digits)}" for name, label, digits in SEEN_IN_SAMPLES if name in seen
+        )
         return f"by what the chapter's judge sees in {seen['fd']['n']} samples: {', '.join(found)}"
     if model["kind"] == "judge":
         return f"{on}accuracy {estimate_text(model['accuracy'], 4)}"
+    if model["kind"] == "autoencoder":
+        return f"{on}mean squared error of what comes back {model['squared_error']:.4f}"
     if model["kind"] == "denoiser":
         errors = (f"{error:.3f} at t = {t}" for t, error in model["squared_error"].items())
         return f"{on}mean squared error of the noise {', '.join(errors)}"

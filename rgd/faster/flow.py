@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from rgd.schedule import Schedule, per_image
+from rgd.schedule import Schedule
 from rgd.training.objectives import Loss
+from rgd.variants.networks import place
 
 
 def straight(T: int = 1000) -> Schedule:
@@ -17,11 +18,6 @@ def straight(T: int = 1000) -> Schedule:
     shares' squares, so that its variance is that of every other."""
     s = (torch.arange(T).double() + 0.5) / T
     return Schedule((1 - s).square() / ((1 - s).square() + s.square()))
-
-
-def place(t: Tensor, T: int, like: Tensor) -> Tensor:
-    """s of t (B,), shaped to multiply images."""
-    return per_image((t.to(like.dtype) + 0.5) / T, like)
 
 
 @dataclass(frozen=True)
@@ -38,17 +34,3 @@ class Flow:
         t, eps = (s * schedule.T).long().clamp(max=schedule.T - 1), torch.randn(x0.shape, generator=generator)
         s = place(t, schedule.T, x0)
         return Loss(F.mse_loss(network((1 - s) * x0 + s * eps, t), eps - x0))
-
-
-class Straight(nn.Module):
-    """A network of the velocity eps - x0 on the straight path, as one that predicts eps on the schedule `straight(T)`:
-    then DDIM's step is Euler's, and every guide and sampler knows it."""
-
-    def __init__(self, flow: nn.Module, T: int = 1000) -> None:
-        super().__init__()
-        self.flow, self.T = flow, T
-
-    def forward(self, xt: Tensor, t: Tensor) -> Tensor:
-        s = place(t, self.T, xt)
-        x = ((1 - s).square() + s.square()).sqrt() * xt
-        return x + (1 - s) * self.flow(x, t)

@@ -102,30 +102,6 @@ def compete(
     return average.eval()
 
 
-class Autoencoder(nn.Module):
-    """Images (B, 1, 28, 28) to latents (B, channels, 7, 7) and back."""
-
-    def __init__(self, channels: int = 4, width: int = 32) -> None:
-        super().__init__()
-        self.coder = nn.Sequential(
-            nn.Conv2d(1, width, 4, 2, 1), nn.SiLU(), nn.Conv2d(width, 2 * width, 4, 2, 1), nn.SiLU(),
-            nn.Conv2d(2 * width, 2 * channels, 3, 1, 1),
-        )  # fmt: skip
-        self.decode = nn.Sequential(
-            nn.Conv2d(channels, 2 * width, 3, 1, 1), nn.SiLU(), nn.ConvTranspose2d(2 * width, width, 4, 2, 1),
-            nn.SiLU(), nn.ConvTranspose2d(width, width, 4, 2, 1), nn.SiLU(), nn.Conv2d(width, 1, 3, 1, 1),
-        )  # fmt: skip
-
-    def encode(self, x0: Tensor) -> Tensor:
-        """The mean of the latents."""
-        return self.coder(x0).chunk(2, dim=1)[0]
-
-    def forward(self, x0: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_variance = self.coder(x0).chunk(2, dim=1)
-        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1).sum(1)
-        return self.decode(mean + (0.5 * log_variance).exp() * noise), kl
-
-
 @dataclass(frozen=True)
 class Autoencoding:
     """Reconstruct, and pay a little for what the latents know: a variational autoencoder's bound, with a small beta."""

@@ -17,13 +17,15 @@ from torch import Tensor, nn
 from rgd import schedule as schedules
 from rgd.adapters import Latents
 from rgd.attacks import log_prob, unit
+from rgd.data import Dataset
 from rgd.denoiser import NetworkDenoiser
 from rgd.faster import cheaper, makers
-from rgd.faster.work import LATENT, Row, Work, farther, fresh, scores
+from rgd.faster.work import LATENT, Row, Work, farther, scores
 from rgd.guidance import classifier_free, grad_log_prob, guide, unconditional
 from rgd.networks import build
 from rgd.randomness import generator, noise
 from rgd.samplers import ddim, ddpm
+from rgd.variants.networks import Autoencoder, AutoencoderConfig
 
 GUIDED = 2.4  # the scale
 
@@ -149,16 +151,13 @@ def gradient_of(small: Any, network: Any, xt: Tensor, t: Tensor, y: Tensor, true
 def spaces(work: Work, seed: int) -> Iterator[Row]:
     """A table of the usual choices: pixels or latents, cosine or linear, DDIM or DDPM, guided without a classifier."""
     few = work.images.take(work.plan.latents)
-    autoencoder = work.train(fresh(makers.Autoencoder, seed), makers.Autoencoding(), 0.8, seed, few)
-    raw = Latents(autoencoder.encode, autoencoder.decode)
-    space = replace(raw, scale=1 / float(raw.of(few).images.std()))
+    space = of_latents(coded(work, seed))
     again = scores(work.seen(space.images(space.of(few.take(work.plan.images)).images).clamp(-1, 1)), work.train_images)
     yield {"space": "reconstructed", "fd": again["fd"], "recall": again["recall"]}
     models: dict[str, Any] = {"pixels, linear": work.bench.model(work.plan.conditional).use()}
     codes = space.of(few)
     for name, schedule in (("linear", schedules.linear(1000)), ("cosine", schedules.cosine(1000))):
-        network = work.train(build(LATENT, seed), work.knowing, 0.6, seed, codes, schedule)
-        models[f"latents, {name}"] = NetworkDenoiser(network, schedule, "v", clip=False, conditional=True)
+        models[f"latents, {name}"] = of_codes(work, codes, schedule, seed)
     for name, denoise in models.items():
         pixels = name.startswith("pixels")
         shape = work.images.shape if pixels else codes.shape
@@ -167,3 +166,22 @@ def spaces(work: Work, seed: int) -> Iterator[Row]:
             how: Row = dict(shape=shape, space=None if pixels else space, steps=work.plan.steps)
             images, seconds = work.sampled(own, seed, sampler, **how)
             yield {"space": name, "way": way, **scores(work.seen(images), work.train_images), "seconds": seconds}
+
+
+def coded(work: Work, seed: int) -> Autoencoder:
+    """An autoencoder of the published size, and the scale of its latents."""
+    few = work.images.take(work.plan.latents)
+    found = work.train(build(AutoencoderConfig(), seed), makers.Autoencoding(), 0.8, seed, few)
+    found.config = replace(found.config, scale=1 / float(of_latents(found).of(few).images.std()))
+    return found
+
+
+def of_latents(autoencoder: Autoencoder) -> Latents:
+    """Its latents."""
+    return Latents(autoencoder.encode, autoencoder.decode, autoencoder.config.scale)
+
+
+def of_codes(work: Work, codes: Dataset, schedule: schedules.Schedule, seed: int) -> NetworkDenoiser:
+    """A denoiser of latents."""
+    network = work.train(build(LATENT, seed), work.knowing, 0.6, seed, codes, schedule)
+    return NetworkDenoiser(network, schedule, "v", clip=False, conditional=True)

@@ -21,12 +21,12 @@ from rgd.experiments.worlds import seeded
 from rgd.faster import distil, flow, makers
 from rgd.faster.work import CRITIC, MAKER, UNET, Row, Work
 from rgd.guidance import unconditional
-from rgd.lab.told import Told
 from rgd.mixtures import mixture
 from rgd.networks import build
 from rgd.randomness import generator, noise
 from rgd.samplers import ancestral, ddim, ddpm
 from rgd.schedule import Schedule, per_image
+from rgd.variants.networks import Straight, StraightConfig, Told
 
 FEW = (16, 8, 4, 2)  # steps
 SCALES = {"free": 2, "vanilla": 4, "robust": 4}  # of guidance on digits
@@ -119,15 +119,20 @@ def exact_step(work: Work, seed: int) -> Iterator[Row]:
 def trilemma(work: Work, seed: int) -> Iterator[Row]:
     """Four steps on digits: with a denoiser, and with a generator that competed."""
     denoise, times = work.denoiser("x0", seed), work.schedule.respace(4)
-
-    def draw(random: torch.Generator) -> Tensor:
-        return work.digits.x0(torch.randint(len(work.digits), (64,), generator=random))
-
-    made = makers.compete(build(MAKER, seed), build(CRITIC, seed), times, draw, work.plan.training, seed, 0.05, 5e-4)
+    made = competed(work, times, seed)
     yield {"way": "ddim", "steps": 4, **work.drawn(denoise, seed, steps=4)}
     yield {"way": "ddpm", "steps": 4, **work.drawn(denoise, seed, ddpm, steps=4)}
     yield {"way": "made", "steps": 4, **work.drawn(makers.Maker(made, times, generator(seed, "z")), seed, ddpm)}
     yield {"way": "ddim", "steps": 16, **work.drawn(denoise, seed, steps=16)}
+
+
+def competed(work: Work, times: Schedule, seed: int) -> Any:
+    """The generator of digits, a U-Net of xt and z."""
+
+    def draw(random: torch.Generator) -> Tensor:
+        return work.digits.x0(torch.randint(len(work.digits), (64,), generator=random))
+
+    return makers.compete(build(MAKER, seed), build(CRITIC, seed), times, draw, work.plan.training, seed, 0.05, 5e-4)
 
 
 def progressive(work: Work, seed: int) -> Iterator[Row]:
@@ -140,19 +145,20 @@ def progressive(work: Work, seed: int) -> Iterator[Row]:
         objective = distil.Halved(lambda xt, t, y, s: teacher(xt, t), times, predicts="x0")
         half = distil.every_second(times)
         student = work.train(deepcopy(teacher.network).requires_grad_(), objective, 0.3, seed, schedule=half)
-        yield {
-            "way": "x0, halved",
-            "steps": steps,
-            **work.drawn(NetworkDenoiser(student, half, "x0"), seed, steps=None),
-        }
+        yield {"way": "x0, halved", "steps": steps,
+               **work.drawn(NetworkDenoiser(student, half, "x0"), seed, steps=None)}  # fmt: skip
 
 
 def flows(work: Work, seed: int) -> Iterator[Row]:
     """Rectified flow, asked uniformly or more often in the middle, beside the usual schedule and target."""
-    path = flow.straight()
     ways: dict[str, Any] = {"eps": work.denoiser("eps", seed), "x0": work.denoiser("x0", seed)}
     for way, objective in (("flow", flow.Flow()), ("flow, logit-normal", flow.Flow(logit_normal=True))):
-        network = work.train(build(UNET, seed), objective, seed=seed, schedule=path)
-        ways[way] = NetworkDenoiser(flow.Straight(network), path)
+        ways[way] = NetworkDenoiser(flowing(work, objective, seed), flow.straight())
     for (way, denoise), steps in product(ways.items(), (25, 10, 5)):
         yield {"way": way, "steps": steps, **work.drawn(denoise, seed, steps=steps)}
+
+
+def flowing(work: Work, objective: flow.Flow, seed: int) -> Straight:
+    """Rectified flow of digits."""
+    network = work.train(build(UNET, seed), objective, seed=seed, schedule=flow.straight())
+    return Straight(StraightConfig(**vars(UNET)), network)

@@ -147,13 +147,6 @@ def timed(
     return x.clamp(-1, 1), 100 * (time.perf_counter() - began) / len(xT)
 
 
-def fresh(network: type[nn.Module], seed: int) -> Any:
-    """A network with weights from the seed: layers draw them from the global state, which is lent another."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return network()
-
-
 def scores(seen: Features, real: Features) -> Row:
     """Accuracy, distance and recall; what varies is told by the seeds."""
     return {metric: measure.estimate(metric, seen, real, halves=2).value for metric in ("accuracy", "fd", "recall")}

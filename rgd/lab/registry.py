@@ -13,17 +13,15 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pooch
 import torch
 
 from rgd import DISTRIBUTION, __version__
-from rgd.denoiser import NetworkDenoiser
 from rgd.errors import CheckpointError, MissingModel
 from rgd.lab import named
-from rgd.lab.judge import Judge
 from rgd.lab.tables import instead
-from rgd.networks import EncoderUNet
 from rgd.processes import processes
 from rgd.training.checkpoints import Model
 from rgd.training.checkpoints import load as load_file
@@ -88,9 +86,9 @@ def model(name: str, device: torch.device | str | None = None) -> Model:
     return load_file(path(name), processes().device if device is None else device)
 
 
-def load(name: str, device: torch.device | str | None = None) -> NetworkDenoiser | EncoderUNet | Judge:
-    """A published model, ready for use: a denoiser (xt, t, y) -> Prediction, a classifier (xt, t) -> logits, or a
-    judge x0 -> logits; in evaluation mode, its weights frozen. Raises as `path`."""
+def load(name: str, device: torch.device | str | None = None) -> Any:
+    """A published model, ready for use: a denoiser (xt, t, y) -> Prediction, a classifier (xt, t) -> logits, a judge
+    x0 -> logits, or what its card says; in evaluation mode, its weights frozen. Raises as `path`."""
     return model(name, device).use()
 
 

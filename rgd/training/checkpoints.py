@@ -28,7 +28,7 @@ from rgd.identity import digest
 from rgd.networks import NETWORKS, build, config_class
 from rgd.schedule import Schedule
 
-Role = Literal["denoiser", "classifier", "judge"]
+Role = Literal["denoiser", "classifier", "judge", "autoencoder", "table"]
 
 
 def _is_gone(process: str) -> bool:
@@ -37,10 +37,8 @@ def _is_gone(process: str) -> bool:
         return False
     try:
         os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:  # another user's
-        return False
+    except OSError as error:  # gone, or another user's
+        return isinstance(error, ProcessLookupError)
     return False
 
 
@@ -216,8 +214,10 @@ class Model:
 
     @property
     def role(self) -> Role:
-        """What it is for."""
-        return "denoiser" if self.denoising else "judge" if self.schedule is None else "classifier"
+        """What it is for: what its network says, or what goes with it does."""
+        known: Role = "denoiser" if self.denoising else "judge" if self.schedule is None else "classifier"
+        role: Role = getattr(self.network, "role", known)
+        return role
 
     def use(self) -> Any:
         """What the rest of `rgd` takes: a denoiser, or else the network itself."""

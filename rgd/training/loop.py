@@ -143,7 +143,7 @@ def _check_fits(network: nn.Module, data: Dataset, training: Training) -> None:
     if training.shift >= (side := min(data.shape[1:])):
         raise DataError(f"shift must be less than the side of the images, {side} pixels, not {training.shift}")
     config: Any = getattr(network, "config", None)
-    if type(config) not in {known for known, _ in NETWORKS.values()}:
+    if type(config) not in {known for known, _ in NETWORKS.values()} or not hasattr(config, "image_size"):
         return
     if data.shape != (expected := image_shape(config)):
         raise DataError(f"{data.name} has images of shape {data.shape}, and the network takes {expected}")
