@@ -437,6 +437,7 @@ FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
     "compare_cifar10": ("compare_cifar10", compare),
     "compare_cifar10_conditional": ("compare_cifar10_conditional", compare),
     "guided_mnist": ("guided-mnist", paid),
+    "guided_cifar10": ("guided-cifar10", paid),
     "study_mnist": ("study_mnist", study),
     "study_cifar10": ("study_cifar10", study),
     "matching_mnist": ("matching_mnist", matching),
