@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
 
+import torch
 import tyro
 from torch import Tensor
 
@@ -267,6 +268,7 @@ def main(names: Annotated[tuple[str, ...], tyro.conf.Positional] = tuple(PARTS),
         names: which.
         runs: where.
     """
+    torch.set_num_threads(1)  # as in the experiments: more of them round otherwise, of which a generator makes much
     for name in names:
         model = PARTS[name].make()
         model = replace(model, provenance={"recipe": name, **model.provenance})
