@@ -82,22 +82,22 @@ compare_cheaper = Comparison(
         *guided("mnist/ddpm", (4.0, 4.8, 5.7, 6.7, 8.0, 9.5, 11.3), "free", "fgsm"),
         *guided("mnist/ddpm", (2.0, 2.4, 2.8, 3.4, 4.0, 4.8), "pgd3", "robust_1"),
     ),
-    pairs=against("robust_1", "vanilla", "free", "fgsm", "pgd3"),
-    headline_samples=5000,
-    **mnist,
-)
+    pairs=against("robust_1", "vanilla", "free", "fgsm", "pgd3"), headline_samples=5000, **mnist,
+)  # fmt: skip
 by_vanilla = ("classifier", "mnist/vanilla")
-ways = (
-    ("none", "none", None, (0.0,)),
-    ("vanilla", *by_vanilla, (1.7, 2.0, 2.4, 2.8)),
-    ("robust", "classifier", "mnist/robust", (1.7, 2.0, 2.4, 2.8, 3.4)),
-)
+ways = {  # each with its scales, and those with fresh noise
+    "none": ("none", None, (0.0,), (0.0,)),
+    "vanilla": (*by_vanilla, (1.7, 2.0, 2.4, 2.8), (1.2, 1.4, 1.7, 2.0, 2.4, 2.8)),
+    "robust": ("classifier", "mnist/robust", (1.7, 2.0, 2.4, 2.8, 3.4), (1.2, 1.4, 1.7, 2.0, 2.4, 2.8, 3.4)),
+    "robust, radius 2": ("classifier", "mnist/robust_2", (2.4, 2.8, 3.4, 4.0), (1.4, 1.7, 2.0, 2.4, 2.8)),
+    "robust, shrinking radius": ("classifier", "mnist/robust_shrinking", (2.0, 2.4, 2.8), (1.2, 1.4, 1.7, 2.0)),
+}
 brief = dict(samples=1000, headline_samples=4000, headline_seeds=(1, 2))
 compare_noise = Comparison(
-    entries=tuple(Drawn(way + more, "mnist/ddpm", *how, eta=eta) for way, *how in ways
-                  for more, eta in (("", 0.0), (", fresh noise", 1.0))),
-    pairs=(*[(f"{way}, fresh noise", way) for way, *_ in ways], ("robust", "vanilla"),
-           ("robust, fresh noise", "vanilla, fresh noise")),
+    entries=tuple(Drawn(way + more, "mnist/ddpm", *how[:2], how[2 + int(eta)], eta=eta)
+                  for way, how in ways.items() for more, eta in (("", 0.0), (", fresh noise", 1.0))),
+    pairs=(*[(f"{way}, fresh noise", way) for way in ways], ("robust", "vanilla"),
+           *against("vanilla, fresh noise", *(f"{way}, fresh noise" for way in ways if way.startswith("robust")))),
     **brief, **mnist,
 )  # fmt: skip
 in_other_ways = {  # at equal steps; the scales are not those of plain guidance
