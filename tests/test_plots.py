@@ -19,6 +19,7 @@ from rgd.data import Dataset
 from rgd.demo import report
 from rgd.measure import Estimate
 from rgd.networks import EncoderConfig, build
+from rgd.randomness import noise
 from tools import figures
 
 NAMES = ("$", "$$", "$1-$5", "a$_$b", r"back\$lash$", "R&B <3", "50% off", "cat")
@@ -101,3 +102,13 @@ def test_a_figure_is_no_wider_than_its_text_can_be_read(name: str) -> None:
     assert figure.get_size_inches()[0] <= figures.WIDEST
     texts = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]
     assert min(texts) >= 9
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_an_image_of_other_than_three_channels_is_shown_by_its_first(channels: int) -> None:
+    image = noise((channels, 3, 5), seed=1).clamp(-1, 1)
+    _, axes = plots.figure(1, 1)
+    plots.show_image(axes[0, 0], image)
+    shown = axes[0, 0].get_images()[0].get_array()
+    wanted = (image.permute(1, 2, 0) + 1) / 2 if channels == 3 else image[0]
+    assert torch.allclose(torch.as_tensor(shown), wanted)

@@ -103,7 +103,7 @@ def _of(model: dict[str, Any]) -> str:
     """Which published models one was made of, if there are any; a table saw nothing else."""
     names = " and ".join(f"`{name}`" for name in model["made"].get("of", ()))
     how = "it knows of them by" if model["kind"] == "table" else "made with"
-    return names and f"; {how} {names}{' alone' if model['kind'] == 'table' else ''}"
+    return names and f"; {how} {names}{' alone' if model['kind'] == 'table' else ''}."
 
 
 def _minutes(hours: float) -> str:

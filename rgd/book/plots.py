@@ -64,15 +64,15 @@ def figure(rows: int = 1, columns: int = 1, width: float = 7.0, height: float = 
 
 
 def show_image(ax: Axes, image: Tensor, signed: bool = False) -> None:
-    """One image (C, H, W) in [-1, 1]; `signed` shows the mean of its channels, scaled to the largest magnitude: blue
-    below zero, red above."""
+    """One image (C, H, W) in [-1, 1], in grey by its first channel unless there are three; `signed` shows their mean,
+    scaled to the largest magnitude: blue below zero, red above."""
     ax.set_axis_off()
     pixels = image.detach().float().cpu()
     if signed:
         pixels = pixels.mean(0)
         limit = float(pixels.abs().max()) or 1.0
         ax.imshow(pixels.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
-    elif len(pixels) == 1:
+    elif len(pixels) != 3:
         ax.imshow(pixels[0].clamp(-1, 1).numpy(), cmap="gray", vmin=-1, vmax=1)
     else:
         ax.imshow(((pixels + 1) / 2).clamp(0, 1).permute(1, 2, 0).numpy())

@@ -53,7 +53,7 @@ def load(path: Path, role: checkpoints.Role) -> checkpoints.Model:
     model = processes().first(lambda: named.model(path) if named.is_spec(path) else checkpoints.load(path))
     model.network.to(processes().device)
     right = model.role == role or (role == "classifier" and isinstance(model.network, CleanClassifier))
-    need(right, f"{path} holds a {type(model.network).__name__}, where {ROLES[role]} is needed")
+    need(right, f"{path} holds the network {type(model.network).__name__}, where {ROLES[role]} is needed")
     return model
 
 
