@@ -52,8 +52,8 @@ compare_mnist = Comparison(
         Entry("clean, through x0", "mnist/ddpm", "through x0", "mnist/clean", (0.01, 0.03, 0.1, 0.3, 1.0)),
         Entry("clean, through x0, capped", "mnist/ddpm", "through x0", "mnist/clean", (0.35, 0.7, 1.4, 2.8), most=3.0),
     ),
-    pairs=((MIDDLE, MIDDLE_TOO), *against("vanilla", "robust", "robust, radius 1", "robust, radius 2", MIDDLE_TOO,
-           "robust, shrinking radius", "robust, growing radius", MIDDLE, "clean, at x0, capped")), **mnist,
+    pairs=(*against("vanilla", "robust", "robust, radius 1", "robust, radius 2", "robust, shrinking radius", MIDDLE_TOO,
+                    "robust, growing radius", MIDDLE, "clean, at x0, capped"), (MIDDLE, MIDDLE_TOO)), **mnist,
 )  # fmt: skip
 compare_mnist_conditional = Comparison(
     entries=(
