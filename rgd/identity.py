@@ -88,7 +88,8 @@ def _other(thing: Any) -> Any:
     if isinstance(thing, types.BuiltinFunctionType):
         return {"is": _name(thing)}
     if isinstance(thing, types.FunctionType):
-        return {"is": _name(thing)} if _known(thing.__module__) else _function(thing)
+        named = _known(thing.__module__) and "<locals>" not in thing.__qualname__  # else others have the same name
+        return {"is": _name(thing)} if named else _function(thing)
     if hasattr(thing, "item") and getattr(thing, "shape", None) == ():  # a number of NumPy's
         return identity(thing.item())
     raise _refused(thing, "is a plain object")

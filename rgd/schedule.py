@@ -210,7 +210,7 @@ def _kept_times(T: int, steps: int | str | Sequence[int]) -> list[int]:
     for section, count in zip(torch.arange(T).tensor_split(len(counts)), counts):
         times = section.tolist()
         if count > len(times):
-            raise ValueError(f"{count} steps cannot be taken from a section of {len(times)} times")
+            raise ValueError(f"{count} steps cannot be taken from a section of {len(times)} times; None takes all")
         gap = (len(times) - 1) / max(count - 1, 1)
         kept += [times[round(i * gap)] for i in range(count)]
     return kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from rgd.experiments import read
 from rgd.experiments.worlds import sphere
 from rgd.faster import cheaper, distil, flow, makers, published
 from rgd.faster.experiment import DEMONSTRATIONS, FewerSteps
+from rgd.identity import key
 from rgd.lab import checks
 from rgd.lab.bench import run
 from rgd.lab.judge import JudgeConfig
@@ -125,6 +127,9 @@ def test_a_student_is_saved_and_asked_at_other_scales(tmp_path: Path) -> None:
     xt, t, y = rgd.noise((3, 1, 8, 8), seed=1), times.timesteps[[3, 0, 1]], torch.tensor([1, 2, 3])
     with pytest.raises(ValueError, match="finite"):
         told.at(float("nan"))
+    other = Told.of(awake(build(unet.config, 2)), 3.0)
+    assert len({key(network) for network in (told, told.at(2.0), told.at(3.0), other.at(3.0))}) == 4
+    assert pickle.loads(pickle.dumps(told.at(2.0))).keywords == {"scale": 2.0}
     for scale, denoise in ((3.0, student), (1.0, replace(student, network=student.network.at(1.0)))):
         v = told.at(scale)(xt, t, y)
         x0 = times.at("signal", t, xt) * xt - times.at("sigma", t, xt) * v
@@ -175,6 +180,9 @@ def test_an_autoencoder_and_a_table_are_models_of_a_role_of_their_own(tmp_path: 
     assert {name: model.role for name, model in loaded.items()} == {name: name for name in loaded}
     y = torch.tensor([3, 3, 9])
     assert torch.equal(loaded["table"].use()(y), values[y])
+    for wrong in (-1, 10):
+        with pytest.raises(ValueError, match="labels must be 0 to 9"):
+            loaded["table"].use()(torch.tensor([3, wrong]))
     space = published.of_latents(loaded["autoencoder"].use())
     x0 = rgd.noise((2, 1, 28, 28), seed=2)
     assert space.scale == 3.0

@@ -210,6 +210,14 @@ RESULTS = {
 }  # fmt: skip
 
 
+def test_a_closure_of_our_own_has_no_name_that_says_enough() -> None:
+    from rgd.neighbours.ideas import experts
+
+    by_level: Any = [(0, torch.relu)]
+    with pytest.raises(IdentityError, match="closure"):
+        identity(experts(by_level))
+
+
 def test_the_variance_and_the_clipping_of_a_denoiser_are_part_of_its_model() -> None:
     model = Model(build(UNET), linear(10), {"predicts": "eps", "variance": "large"}, ("a",))
     changed = [replace(model, denoising={**model.denoising, name: value}) for name, value in

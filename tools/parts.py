@@ -231,7 +231,7 @@ def _tables(name: str) -> dict[str, Part]:
     added = f"What golden noise by {guide} adds to the starting noise of `mnist/ddpm`, the mean of each class"
     return {
         f"mnist/tokens_{name}": Part(f"{told} (chapter 21).", lambda: tokens(name), test),
-        f"mnist/golden_{name}": Part(f"{added} (chapter 21); its samples are of {LENGTH:g} times its direction.",
+        f"mnist/golden_{name}": Part(f"{added} (chapter 21); its samples began {LENGTH:g} along its direction.",
                                      lambda: golden(name), test),
     }  # fmt: skip
 

@@ -1,12 +1,10 @@
 """Networks that are a U-Net seen another way, and two that are none; each is built from a configuration, so that its
-weights can name it.
-
-A class may say its `role`, which is then that of a model that holds it.
-"""
+weights can name it. A class may say its `role`, which is then that of a model that holds it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -49,14 +47,14 @@ class Told(nn.Module):
         told.unet.load_state_dict(weights)
         return told
 
-    def forward(self, xt: Tensor, t: Tensor, y: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
-        scale = xt.new_full((len(xt),), self.config.scale) if scale is None else scale
-        return self.unet(torch.cat([xt, per_image(scale, xt).expand_as(xt[:, :1])], dim=1), t, y)
+    def forward(self, xt: Tensor, t: Tensor, y: Tensor | None = None, scale: float | Tensor | None = None) -> Tensor:
+        said = torch.as_tensor(self.config.scale if scale is None else scale).to(xt).expand(len(xt))
+        return self.unet(torch.cat([xt, per_image(said, xt).expand_as(xt[:, :1])], dim=1), t, y)
 
     def at(self, scale: float | Tensor) -> Any:
         """The network (xt, t, y) at one scale, or at one for each image (B,). ValueError unless it is finite."""
         require(bool(torch.as_tensor(scale).isfinite().all()), "scale", scale, "finite")
-        return lambda xt, t, y=None: self(xt, t, y, torch.as_tensor(scale, dtype=xt.dtype).expand(len(xt)))
+        return partial(self, scale=scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +65,7 @@ class MadeConfig(UNetConfig):
 @register(MadeConfig)
 class Made(nn.Module):
     """A generator for long steps (Xiao et al. 2022) as a network of x0: one of those that are possible, and not their
-    mean. It draws its z itself, from a generator of its own, `random`: another one gives other samples."""
+    mean. It draws its z itself, of `random`: so samples depend on what was drawn before, and on the batch size."""
 
     def __init__(self, config: MadeConfig, unet: UNet | None = None) -> None:
         super().__init__()
@@ -156,7 +154,7 @@ class TableConfig:
 
 @register(TableConfig)
 class Table(nn.Module):
-    """What was learned of each class, in `values` (classes, ...): (y) -> (B, ...)."""
+    """What was learned of each class, in `values` (classes, ...): (y) -> (B, ...). ValueError for other labels."""
 
     role = "table"
 
@@ -165,4 +163,5 @@ class Table(nn.Module):
         self.config, self.values = config, nn.Parameter(torch.zeros(config.classes, *config.shape))
 
     def forward(self, y: Tensor) -> Tensor:
+        require(bool(((y >= 0) & (y < len(self.values))).all()), "labels", y.tolist(), f"0 to {len(self.values) - 1}")
         return self.values[y]
