@@ -204,12 +204,20 @@ def table(
     return Model(network.eval(), None, {}, data.classes, about)
 
 
+def _digits() -> Dataset:
+    return datasets.load("digits", "test")
+
+
+def _mnist() -> Dataset:
+    return datasets.load("mnist", "test")
+
+
 def _student(steps: int) -> Part:
     about = (
         f"Draws digits of 8x8 pixels in {steps} steps of one network, guided at any scale from 0 to 4, and 4 if none "
         "is said: the student of a class-conditional denoiser that a robust classifier guides (chapter 22)."
     )
-    return Part(about, lambda: students()[steps], lambda: datasets.load("digits", "test"))
+    return Part(about, lambda: students()[steps], _digits)
 
 
 def _counter(name: str) -> Part:
@@ -221,18 +229,18 @@ def _counter(name: str) -> Part:
 def _codes() -> Dataset:
     """Latents of MNIST's test images, as the published autoencoder has them."""
     space = published.of_latents(registry.load("latents/autoencoder", "cpu"))
-    return space.of(datasets.load("mnist", "test").take(2000))
+    return space.of(_mnist().take(2000))
 
 
 def _tables(name: str) -> dict[str, Part]:
     """What chapter 21 learns from a classifier for each class."""
-    guide, test = f"the {name} classifier", lambda: datasets.load("mnist", "test")
+    guide = f"the {name} classifier"
     told = f"Ten class tokens for `mnist/conditional`, learned by {guide} from the null token, without an image"
     added = f"What golden noise by {guide} adds to the starting noise of `mnist/ddpm`, the mean of each class"
     return {
-        f"mnist/tokens_{name}": Part(f"{told} (chapter 21).", lambda: tokens(name), test),
+        f"mnist/tokens_{name}": Part(f"{told} (chapter 21).", lambda: tokens(name), _mnist),
         f"mnist/golden_{name}": Part(f"{added} (chapter 21); its samples began {LENGTH:g} along its direction.",
-                                     lambda: golden(name), test),
+                                     lambda: golden(name), _mnist),
     }  # fmt: skip
 
 
@@ -241,16 +249,16 @@ PARTS |= {f"digits/student_{steps}": _student(steps) for steps in (4, 2)}
 PARTS["digits/maker"] = Part(
     "Draws digits of 8x8 pixels in four long steps of DDPM: a generator that answers with one possible image and not "
     "with their mean, trained against a critic (chapter 22).",
-    maker, lambda: datasets.load("digits", "test"),
+    maker, _digits,
 )  # fmt: skip
 PARTS["digits/flow"] = Part(
     "Rectified flow of digits of 8x8 pixels, as a denoiser on the schedule of its straight path, trained at times that "
     "are logit-normal (chapter 22); its samples took 25 steps.",
-    flowing, lambda: datasets.load("digits", "test"),
+    flowing, _digits,
 )  # fmt: skip
 PARTS["latents/autoencoder"] = Part(
     "MNIST to latents (4, 7, 7) and back; its configuration knows the scale of its latents (chapter 22).",
-    autoencoder, lambda: datasets.load("mnist", "test"),
+    autoencoder, _mnist,
 )  # fmt: skip
 PARTS["latents/denoiser"] = Part(
     "Knows the classes of MNIST as latents of `latents/autoencoder`, on the cosine schedule (chapter 22); its samples "
