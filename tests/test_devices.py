@@ -64,6 +64,13 @@ for device in ("cpu", "pretend"):
     rgd.gradients.cosine(robust, rgd.zoo.load("mnist/vanilla"), attacked, t, y)
 rgd.sample(guided, (2, 1, 28, 28), y, steps=2, progress=False)
 
+coder, table = rgd.zoo.load("latents/autoencoder"), rgd.zoo.load("mnist/golden_robust")
+space = rgd.adapters.Latents(coder.encode, coder.decode, coder.config.scale)
+images = torch.zeros(2, 1, 28, 28)
+for device in ("cpu", "pretend"):
+    assert table(torch.arange(2).to(device)).device.type == device
+    assert space.images(coder.encode(images.to(device))).device.type == device
+
 data, schedule = rgd.data.load("digits").take(64), rgd.schedule.linear(1000)
 shape = dict(image_size=8, in_channels=1, model_channels=32, num_res_blocks=1, attention_resolutions=(2,),
              num_head_channels=32, channel_mult=(1, 2))

@@ -309,6 +309,10 @@ def test_a_figure_is_enlarged(window: Window, size: str) -> None:
     width, height = SIZES[size]
     window.page.set_viewport_size({"width": width, "height": height})
     page = window.open("notebooks/01_mixtures_under_noise")
+    # A widget that comes while a pointer is down would move what is under it.
+    for place in page.query_selector_all(".rgd-live"):
+        place.scroll_into_view_if_needed()
+        page.wait_for_function("place => place.matches('.rgd-live-on')", arg=place)
     pictures = page.query_selector_all("article img")
     buttons = page.query_selector_all("article .rgd-enlarge")
     assert len(buttons) == len(pictures) > 0, "each has its button, an animation too"

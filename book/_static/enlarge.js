@@ -31,7 +31,7 @@
     const [view, edges] = scroller("div");
     close.addEventListener("click", () => dialog.close());
     dialog.addEventListener("click", event => event.target === dialog && dialog.close());
-    dialog.addEventListener("close", () => view.replaceChildren());
+    dialog.addEventListener("close", () => dialog.open || view.replaceChildren()); // it may be open again by then
     dialog.append(close, view);
     document.body.append(dialog);
     return picture => {

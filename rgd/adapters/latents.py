@@ -14,6 +14,7 @@ from rgd.adapters.denoisers import own_config
 from rgd.attacks import Classifier
 from rgd.data import Dataset
 from rgd.errors import require
+from rgd.layers import wherever_asked
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,16 @@ class DiffusersVAE(nn.Module):
         """The autoencoder's own."""
         return own_config(self.vae)
 
+    @wherever_asked
     def encode(self, x0: Tensor) -> Tensor:
         """x0 (B, C, H, W) -> (B, c, h, w)."""
-        found = self.vae.encode(x0.to(self.vae.dtype))
-        return (found.latent_dist.mode() if hasattr(found, "latent_dist") else found.latents).to(x0.dtype)
+        found = self.vae.encode(x0)
+        return found.latent_dist.mode() if hasattr(found, "latent_dist") else found.latents
 
+    @wherever_asked
     def decode(self, z: Tensor) -> Tensor:
         """z (B, c, h, w) -> (B, C, H, W)."""
-        return self.vae.decode(z.to(self.vae.dtype)).sample.to(z.dtype)
+        return self.vae.decode(z).sample
 
 
 def from_vae(vae: Any) -> Latents:

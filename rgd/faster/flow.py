@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from rgd.schedule import Schedule
+from rgd.schedule import Schedule, per_image
 from rgd.training.objectives import Loss
-from rgd.variants.networks import place
 
 
 def straight(T: int = 1000) -> Schedule:
@@ -32,5 +31,5 @@ class Flow:
         s = draw(len(y), generator=generator)
         s = s.sigmoid() if self.logit_normal else s
         t, eps = (s * schedule.T).long().clamp(max=schedule.T - 1), torch.randn(x0.shape, generator=generator)
-        s = place(t, schedule.T, x0)
+        s = per_image((t.to(x0.dtype) + 0.5) / schedule.T, x0)
         return Loss(F.mse_loss(network((1 - s) * x0 + s * eps, t), eps - x0))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rgd.errors import require
+from rgd.layers import wherever_asked
 from rgd.networks import UNet, UNetConfig, build, register
 from rgd.randomness import generator
 from rgd.schedule import per_image
@@ -31,8 +32,7 @@ class ToldConfig(UNetConfig):
 
 @register(ToldConfig)
 class Told(nn.Module):
-    """A U-Net that is told the scale of guidance, by one more channel: the student of a guided denoiser (Meng et al.
-    2023)."""
+    """A U-Net told the scale of guidance, by one more channel: a guided denoiser's student (Meng et al. 2023)."""
 
     def __init__(self, config: ToldConfig) -> None:
         super().__init__()
@@ -95,14 +95,9 @@ class Straight(nn.Module):
         self.config, self.flow = config, unet_of(config) if flow is None else flow
 
     def forward(self, xt: Tensor, t: Tensor) -> Tensor:
-        s = place(t, self.config.T, xt)
+        s = per_image((t.to(xt.dtype) + 0.5) / self.config.T, xt)
         x = ((1 - s).square() + s.square()).sqrt() * xt
         return x + (1 - s) * self.flow(x, t)
-
-
-def place(t: Tensor, T: int, like: Tensor) -> Tensor:
-    """s of t (B,), shaped to multiply images."""
-    return per_image((t.to(like.dtype) + 0.5) / T, like)
 
 
 @dataclass(frozen=True)
@@ -115,6 +110,12 @@ class AutoencoderConfig:
     scale: float = 1.0
 
 
+class Row(nn.Sequential):
+    """Layers, one after the other, which answer where they are asked, as networks do."""
+
+    forward = wherever_asked(nn.Sequential.forward)
+
+
 @register(AutoencoderConfig)
 class Autoencoder(nn.Module):
     """Images (B, 1, H, W) to latents (B, channels, H / 4, W / 4) and back; `rgd.adapters.Latents` takes its two halves,
@@ -125,11 +126,11 @@ class Autoencoder(nn.Module):
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.config, channels, width = config, config.channels, config.width
-        self.coder = nn.Sequential(
+        self.coder = Row(
             nn.Conv2d(1, width, 4, 2, 1), nn.SiLU(), nn.Conv2d(width, 2 * width, 4, 2, 1), nn.SiLU(),
             nn.Conv2d(2 * width, 2 * channels, 3, 1, 1),
         )  # fmt: skip
-        self.decode = nn.Sequential(
+        self.decode = Row(
             nn.Conv2d(channels, 2 * width, 3, 1, 1), nn.SiLU(), nn.ConvTranspose2d(2 * width, width, 4, 2, 1),
             nn.SiLU(), nn.ConvTranspose2d(width, width, 4, 2, 1), nn.SiLU(), nn.Conv2d(width, 1, 3, 1, 1),
         )  # fmt: skip
@@ -163,5 +164,6 @@ class Table(nn.Module):
         self.config, self.values = config, nn.Parameter(torch.zeros(config.classes, *config.shape))
 
     def forward(self, y: Tensor) -> Tensor:
-        require(bool(((y >= 0) & (y < len(self.values))).all()), "labels", y.tolist(), f"0 to {len(self.values) - 1}")
-        return self.values[y]
+        labels, n = y.cpu().tolist(), len(self.values)
+        require(set(labels) <= set(range(n)), "labels", labels, f"0 to {n - 1}")
+        return self.values[y.to(self.values.device)].to(y.device)
