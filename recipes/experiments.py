@@ -52,8 +52,8 @@ compare_mnist = Comparison(
         Entry("clean, through x0", "mnist/ddpm", "through x0", "mnist/clean", (0.01, 0.03, 0.1, 0.3, 1.0)),
         Entry("clean, through x0, capped", "mnist/ddpm", "through x0", "mnist/clean", (0.35, 0.7, 1.4, 2.8), most=3.0),
     ),
-    pairs=(*against("vanilla", "robust", "robust, radius 1", "robust, radius 2", "robust, shrinking radius", MIDDLE_TOO,
-                    "robust, growing radius", MIDDLE, "clean, at x0, capped"), (MIDDLE, MIDDLE_TOO)), **mnist,
+    pairs=against("vanilla", "robust", "robust, radius 1", "robust, radius 2", "robust, shrinking radius",
+                  "robust, growing radius", MIDDLE, MIDDLE_TOO, "clean, at x0, capped"), **mnist,
 )  # fmt: skip
 compare_mnist_conditional = Comparison(
     entries=(
@@ -71,7 +71,7 @@ compare_mnist_conditional = Comparison(
     pairs=(
         *[("robust", "vanilla"), ("vanilla", "none"), ("robust", "classifier-free"), ("robust", "autoguidance")],
         *against("vanilla", "robust, radius 1", "robust, radius 2", MIDDLE, "robust, growing radius",
-                 "robust, shrinking radius", MIDDLE_TOO), (MIDDLE, MIDDLE_TOO),
+                 "robust, shrinking radius", MIDDLE_TOO),
     ),
     **mnist,
 )  # fmt: skip
