@@ -51,7 +51,7 @@ class Sampler(Protocol):
     ) -> Iterator[SampleStep]: ...
 
 
-def _noise_of(x: Tensor) -> NoiseStream:
+def noise_of(x: Tensor) -> NoiseStream:
     """A stream that the start decides: ancestral sampling forgets x_T, and with one stream for all starts its samples
     would be copies."""
     digest = hashlib.blake2b(x.detach().float().cpu().numpy().tobytes(), digest_size=7).digest()
@@ -95,7 +95,7 @@ def ddpm(
     denoise: Denoiser, x: Tensor, y: Tensor | None = None, *, steps: Steps = None, noise: Noise | None = None
 ) -> Iterator[SampleStep]:
     """Ancestral sampling (DDPM algorithm 2), with the denoiser's variance and, in the mean form, its gradient."""
-    denoise, schedule, noise = begin(denoise), denoise.schedule.respace(steps), noise or _noise_of(x)
+    denoise, schedule, noise = begin(denoise), denoise.schedule.respace(steps), noise or noise_of(x)
     for k, i in enumerate(reversed(range(schedule.T)), 1):
         t = int(schedule.timesteps[i])
         prediction = denoise(x, torch.full((len(x),), t, device=x.device), y)
@@ -111,7 +111,7 @@ def ddim(
     eta: float = 0.0,
 ) -> Iterator[SampleStep]:  # fmt: skip
     """DDIM (Song et al. 2021, eq. 12): deterministic for eta = 0, as random as ancestral sampling for eta = 1."""
-    denoise, schedule, noise = begin(denoise), denoise.schedule.respace(steps), noise or _noise_of(x)
+    denoise, schedule, noise = begin(denoise), denoise.schedule.respace(steps), noise or noise_of(x)
     for k, i in enumerate(reversed(range(schedule.T)), 1):
         t = int(schedule.timesteps[i])
         prediction = _ask(denoise, x, t, y, "DDIM")
@@ -133,7 +133,7 @@ def dpm_solver(
     the reverse SDE instead (theirs, SDE-DPM-Solver++), which renews as much noise as ancestral sampling; for eta
     between, the share exp(-2 eta h) of the noise's variance stays over a step h in lambda.
     """
-    denoise, schedule, noise = begin(denoise), denoise.schedule.respace(steps), noise or _noise_of(x)
+    denoise, schedule, noise = begin(denoise), denoise.schedule.respace(steps), noise or noise_of(x)
     noise_share = 1 - schedule.alpha_bar
     log_snr = 0.5 * (schedule.alpha_bar / noise_share).log()
     earlier: Tensor | None = None

@@ -47,13 +47,13 @@ LINES, FUNCTION_LINES = 300, 60
 # saves on that; nor are blank lines.
 MOST = {"core": 2500, "training": 700, "measure": 650, "lab": 1900, "book": 350, "cli": 250, "recipes": 450}
 MOST |= {
-    "adapters": 420,
+    "adapters": 400,
     "compute": 70,
     "methods": 500,
     "experiments": 1130,
     "neighbours": 490,
     "faster": 610,
-    "variants": 100,
+    "variants": 103,
     "demo": 350,
     "course": 1080,
     "exercises": 2520,
@@ -65,23 +65,23 @@ MOST |= {
 }
 # And how many lines of any kind. Of measure, book and cli that is more than is meant (650, 350, 250), to which they
 # are to shrink.
-IN_ALL = {"core": 2500, "training": 1020, "measure": 690, "lab": 1860, "book": 382, "cli": 262, "recipes": 450}
+IN_ALL = {"core": 2500, "training": 1020, "measure": 690, "lab": 1852, "book": 382, "cli": 262, "recipes": 450}
 IN_ALL |= {
-    "adapters": 640,
-    "compute": 110,
-    "methods": 740,
+    "adapters": 623,
+    "compute": 108,
+    "methods": 845,
     "experiments": 1600,
     "neighbours": 660,
     "faster": 910,
-    "variants": 170,
+    "variants": 175,
     "demo": 450,
     "course": 1580,
-    "exercises": 3100,
-    "exercises of 18 to 21": 460,
+    "exercises": 3088,
+    "exercises of 18 to 21": 438,
     "exercises of 22": 110,
-    "survey": 1050,
+    "survey": 1007,
     "scale": 1240,
-    "editing": 640,
+    "editing": 633,
 }
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

@@ -206,7 +206,7 @@ RESULTS = {
     "Holder", "Kept", "Loss", "Maker", "Mixture", "MixtureClassifier", "Pictures", "PlainNoise", "Plan", "Prediction",
     "Processes", "Profile", "Projected", "Pushed", "SampleStep", "Seldom", "Smoothed", "Steered", "Store", "Stream",
     "TrainStep",
-    "Unconditional", "Until", "World", "Wrapper",
+    "TrainingFree", "Unconditional", "Until", "World", "Wrapper",
 }  # fmt: skip
 
 

@@ -253,6 +253,8 @@ def test_rivals_enter_a_comparison() -> None:
         "feedback": rgd.guide(denoise, feedback(classifier, 0.5), 2.0),
         "entropy": rgd.guide(denoise, entropy_scaled(classifier), 2.0),
         "weak attention": rgd.guide(led, rgd.grad_log_prob(classifier), 2.0),
+        "training-free": rgd.training_free(denoise, classifier, 2.0, 1.0),
+        "ratio": rgd.guide(denoise, grad_log_ratio(classifier), 2.0),
     }
     y, found = torch.arange(4), {}
     for way, steered in expected.items():
@@ -261,6 +263,6 @@ def test_rivals_enter_a_comparison() -> None:
         found[way] = sample(entry.build(models.__getitem__, 2.0), (4, 1, 28, 28), y, **steps)  # type: ignore[arg-type]
         torch.testing.assert_close(found[way], sample(steered, (4, 1, 28, 28), y, **steps))  # type: ignore[arg-type]
     apart = torch.cdist(*[torch.stack([*found.values()]).flatten(1)] * 2)
-    assert (apart + 9 * torch.eye(5)).min() > 0.1  # or some would be no test
+    assert (apart + 9 * torch.eye(7)).min() > 0.1  # or some would be no test
     with pytest.raises(ValueError, match="the way must be 'projected' or"):
         Rival("x", "ddpm", way="apg")  # type: ignore[arg-type]

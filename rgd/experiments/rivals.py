@@ -10,9 +10,9 @@ from rgd import guidance
 from rgd.denoiser import Denoiser
 from rgd.errors import one_of
 from rgd.experiments.comparison import Drawn
-from rgd.methods import contrast, scales
+from rgd.methods import contrast, free, scales
 
-Way = Literal["projected", "cfg++", "feedback", "entropy", "weak attention"]
+Way = Literal["projected", "cfg++", "feedback", "entropy", "weak attention", "training-free", "ratio"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Rival(Drawn):
 
     Attributes:
         way: "projected", APG, whose momentum is `setting`; "cfg++"; "feedback", whose hesitation is `setting`;
-            "entropy"; or "weak attention", where the denoiser is led away from itself without attention too, PAG at
-            the scale `setting`.
+            "entropy"; "weak attention", where the denoiser is led away from itself without attention too, PAG at the
+            scale `setting`; "training-free", TFG, rho the scale and mu `setting` of it; "ratio", a discriminator's.
         setting: see there.
     """
 
@@ -41,11 +41,13 @@ class Rival(Drawn):
             return contrast.projected(guided, self.setting)
         if self.way == "cfg++":
             return contrast.cfg_plus_plus(guided)
-        denoise, gradient = guided.denoise, guided.gradient
+        denoise, gradient, classifier = guided.denoise, guided.gradient, model(self.guide or "")
+        if self.way == "training-free":
+            return free.training_free(denoise, classifier, scale, scale * self.setting)
         if self.way == "weak attention":
             denoise = guidance.autoguidance(denoise, contrast.perturbed(model(self.denoiser)), 1 + self.setting)
+        elif self.way == "feedback":
+            gradient = scales.feedback(classifier, self.setting)
         else:
-            classifier = model(self.guide or "")
-            by_entropy = self.way == "entropy"
-            gradient = scales.entropy_scaled(classifier) if by_entropy else scales.feedback(classifier, self.setting)
+            gradient = scales.entropy_scaled(classifier) if self.way == "entropy" else scales.grad_log_ratio(classifier)
         return guidance.guide(denoise, gradient, scale, self.interval)
