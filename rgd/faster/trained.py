@@ -132,9 +132,10 @@ def competed(work: Work, times: Schedule, seed: int) -> Made:
     def draw(random: torch.Generator) -> Tensor:
         return work.digits.x0(torch.randint(len(work.digits), (64,), generator=random))
 
-    networks: Any = (build(config, seed) for config in (MAKER, CRITIC))
-    unet: Any = makers.compete(*networks, times, draw, work.plan.training, seed, 0.05, 5e-4)
-    return Made(MADE, unet)
+    net: Any = makers.compete(
+        build(MAKER, seed), build(CRITIC, seed), times, draw, work.plan.training, seed, 0.05, 5e-4
+    )
+    return Made(MADE, net)
 
 
 def progressive(work: Work, seed: int) -> Iterator[Row]:
