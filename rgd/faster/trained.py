@@ -132,10 +132,8 @@ def competed(work: Work, times: Schedule, seed: int) -> Made:
     def draw(random: torch.Generator) -> Tensor:
         return work.digits.x0(torch.randint(len(work.digits), (64,), generator=random))
 
-    net: Any = makers.compete(
-        build(MAKER, seed), build(CRITIC, seed), times, draw, work.plan.training, seed, 0.05, 5e-4
-    )
-    return Made(MADE, net)
+    critic, maker = build(CRITIC, seed), build(MAKER, seed)
+    return Made(MADE, makers.compete(maker, critic, times, draw, work.plan.training, seed, 0.05, 5e-4))
 
 
 def progressive(work: Work, seed: int) -> Iterator[Row]:

@@ -67,7 +67,7 @@ class Made(nn.Module):
     """A generator for long steps (Xiao et al. 2022) as a network of x0: one of those that are possible, and not their
     mean. Its z is drawn by a seed, t, and where xt is positive: an image is the same in every batch."""
 
-    def __init__(self, config: MadeConfig, unet: UNet | None = None) -> None:
+    def __init__(self, config: MadeConfig, unet: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config
         self.unet = unet_of(config, in_channels=2 * config.in_channels) if unet is None else unet
