@@ -35,7 +35,7 @@ class TrainingFree(Wrapper):
             plain = self.denoise(xt, t, y)
         x0, width, near = plain.x0, self.spread * self.schedule.at("sigma", t, xt), [xt.new_zeros(())]
         if self.spread:
-            streams = [NoiseStream(self.seed, level << 32 | i) for i, level in enumerate(t.tolist())]
+            streams = [NoiseStream(self.seed, level << 32 | i) for i, level in enumerate(t.cpu().tolist())]
             draws = (torch.cat([one(k, (1, *xt.shape[1:])) for one in streams]) for k in range(self.draws))
             near = [width * e.to(xt) for e in draws]
 

@@ -73,7 +73,7 @@ class Made(nn.Module):
         self.unet = unet_of(config, in_channels=2 * config.in_channels) if unet is None else unet
 
     def forward(self, xt: Tensor, t: Tensor, seed: int = 0) -> Tensor:
-        known = zip(t.tolist(), (xt > 0).flatten(1).cpu().tolist(), strict=True)
+        known = zip(t.cpu().tolist(), (xt > 0).flatten(1).cpu().tolist(), strict=True)
         z = [torch.randn(xt.shape[1:], generator=generator(seed, "z", k, *signs)) for k, signs in known]
         return self.unet(torch.cat([xt, torch.stack(z).to(xt)], dim=1), t)
 
