@@ -119,7 +119,7 @@ def exact_step(work: Work, seed: int) -> Iterator[Row]:
 def trilemma(work: Work, seed: int) -> Iterator[Row]:
     """Four steps on digits: with a denoiser, and with a generator that competed."""
     denoise, times = work.denoiser("x0", seed), work.schedule.respace(4)
-    made = NetworkDenoiser(competed(work, times, seed), times, "x0", clip=False)
+    made = NetworkDenoiser(competed(work, times, seed), times, "x0", "small", clip=False)
     yield {"way": "ddim", "steps": 4, **work.drawn(denoise, seed, steps=4)}
     yield {"way": "ddpm", "steps": 4, **work.drawn(denoise, seed, ddpm, steps=4)}
     yield {"way": "made", "steps": 4, **work.drawn(made, seed, ddpm)}
