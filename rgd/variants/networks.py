@@ -65,21 +65,16 @@ class MadeConfig(UNetConfig):
 @register(MadeConfig)
 class Made(nn.Module):
     """A generator for long steps (Xiao et al. 2022) as a network of x0: one of those that are possible, and not their
-    mean. Its z is drawn by a seed, t, and where xt is positive: an image is the same in every batch."""
+    mean. It draws its z itself, of `random`: so samples depend on what was drawn before, and on the batch size."""
 
-    def __init__(self, config: MadeConfig, unet: nn.Module | None = None) -> None:
+    def __init__(self, config: MadeConfig, unet: UNet | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.random = config, generator(0, "z")
         self.unet = unet_of(config, in_channels=2 * config.in_channels) if unet is None else unet
 
-    def forward(self, xt: Tensor, t: Tensor, seed: int = 0) -> Tensor:
-        known = zip(t.cpu().tolist(), (xt > 0).flatten(1).cpu().tolist(), strict=True)
-        z = [torch.randn(xt.shape[1:], generator=generator(seed, "z", k, *signs)) for k, signs in known]
-        return self.unet(torch.cat([xt, torch.stack(z).to(xt)], dim=1), t)
-
-    def at(self, seed: int) -> Any:
-        """The network (xt, t) that draws its z by another seed."""
-        return partial(self, seed=seed)
+    def forward(self, xt: Tensor, t: Tensor) -> Tensor:
+        z = torch.randn(xt.shape, generator=self.random).to(xt)
+        return self.unet(torch.cat([xt, z], dim=1), t)
 
 
 @dataclass(frozen=True, kw_only=True)
