@@ -1,7 +1,4 @@
-"""The processes of a run: one, or as many as `accelerate launch` started.
-
-`fit`, `sample` and the metrics ask `processes()` who they are. accelerate is imported only if there are several.
-"""
+"""The processes of a run: one, or as many as `accelerate launch` started, for which accelerate is imported."""
 
 from __future__ import annotations
 

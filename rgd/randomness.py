@@ -1,8 +1,7 @@
 """Explicit randomness: the noise of an image depends on the seed and the image's index alone.
 
-Nothing here reads or writes PyTorch's global random state, but `global_seed`, which gives it back. Everything random is
-a function of integers (a seed, an index, a step), so that a run can be split over batches and processes, stopped and
-resumed, and give the same.
+Everything random is a function of integers (a seed, an index, a step), and but for `global_seed`, which gives it back,
+PyTorch's global state is left alone: so a run can be split over batches and processes, stopped and resumed.
 """
 
 from __future__ import annotations
@@ -31,11 +30,8 @@ def _seed(*key: int | str) -> int:
 
 @dataclass(frozen=True)
 class NoiseStream:
-    """Standard normal noise for the images `first`, `first + 1`, ... of the run `seed`.
-
-    `stream(k, shape)` is draw number `k`: k = 0 is x_T, k >= 1 the noise of sampling step k. Row i depends on
-    (seed, first + i, k) alone, so that any split of the images into batches draws the same noise.
-    """
+    """Standard normal noise for the images `first`, `first + 1`, ... of the run `seed`. `stream(k, shape)` is draw k,
+    x_T for k = 0 and else the noise of sampling step k; its row i depends on (seed, first + i, k) alone."""
 
     seed: int = 0
     first: int = 0
@@ -50,6 +46,14 @@ class NoiseStream:
 def noise(shape: Sequence[int], seed: int = 0, first: int = 0, device: torch.device | str = "cpu") -> Tensor:
     """x_T for `shape[0]` images (B, C, H, W), float32: draw 0 of `NoiseStream(seed, first)`."""
     return NoiseStream(seed, first)(0, shape, device)
+
+
+def noise_at(xt: Tensor, t: Tensor, *key: int | str) -> Tensor:
+    """Standard normal noise like xt (B, ...), decided by a key, t (B,) and where xt is positive: of an image that was
+    computed, the same in every batch, though its last digits are not."""
+    known = zip(t.cpu().tolist(), (xt > 0).flatten(1).cpu().tolist(), strict=True)
+    seeds, draw = [_seed(*key, now, *signs) for now, signs in known], torch.Generator()
+    return torch.stack([torch.randn(xt.shape[1:], generator=draw.manual_seed(seed)) for seed in seeds]).to(xt)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def test_draws_give_the_gradient_in_the_limit() -> None:
     t, y = torch.full((21,), LEVEL), torch.arange(21) % 2
     exact = LINE.grad_log_prob(xt, t, y)
     errors = []
-    for draws, steps in ((20, 4), (200, 30), (4000, 60)):
+    for draws, steps in ((20, 4), (100, 20), (1000, 30)):
         found = rgd.grad_by_draws(clean, LINE, draws, steps)(xt, t, y)
         errors.append(float((found - exact).abs().mean() / exact.abs().mean()))
     assert errors[0] > errors[1] > errors[2]
@@ -35,12 +35,13 @@ def test_draws_give_the_gradient_in_the_limit() -> None:
     assert errors[0] < 1  # already nearer than no gradient at all
 
 
-def test_draws_are_decided_by_seed_time_and_place() -> None:
+def test_draws_are_decided_by_seed_time_and_signs() -> None:
     xt, t, y = torch.tensor([[0.1], [0.4]]), torch.full((2,), LEVEL), torch.tensor([0, 1])
     ask = rgd.grad_by_draws(clean, LINE, 8)
     assert torch.equal(ask(xt, t, y), ask(xt, t, y))
     assert not torch.allclose(ask(xt, t, y), rgd.grad_by_draws(clean, LINE, 8, seed=1)(xt, t, y))
-    torch.testing.assert_close(ask(xt[:1], t[:1], y[:1]), ask(xt, t, y)[:1])
+    for part in (slice(1), slice(1, 2)):
+        torch.testing.assert_close(ask(xt[part], t[part], y[part]), ask(xt, t, y)[part])
     with pytest.raises(ValueError, match="one time for the whole batch"):
         ask(xt, torch.tensor([5, 6]), y)
     with pytest.raises(ValueError, match="at least 2"):

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 from scipy.special import ndtr
-from scipy.stats import ks_1samp
+from scipy.stats import ks_1samp, kstest
 from test_neighbours import SHAPE, awake, bare
+from torch import nn
 
 import rgd
 from rgd.denoiser import Prediction
@@ -142,18 +143,30 @@ def test_a_generator_is_saved_as_a_denoiser_and_draws_its_own_z(tmp_path: Path) 
     Model(made, times, denoising).save(tmp_path / "made.safetensors")
     model = rgd.checkpoints.load(tmp_path / "made.safetensors")
     assert model.role == "denoiser"
-    xT, found = rgd.noise((3, 1, 8, 8), seed=1), []
-    for seed in (0, 0, 5):
-        by_maker = makers.Maker(made.unet, times, rgd.generator(seed, "z"))
-        *_, step = rgd.ddpm(by_maker, xT, steps=None)
-        model.network.random = rgd.generator(seed, "z")
-        *_, saved = rgd.ddpm(model.use(), xT, steps=None)
-        assert torch.allclose(saved.x, step.x, atol=1e-6)
-        found.append(saved.x)
-    assert torch.equal(found[0], found[1])
-    assert not torch.allclose(found[0], found[2], atol=1e-2)
-    images = rgd.sample(model.use(), (3, 1, 8, 8), sampler=rgd.ddpm, steps=4, progress=False)
-    assert images.shape == (3, 1, 8, 8)
+    denoise, shape = model.use(), (6, 1, 8, 8)
+    how: dict[str, Any] = dict(sampler=rgd.ddpm, steps=4, progress=False)
+    whole = rgd.sample(denoise, shape, **how)
+    assert torch.allclose(rgd.sample(denoise, shape, batch_size=2, **how), whole, atol=1e-4), "beside whatever else"
+    other = replace(denoise, network=denoise.network.at(5))
+    assert not torch.allclose(rgd.sample(other, shape, **how), whole, atol=1e-2)
+    assert key(other.network) not in {key(denoise.network), key(denoise.network.at(6))}
+
+
+def test_the_z_of_a_generator_is_noise() -> None:
+    """Its network says z: standard normal in all places, and another for other times, other signs and another seed."""
+
+    class Says(nn.Module):
+        def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return x[:, 1:]
+
+    made, xt = Made(MadeConfig(**SHAPE, out_channels=1), Says()), rgd.noise((400, 1, 8, 8), seed=1)  # type: ignore[arg-type]
+    t = torch.full((400,), 100)
+    found = {"first": made(xt, t), "time": made(xt, t + 1), "signs": made(-xt, t), "seed": made.at(1)(xt, t)}
+    assert torch.equal(made(2 * xt, t), found["first"]), "how large xt is does not matter"
+    for z in found.values():
+        assert kstest(z.flatten().numpy(), "norm").pvalue > 1e-3
+    alike = torch.corrcoef(torch.stack([xt.flatten(), *(z.flatten() for z in found.values())]))
+    assert (alike - torch.eye(5)).abs().max() < 5 / (400 * 64) ** 0.5
 
 
 def test_a_flow_is_saved_with_its_path(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from rgd.data import Dataset
 from rgd.experiments import read
 from rgd.faster import flow, published, trained
 from rgd.faster.makers import Autoencoding
-from rgd.faster.work import MAKER, Work, labels
+from rgd.faster.work import Work, labels
 from rgd.guidance import classifier_free
 from rgd.lab import datasets, registry
 from rgd.lab.origin import provenance
@@ -39,7 +39,7 @@ from rgd.schedule import cosine, linear
 from rgd.training import Training, fit
 from rgd.training.checkpoints import Model
 from rgd.training.objectives import Denoising, NoisyCrossEntropy, RobustCrossEntropy
-from rgd.variants.networks import Made, MadeConfig, Table, TableConfig
+from rgd.variants.networks import Table, TableConfig
 
 HELD_OUT = 100  # the seed of canvases on which no counter was trained
 LENGTH = 4.0  # of a shift of the noise, when its samples are scored
@@ -132,8 +132,8 @@ def seen(model: Model, work: Work, sampler: Any, steps: int | None) -> Model:
 def maker() -> Model:
     """The generator of digits in four long steps."""
     began, work = time.perf_counter(), digits()
-    times, config = work.schedule.respace(4), MadeConfig(**vars(MAKER) | {"in_channels": 1})
-    network = Made(config, trained.competed(work, times, 0))
+    times = work.schedule.respace(4)
+    network = trained.competed(work, times, 0)
     about = made(network, work.digits, "against a critic of a step's two ends", work.plan.training, began)
     denoising = {"predicts": "x0", "variance": "small", "clip": False}
     return seen(Model(network, times, denoising, work.digits.classes, about), work, ddpm, None)

@@ -19,14 +19,14 @@ from torch import Tensor
 from rgd.denoiser import NetworkDenoiser, Prediction
 from rgd.experiments.worlds import seeded
 from rgd.faster import distil, flow, makers
-from rgd.faster.work import CRITIC, MAKER, UNET, Row, Work
+from rgd.faster.work import CRITIC, MADE, MAKER, UNET, Row, Work
 from rgd.guidance import unconditional
 from rgd.mixtures import mixture
 from rgd.networks import build
 from rgd.randomness import generator, noise
 from rgd.samplers import ancestral, ddim, ddpm
 from rgd.schedule import Schedule, per_image
-from rgd.variants.networks import Straight, StraightConfig, Told
+from rgd.variants.networks import Made, Straight, StraightConfig, Told
 
 FEW = (16, 8, 4, 2)  # steps
 SCALES = {"free": 2, "vanilla": 4, "robust": 4}  # of guidance on digits
@@ -119,20 +119,21 @@ def exact_step(work: Work, seed: int) -> Iterator[Row]:
 def trilemma(work: Work, seed: int) -> Iterator[Row]:
     """Four steps on digits: with a denoiser, and with a generator that competed."""
     denoise, times = work.denoiser("x0", seed), work.schedule.respace(4)
-    made = competed(work, times, seed)
+    made = NetworkDenoiser(competed(work, times, seed), times, "x0", "small", clip=False)
     yield {"way": "ddim", "steps": 4, **work.drawn(denoise, seed, steps=4)}
     yield {"way": "ddpm", "steps": 4, **work.drawn(denoise, seed, ddpm, steps=4)}
-    yield {"way": "made", "steps": 4, **work.drawn(makers.Maker(made, times, generator(seed, "z")), seed, ddpm)}
+    yield {"way": "made", "steps": 4, **work.drawn(made, seed, ddpm)}
     yield {"way": "ddim", "steps": 16, **work.drawn(denoise, seed, steps=16)}
 
 
-def competed(work: Work, times: Schedule, seed: int) -> Any:
+def competed(work: Work, times: Schedule, seed: int) -> Made:
     """The generator of digits, a U-Net of xt and z."""
 
     def draw(random: torch.Generator) -> Tensor:
         return work.digits.x0(torch.randint(len(work.digits), (64,), generator=random))
 
-    return makers.compete(build(MAKER, seed), build(CRITIC, seed), times, draw, work.plan.training, seed, 0.05, 5e-4)
+    critic, maker = build(CRITIC, seed), build(MAKER, seed)
+    return Made(MADE, makers.compete(maker, critic, times, draw, work.plan.training, seed, 0.05, 5e-4))
 
 
 def progressive(work: Work, seed: int) -> Iterator[Row]:

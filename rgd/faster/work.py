@@ -25,6 +25,7 @@ from rgd.networks import EncoderConfig, UNetConfig, build
 from rgd.randomness import noise
 from rgd.samplers import Sampler, ddim
 from rgd.training import Training, fit, objectives
+from rgd.variants.networks import MadeConfig
 
 Row = dict[str, Any]
 SIZES: dict[str, Any] = dict(
@@ -33,7 +34,7 @@ SIZES: dict[str, Any] = dict(
 )  # fmt: skip
 UNET = UNetConfig(out_channels=1, **SIZES)
 KNOWS = replace(UNET, num_classes=10, null_label=True)
-MAKER = replace(UNET, in_channels=2)  # of xt and z
+MADE, MAKER = MadeConfig(**vars(UNET)), replace(UNET, in_channels=2)  # of xt and z
 CRITIC = EncoderConfig(out_channels=1, pool="attention", **{**SIZES, "in_channels": 2})  # of a step's two ends
 GUIDE = EncoderConfig(out_channels=10, pool="attention", **SIZES)
 LATENT = replace(KNOWS, image_size=7, in_channels=4, out_channels=4, patch=1)

@@ -13,7 +13,7 @@ from rgd.attacks import Classifier, log_prob
 from rgd.denoiser import Denoiser, Prediction, Wrapper
 from rgd.errors import require
 from rgd.guidance import Gradient, unconditional
-from rgd.randomness import NoiseStream
+from rgd.randomness import NoiseStream, noise_at
 from rgd.samplers import Noise, Sampler, ddim, ddpm
 from rgd.schedule import Schedule
 
@@ -49,7 +49,7 @@ def grad_by_draws(
         denoise: whose ancestral steps draw the images; labels are kept from it.
         draws: x0 for each xt.
         steps: from xt to x0.
-        seed: image i of a batch draws its noise by (seed, t, i).
+        seed: an image draws its noise by the seed, t, and where xt is positive.
 
     Raises:
         ValueError: for fewer than 2 draws, or a batch of several times t.
@@ -58,9 +58,12 @@ def grad_by_draws(
 
     def gradient(xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
         require(bool((t == t[0]).all()), "t", t.tolist(), "one time for the whole batch")
-        part, x = Until(unconditional(denoise), level := int(t[0])), xt.repeat_interleave(draws, dim=0)
-        stream = NoiseStream(seed, level << 32)
-        for step in ddpm(part, x, steps=min(steps, part.schedule.T), noise=stream):
+        part, x = Until(unconditional(denoise), int(t[0])), xt.repeat_interleave(draws, dim=0)
+
+        def fresh(k: int, shape: Sequence[int]) -> Tensor:
+            return torch.stack([noise_at(xt, t, seed, k, i) for i in range(draws)], dim=1).reshape(*shape)
+
+        for step in ddpm(part, x, steps=min(steps, part.schedule.T), noise=fresh):
             x = step.x
         with torch.no_grad():
             log_p = log_prob(classifier(x, torch.zeros(len(x)).to(t)), y.repeat_interleave(draws))

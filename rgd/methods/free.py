@@ -12,7 +12,7 @@ from torch import Tensor
 from rgd.attacks import Classifier, log_prob
 from rgd.denoiser import Denoiser, Prediction, Wrapper, begin, open_ended
 from rgd.errors import require
-from rgd.randomness import NoiseStream
+from rgd.randomness import noise_at
 from rgd.samplers import Noise, SampleStep, Steps, implicit, noise_of
 
 
@@ -33,11 +33,8 @@ class TrainingFree(Wrapper):
             raise ValueError("a classifier guides to classes: give labels y")
         with torch.no_grad():
             plain = self.denoise(xt, t, y)
-        x0, width, near = plain.x0, self.spread * self.schedule.at("sigma", t, xt), [xt.new_zeros(())]
-        if self.spread:
-            streams = [NoiseStream(self.seed, level << 32 | i) for i, level in enumerate(t.cpu().tolist())]
-            draws = (torch.cat([one(k, (1, *xt.shape[1:])) for one in streams]) for k in range(self.draws))
-            near = [width * e.to(xt) for e in draws]
+        x0, width = plain.x0, self.spread * self.schedule.at("sigma", t, xt)
+        near = [width * noise_at(xt, t, self.seed, k) for k in range(self.draws)] if self.spread else [0.0]
 
         def log_p(x0: Tensor) -> Tensor:
             found = [log_prob(self.classifier(x0 + e, torch.zeros_like(t)), y) for e in near]
@@ -74,7 +71,7 @@ def training_free(
         mu: of the steps at x0, whose unit is that of pixels in [-1, 1].
         rounds: how many of those.
         spread, draws: of the noise.
-        seed: image i of a batch draws it by (seed, t, i).
+        seed: an image draws it by the seed, t, and where xt is positive.
 
     Raises:
         ValueError: for fewer than one draw, or none of rho and mu.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rgd.errors import require
 from rgd.layers import wherever_asked
 from rgd.networks import UNet, UNetConfig, build, register
-from rgd.randomness import generator
+from rgd.randomness import noise_at
 from rgd.schedule import per_image
 
 
@@ -65,16 +65,18 @@ class MadeConfig(UNetConfig):
 @register(MadeConfig)
 class Made(nn.Module):
     """A generator for long steps (Xiao et al. 2022) as a network of x0: one of those that are possible, and not their
-    mean. It draws its z itself, of `random`: so samples depend on what was drawn before, and on the batch size."""
+    mean. Its z is drawn by a seed, t, and where xt is positive: an image is the same in every batch."""
 
-    def __init__(self, config: MadeConfig, unet: UNet | None = None) -> None:
+    def __init__(self, config: MadeConfig, unet: nn.Module | None = None) -> None:
         super().__init__()
-        self.config, self.random = config, generator(0, "z")
-        self.unet = unet_of(config, in_channels=2 * config.in_channels) if unet is None else unet
+        self.config, self.unet = config, unet or unet_of(config, in_channels=2 * config.in_channels)
 
-    def forward(self, xt: Tensor, t: Tensor) -> Tensor:
-        z = torch.randn(xt.shape, generator=self.random).to(xt)
-        return self.unet(torch.cat([xt, z], dim=1), t)
+    def forward(self, xt: Tensor, t: Tensor, seed: int = 0) -> Tensor:
+        return self.unet(torch.cat([xt, noise_at(xt, t, seed, "z")], dim=1), t)
+
+    def at(self, seed: int) -> Any:
+        """The network (xt, t) that draws its z by another seed."""
+        return partial(self, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +104,7 @@ class Straight(nn.Module):
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """An autoencoder of one-channel images to latents of so many `channels` at a quarter of the size, which vary about
-    as much as noise if they are multiplied by `scale`."""
+    """An autoencoder of one-channel images, whose latents vary about as much as noise if multiplied by `scale`."""
 
     channels: int = 4
     width: int = 32
@@ -118,8 +119,7 @@ class Row(nn.Sequential):
 
 @register(AutoencoderConfig)
 class Autoencoder(nn.Module):
-    """Images (B, 1, H, W) to latents (B, channels, H / 4, W / 4) and back; `rgd.adapters.Latents` takes its two halves,
-    and its scale."""
+    """Images (B, 1, H, W) to latents (B, channels, H / 4, W / 4) and back: two halves for `rgd.adapters.Latents`."""
 
     role = "autoencoder"
 
