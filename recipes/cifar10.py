@@ -73,8 +73,7 @@ gpu_vanilla = cifar10(
     training=Training(steps=4000, batch_size=256, lr=1e-3, warmup=100, flip=True, shift=2),
 )
 gpu_judge = replace(
-    judge, name="cifar10/gpu_judge",
-    about="The small judge's recipe, wider and for longer.",
+    judge, name="cifar10/gpu_judge", about="The small judge's recipe, wider and for longer.",
     network=replace(judge.network, width=128),
     training=replace(judge.training, steps=8000, batch_size=512, lr=4e-3, shift=4),
 )  # fmt: skip
@@ -91,8 +90,7 @@ paper_ddpm = cifar10(
     training=Training(steps=200_000, lr=1e-4, anneal=False, warmup=500, ema=0.9999, **denoising), variance="learned",
 )  # fmt: skip
 paper_vanilla = cifar10(
-    name="cifar10/paper_vanilla",
-    about="The paper's robust classifier without the attack.",
+    name="cifar10/paper_vanilla", about="The paper's robust classifier without the attack.",
     network=EncoderConfig(
         out_channels=10, model_channels=32, channel_mult=(1, 2, 2, 4), num_res_blocks=2, num_head_channels=32,
         resblock_updown=True, pool="attention", **papers,
@@ -101,26 +99,21 @@ paper_vanilla = cifar10(
     training=Training(steps=300_000, batch_size=128, lr=3e-4, weight_decay=0.05, precision="fp32"),
 )  # fmt: skip
 
-
-def robust(radius):
-    """Cross-entropy under PGD-7 within an L2 radius."""
-    return objectives.RobustCrossEntropy(PGD(L2(radius), steps=7))
-
-
 clean, growing = objectives.CleanCrossEntropy(), NoiseRadius(gpu_vanilla.make_schedule(), clean=0.5, noisy=2.0)
+robust = {at: objectives.RobustCrossEntropy(PGD(L2(at), steps=7)) for at in (0.5, 1.0, 2.0, growing)}  # by its radius
 # The other classifiers are a vanilla one with another objective.
 classifiers = [
     replace(first, name=f"cifar10/{name}", about=about, objective=objective)
     for first, name, objective, about in (
         (vanilla, "clean", clean, "The vanilla one's recipe on images without noise: it has never seen xt."),
-        (vanilla, "robust", robust(0.5), "The vanilla one's recipe under PGD-7 within the paper's radius."),
-        (vanilla, "robust_1", robust(1.0), "Robust within a radius of 1, twice the paper's."),
+        (vanilla, "robust", robust[0.5], "The vanilla one's recipe under PGD-7 within the paper's radius."),
+        (vanilla, "robust_1", robust[1.0], "Robust within a radius of 1, twice the paper's."),
         (gpu_vanilla, "gpu_clean", clean, "A classifier of the GPU's set that never saw noise."),
-        (gpu_vanilla, "gpu_robust", robust(0.5), "The robust classifier of the GPU's set, within the paper's radius."),
-        (gpu_vanilla, "gpu_robust_1", robust(1.0), "Robust within twice the paper's radius; of the GPU's set."),
-        (gpu_vanilla, "gpu_robust_2", robust(2.0), "Robust within four times the paper's radius; of the GPU's set."),
-        (gpu_vanilla, "gpu_robust_growing", robust(growing), "Robust within a radius that grows with the noise."),
-        (paper_vanilla, "paper_robust", robust(0.5), "The paper's robust classifier: 2.07 M parameters, PGD-7."),
+        (gpu_vanilla, "gpu_robust", robust[0.5], "The robust classifier of the GPU's set, within the paper's radius."),
+        (gpu_vanilla, "gpu_robust_1", robust[1.0], "Robust within twice the paper's radius; of the GPU's set."),
+        (gpu_vanilla, "gpu_robust_2", robust[2.0], "Robust within four times the paper's radius; of the GPU's set."),
+        (gpu_vanilla, "gpu_robust_growing", robust[growing], "Robust within a radius that grows with the noise."),
+        (paper_vanilla, "paper_robust", robust[0.5], "The paper's robust classifier: 2.07 M parameters, PGD-7."),
     )
 ]
 denoisers = [ddpm, early, gpu_ddpm, gpu_conditional, gpu_early, paper_ddpm]

@@ -80,9 +80,9 @@ compare_cheaper = Comparison(
         *guided("mnist/ddpm", (2.0, 2.4, 2.8, 3.4, 4.0, 4.8), "vanilla"),
         # Larger for the two whose gradient is shorter where the noise is strong.
         *guided("mnist/ddpm", (4.0, 4.8, 5.7, 6.7, 8.0, 9.5, 11.3), "free", "fgsm"),
-        *guided("mnist/ddpm", (2.0, 2.4, 2.8, 3.4, 4.0, 4.8), "pgd3", "robust_1"),
+        *guided("mnist/ddpm", (2.0, 2.4, 2.8, 3.4, 4.0, 4.8), "pgd3", "fgsm_stop", "robust_1"),
     ),
-    pairs=against("robust_1", "vanilla", "free", "fgsm", "pgd3"), headline_samples=5000, **mnist,
+    pairs=against("robust_1", "vanilla", "free", "fgsm", "fgsm_stop", "pgd3"), headline_samples=5000, **mnist,
 )  # fmt: skip
 by_vanilla = ("classifier", "mnist/vanilla")
 ways = {  # each with its scales, and those with fresh noise
@@ -107,13 +107,20 @@ in_other_ways = {  # at equal steps; the scales are not those of plain guidance
     "entropy": ((1.0, 1.4, 2.0, 2.8), 0.0),
     "weak attention": ((1.7, 2.0, 2.4), 0.5),
 }
+discriminators = {f"discriminator, {how}": f"mnist/real_{how}" for how in ("vanilla", "robust")}  # of no class
 compare_rivals = Comparison(
     entries=(
+        Drawn("none", "mnist/ddpm", steps=15),
         Drawn("vanilla", "mnist/ddpm", *by_vanilla, (1.7, 2.0, 2.4, 2.8), steps=15),
         *(Rival(f"vanilla, {way}", "mnist/ddpm", *by_vanilla, at, steps=15, way=way, setting=setting)
           for way, (at, setting) in in_other_ways.items()),
+        Rival("clean, training-free", "mnist/ddpm", "classifier", "mnist/clean", (0.25, 0.5, 1.0, 2.0), steps=15,
+              way="training-free", setting=0.4),
+        *(Rival(name, "mnist/ddpm", "classifier", guide, (0.5, 1.0, 2.0, 4.0), steps=15, way="ratio")
+          for name, guide in discriminators.items()),
     ),
-    pairs=against("vanilla", *(f"vanilla, {way}" for way in in_other_ways)), **brief, **mnist,
+    pairs=(*against("vanilla", *(f"vanilla, {way}" for way in in_other_ways), "clean, training-free"),
+           *against("none", *discriminators)), **brief, **mnist,
 )  # fmt: skip
 
 cifar10 = dict(data="cifar10", judge="cifar10/judge", samples=1000, headline_samples=3000)

@@ -190,6 +190,24 @@ def test_headline_has_a_row_for_each_guidance() -> None:
     assert last == "Still to be drawn: slow; slower."
 
 
+def test_images_a_second_are_those_of_turns_where_all_had_them(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    path = tmp_path / "results" / "compare.json"
+    path.write_text(json.dumps(COMPARED))
+    assert fill.content(path) == COMPARED
+    rates = {"none": 81.4, "vanilla": 54.3, "robust": 53.6, "robust, radius 1": 54.0}
+    prices = {"images_per_second": rates, "rounds": {"none": [80, 81.4, 82]}, "images": 50, "provenance": PROVENANCE}
+    (tmp_path / "results" / "prices.json").write_text(json.dumps({"compare": prices}))
+    assert fill.content(tmp_path / "results" / "prices.json") == {"compare": prices}
+    _, _, *rows, _, said = views.headline(fill.content(path)).splitlines()
+    assert [row.split("|")[-2].strip() for row in rows] == ["81", "54", "54", "54"]
+    assert "medians of 3 rounds of 50 images" in said
+    assert "2026-01-02" in said
+    del rates["robust"]  # measured on another day than what has them: nothing to compare with
+    *_, last = views.headline({**COMPARED, "prices": prices}).splitlines()
+    assert last.endswith("| 50 |")
+
+
 def test_levels_has_a_column_for_each_level_and_leaves_out_what_was_not_measured() -> None:
     table = views.levels(STUDIED, "norm").splitlines()
     assert table[0] == "| t | 0 | 100 |"

@@ -24,10 +24,13 @@ BLOCK = re.compile(r"(<!-- fill: (\S+) (\w+)(?: ([^>]*?))? -->)(\n?).*?(<!-- /fi
 
 
 def content(path: Path) -> Any:
-    """A file's content; of a folder, that of each notebook in it, by name."""
+    """A file's content, with what `prices.json` beside it has of the same name; of a folder, that of each notebook in
+    it, by name."""
     if path.is_dir():
         return {each.stem: json.loads(each.read_text()) for each in sorted(path.glob("*.ipynb"))}
-    return json.loads(path.read_text())
+    found, prices = json.loads(path.read_text()), path.parent / "prices.json"
+    priced = json.loads(prices.read_text()) if prices.exists() else {}
+    return found | {"prices": priced[path.stem]} if path.stem in priced else found
 
 
 def fill(text: str, root: Path = ROOT, strict: bool = True) -> str:

@@ -159,16 +159,24 @@ def headline(results: dict[str, Any]) -> str:
     columns = {"accuracy": "judge accuracy", "fd": "FD-judge", "sfd": "sFD-judge", "fid": "FID"}
     columns |= {"precision": "precision", "recall": "recall"}
     shown = [name for name in columns if name in results["headline"][0]]
-    table = []
+    table, prices = [], results.get("prices", {})
+    rates = prices.get("images_per_second", {})
+    in_turns = {cell["name"] for cell in results["headline"]} <= rates.keys()
     for cell in results["headline"]:
         cells = [_narrow(cell[name], 1 if name in ("fd", "sfd", "fid") else 3) for name in shown]
         # Of its fastest cell, which the machine's other work has disturbed least.
         sweep = [c for c in results["sweep"] if c["name"] == cell["name"]]
         speed = max(c["images_per_second"] for c in (*sweep, *cell["seeds"]))
+        speed = rates[cell["name"]] if in_turns else speed
         scale = f"{cell['scale']:g}" if cell["scale"] else ""
         table.append([cell["name"], scale, *cells, f"{speed:.0f}"])
     left, headers = results.get("left"), ["guidance", "scale", *(columns[name] for name in shown), "images/s"]
-    return _table(headers, table) + (f"\n\nStill to be drawn: {'; '.join(left)}." if left else "")
+    more = [f"Still to be drawn: {'; '.join(left)}."] if left else []
+    if in_turns:
+        rounds = len(next(iter(prices["rounds"].values())))
+        how = f"medians of {rounds} rounds of {prices['images']} images, all ways in turns"
+        more.append(f"The column *images/s*: {how} (`python -m benchmarks.prices`). {made(prices)}")
+    return "\n\n".join([_table(headers, table), *more])
 
 
 def differences(results: dict[str, Any]) -> str:
