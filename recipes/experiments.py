@@ -107,20 +107,16 @@ in_other_ways = {  # at equal steps; the scales are not those of plain guidance
     "entropy": ((1.0, 1.4, 2.0, 2.8), 0.0),
     "weak attention": ((1.7, 2.0, 2.4), 0.5),
 }
-discriminators = {f"discriminator, {how}": f"mnist/real_{how}" for how in ("vanilla", "robust")}  # of no class
+at_x0 = {"clean, training-free": "mnist/clean", "robust, radius 2, training-free": "mnist/robust_2"}
 compare_rivals = Comparison(
     entries=(
-        Drawn("none", "mnist/ddpm", steps=15),
         Drawn("vanilla", "mnist/ddpm", *by_vanilla, (1.7, 2.0, 2.4, 2.8), steps=15),
         *(Rival(f"vanilla, {way}", "mnist/ddpm", *by_vanilla, at, steps=15, way=way, setting=setting)
           for way, (at, setting) in in_other_ways.items()),
-        Rival("clean, training-free", "mnist/ddpm", "classifier", "mnist/clean", (0.25, 0.5, 1.0, 2.0), steps=15,
-              way="training-free", setting=0.4),
-        *(Rival(name, "mnist/ddpm", "classifier", guide, (0.5, 1.0, 2.0, 4.0), steps=15, way="ratio")
-          for name, guide in discriminators.items()),
+        *(Rival(name, "mnist/ddpm", "classifier", guide, (0.06, 0.12, 0.25), steps=15, way="training-free", setting=0.4)
+          for name, guide in at_x0.items()),
     ),
-    pairs=(*against("vanilla", *(f"vanilla, {way}" for way in in_other_ways), "clean, training-free"),
-           *against("none", *discriminators)), **brief, **mnist,
+    pairs=(*against("vanilla", *(f"vanilla, {way}" for way in in_other_ways)), tuple(at_x0)[::-1]), **brief, **mnist,
 )  # fmt: skip
 
 cifar10 = dict(data="cifar10", judge="cifar10/judge", samples=1000, headline_samples=3000)
