@@ -111,6 +111,18 @@ def test_every_cell_is_there_and_the_file_says_the_same(done: tuple[Path, dict[s
     assert {"date", "commit", "device"} <= set(written["provenance"])
 
 
+def test_what_is_done_is_not_forecast(done: tuple[Path, dict[str, Any]], runs: Path) -> None:
+    folder, _ = done
+
+    def said(plan: Comparison) -> str:
+        return forecast(Work(plan, Bench(plan, folder / "out.json", store=folder, runs=runs, progress=False)))
+
+    assert "0 cells of the sweep and 0 of 30 samples: about 0.0 hours" in said(PLAN)
+    new = replace(PLAN.entries[1], name="new", scales=(1.5, 2.5))
+    more = replace(PLAN, entries=(*PLAN.entries, new), pairs=(*PLAN.pairs, ("plain", "new")))
+    assert "2 cells of the sweep and 4 of 30 samples" in said(more), "those of the new pair"
+
+
 def test_a_cell_is_what_sampling_and_scoring_by_hand_give(done: tuple[Path, dict[str, Any]], runs: Path) -> None:
     _, results = done
     models = {name: checkpoints.load(runs / name / "model.safetensors").use() for name in ("t/ddpm", "t/a", "t/judge")}

@@ -15,15 +15,16 @@ from rgd.training import autocast
 
 def forecast(work: Work) -> str:
     """What remains to be done, and about how long it will take, from a few timed calls of each way to guide."""
-    plan, rows, missing, seconds = work.plan, 64, 0, 0.0
+    plan, rows, missing, seconds, known = work.plan, 64, 0, 0.0, work.known()
+    paired = {(row["a"], row["b"]) for row in known["differences"]}
+    wanted = {*known["left"], *(name for pair in plan.pairs if pair not in paired for name in pair)}
     x, y = noise((rows, *work.data.shape)).to(processes().device), work.labels(rows)
     for entry in filter(lambda entry: work.bench.has(entry.denoiser), plan.entries):
         cells = [work.drawn((entry, scale), plan.seed, plan.samples) for scale in entry.scales]
         left = work.store.missing([("scores", {**cell, **work.scored(SWEEP)}) for cell in cells])
-        images = len(left) * plan.samples + plan.headline_samples * len(plan.headline_seeds)
+        images = len(left) * plan.samples + plan.headline_samples * len(plan.headline_seeds) * (entry.name in wanted)
         guided = work.build((entry, entry.scales[-1]))
-        times = guided.schedule.timesteps
-        t = times[len(times) // 3].to(x.device).expand(rows)  # where guidance usually acts
+        t = guided.schedule.timesteps[guided.schedule.T // 3].to(x.device).expand(rows)  # where guidance usually acts
         took = math.inf
         for _ in range(2):
             began = time.perf_counter()
@@ -34,7 +35,6 @@ def forecast(work: Work) -> str:
         seconds += images / rows * took * guided.schedule.respace(entry.sampling(plan.steps)[1]).T / processes().count
     return (
         f"{len(plan.entries)} ways to guide; {missing} cells of the sweep and "
-        f"{len(plan.entries) * len(plan.headline_seeds)} of {plan.headline_samples} samples: about "
-        f"{seconds / 3600:.1f} hours of sampling at most. What is done is kept: stop with Ctrl-C, and the same "
-        "command goes on."
+        f"{len(wanted) * len(plan.headline_seeds)} of {plan.headline_samples} samples: about {seconds / 3600:.1f} "
+        "hours of sampling at most. What is done is kept: stop with Ctrl-C, and the same command goes on."
     )
