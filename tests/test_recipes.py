@@ -26,12 +26,11 @@ from rgd.errors import RgdError
 from rgd.experiments import truth
 from rgd.experiments.comparison import Comparison
 from rgd.identity import key
-from rgd.lab import origin, registry
+from rgd.lab import origin
 from rgd.lab import recipe as recipes
 from rgd.networks import UNetConfig
 from rgd.training import Training, loop
 from rgd.training.objectives import Denoising
-from tools.parts import PARTS
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = json.loads((ROOT / "results" / "models.json").read_text())["models"]
@@ -296,10 +295,7 @@ def test_a_recipe_is_the_same_whatever_is_said_about_it(tiny: recipes.Recipe, tm
 def test_the_models_of_an_experiment_have_recipes_of_its_data(name: str, quick: bool) -> None:
     plan = experiments.read(name, quick)
     for model in plan.models():
-        if model in PARTS:  # made of other models, and published
-            assert registry.model(model).provenance["data"].startswith(plan.data)
-        else:
-            assert recipes.read(model).data == plan.data  # type: ignore[union-attr]
+        assert recipes.read(model).data == plan.data  # type: ignore[union-attr]
     if isinstance(plan, Comparison):
         assert plan.judge not in {entry.guide for entry in plan.entries}
     if isinstance(plan, truth.Truth):

@@ -18,8 +18,8 @@ import torch
 import tyro
 from torch import Tensor
 
-from rgd import measure, recipes
-from rgd.attacks import L2, PGD, unit
+from rgd import measure
+from rgd.attacks import unit
 from rgd.data import Dataset
 from rgd.experiments import read
 from rgd.faster import flow, published, trained
@@ -32,13 +32,11 @@ from rgd.neighbours import ideas
 from rgd.neighbours.counting import OBJECTIVES, canvases, counter
 from rgd.neighbours.demonstrations import GOLDEN
 from rgd.neighbours.work import Work as Noise
-from rgd.networks import build
 from rgd.randomness import noise
-from rgd.samplers import ddim, ddpm, sample
+from rgd.samplers import ddim, ddpm
 from rgd.schedule import cosine, linear
-from rgd.training import Training, fit
 from rgd.training.checkpoints import Model
-from rgd.training.objectives import Denoising, NoisyCrossEntropy, RobustCrossEntropy
+from rgd.training.objectives import Denoising
 from rgd.variants.networks import Table, TableConfig
 
 HELD_OUT = 100  # the seed of canvases on which no counter was trained
@@ -148,26 +146,6 @@ def flowing() -> Model:
 
 
 @cache
-def kinds(n: int, seed: int, split: str) -> Dataset:
-    """So many digits that `mnist/ddpm` makes in 25 steps of DDIM, class 0, and as many real ones, class 1: the last of
-    their set, for distances are measured to the first."""
-    real, denoise = datasets.load("mnist", split), registry.load("mnist/ddpm", "cpu")
-    x = sample(denoise, (n, *real.shape), steps=25, seed=seed)
-    images = torch.cat([((x.clamp(-1, 1) + 1) * 127.5).round().byte(), real.images[-n:]])
-    return Dataset(images, torch.arange(2).repeat_interleave(n), ("made", "real"), "mnist, made and real")
-
-
-def discriminator(name: str) -> Model:
-    """Of noised digits, made by `mnist/ddpm` or real. Its two classes are not those of digits: it names none."""
-    began, steps, size, data = time.perf_counter(), 1500, 128, kinds(10_000, 5000, "train")
-    objective = {"vanilla": NoisyCrossEntropy(), "robust": RobustCrossEntropy(PGD(L2(0.5), steps=3))}[name]
-    network: Any = build(replace(recipes.read("mnist/vanilla").network, out_channels=2), 0)
-    *_, last = fit(network, objective, data, linear(1000), Training(steps, size, lr=1e-3, warmup=100))
-    about = made(last.network, data, repr(objective), steps, began, size, of=["mnist/ddpm"])
-    return Model(last.network.eval(), linear(1000), {}, (), about)
-
-
-@cache
 def autoencoder() -> Model:
     """Of MNIST."""
     began, work = time.perf_counter(), faster()
@@ -266,14 +244,7 @@ def _tables(name: str) -> dict[str, Part]:
     }  # fmt: skip
 
 
-def _discriminator(name: str) -> Part:
-    how = {"vanilla": "noised", "robust": "attacked and noised"}[name]
-    about = f"Tells digits that `mnist/ddpm` makes (0) from real ones (1), {how}: for `rgd.grad_log_ratio`."
-    return Part(about, lambda: discriminator(name), lambda: kinds(1000, 6000, "test"))
-
-
 PARTS = {f"dots/{name}": _counter(name) for name in OBJECTIVES}
-PARTS |= {f"mnist/real_{name}": _discriminator(name) for name in ("vanilla", "robust")}
 PARTS |= {f"digits/student_{steps}": _student(steps) for steps in (4, 2)}
 PARTS["digits/maker"] = Part(
     "Draws digits of 8x8 pixels in four long steps of DDPM: a generator that answers with one possible image and not "
