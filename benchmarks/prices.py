@@ -57,8 +57,9 @@ def main(
     for name in only:
         seen = prices(name, images, rounds)
         middle = {way: statistics.median(rates) for way, rates in seen.items()}
-        told = {"images_per_second": middle, "rounds": seen, "images": images, "provenance": provenance()}
-        known[name] = told
+        made = provenance()
+        known |= {name: {"images_per_second": middle, "rounds": seen, "images": images, "provenance": made}}
+        known["provenance"] = made
         path.write_text(json.dumps(known, indent=1) + "\n")
 
 
