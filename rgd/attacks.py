@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from rgd.errors import known, require
+from rgd.errors import require
 from rgd.modes import evaluating
 from rgd.schedule import Schedule, per_image
 
@@ -70,9 +70,8 @@ def log_prob(logits: Tensor, y: Tensor) -> Tensor:
     """log p(y) of logits (B, K), (B,), at least in float32, with a gradient that a sure classifier does not lose.
 
     log sigmoid(odds of y against all else) has the derivative sigmoid(-odds), where a softmax has 1 - p(y), which
-    float32 rounds to 0 from odds of 16 on: y's own part of the gradient would be gone. ValueError for other labels.
+    float32 rounds to 0 from odds of 16 on: y's own part of the gradient would be gone.
     """
-    known(y, logits.shape[1])
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     others = logits.scatter(1, y[:, None], -math.inf).logsumexp(dim=1)
     return F.logsigmoid(logits.gather(1, y[:, None])[:, 0] - others)
@@ -251,6 +250,7 @@ def pgd(
 def fgsm(
     classifier: Classifier, xt: Tensor, t: Tensor, y: Tensor, threat: Threat, generator: Generator | None = None
 ) -> Tensor:
-    """One step of the radius (Goodfellow et al. 2015); with a generator 1.25, from anywhere (Wong et al. 2020)."""
+    """One step (Goodfellow et al. 2015): of the full radius from xt, or of 1.25 radii from a random start
+    (Wong et al. 2020) if a generator is given."""
     step = 1.0 if generator is None else 1.25
     return pgd(classifier, xt, t, y, threat, 1, step, generator, early_stop=False)

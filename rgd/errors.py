@@ -54,14 +54,6 @@ def at_least(settings: object, **least: int) -> None:
         require(isinstance(value, int) and value >= smallest, name, value, f"a whole number, at least {smallest}")
 
 
-def known(y: Any, classes: int, none: bool = False) -> None:
-    """`require` of labels (B,) that there are so many classes. A GPU is believed: it would have to be waited for."""
-    if y.device.type == "cpu" and len(y):
-        low, high = int(y.min()), int(y.max())
-        allowed = f"0 to {classes - 1}{', or -1 for none' if none else ''}"
-        require(high < classes and (none or low >= 0), "labels", (low, high), allowed)
-
-
 def one_of(name: str, value: object, choices: Any) -> None:
     """`require` of a word that it is among the choices, a collection or a `Literal` type."""
     choices = get_args(choices) or choices

@@ -52,7 +52,8 @@ class Sampler(Protocol):
 
 
 def noise_of(x: Tensor) -> NoiseStream:
-    """A stream that the start decides: ancestral sampling forgets x_T, and with one for all would draw copies."""
+    """A stream that the start decides: ancestral sampling forgets x_T, and with one stream for all starts its samples
+    would be copies."""
     digest = hashlib.blake2b(x.detach().float().cpu().numpy().tobytes(), digest_size=7).digest()
     return NoiseStream(int.from_bytes(digest, "little"))
 

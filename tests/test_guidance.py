@@ -416,13 +416,6 @@ def test_log_prob_is_that_of_a_softmax_where_one_has_its_digits() -> None:
     assert torch.autograd.grad(value.sum(), lone)[0].eq(0).all()
 
 
-@pytest.mark.parametrize("label", [-1, 4])
-def test_a_label_that_a_guide_does_not_know_is_refused_by_name(label: int) -> None:
-    y = torch.tensor([0, label, 3])
-    with pytest.raises(ValueError, match="labels must be 0 to 3, not"):
-        grad_log_prob(lambda xt, t: xt)(normal(3, 4), torch.zeros_like(y), y)
-
-
 def test_lengths_of_a_sure_classifiers_gradient_are_recorded_and_capped() -> None:
     """Its squares are nothing, or infinite, to float32."""
     g = normal(4, 3).float() * torch.tensor([1e-30, 1e-10, 1.0, 1e25])[:, None]
