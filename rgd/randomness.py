@@ -50,7 +50,8 @@ def noise(shape: Sequence[int], seed: int = 0, first: int = 0, device: torch.dev
 
 def noise_at(xt: Tensor, t: Tensor, *key: int | str) -> Tensor:
     """Standard normal noise like xt (B, ...), decided by a key, t (B,) and where xt is positive: of an image that was
-    computed, the same in every batch, though its last digits are not."""
+    computed, the same in every batch, though its last digits are not. Images of the same signs share it, which in one
+    dimension or two many do."""
     known = zip(t.cpu().tolist(), (xt > 0).flatten(1).cpu().tolist(), strict=True)
     seeds, draw = [_seed(*key, now, *signs) for now, signs in known], torch.Generator()
     return torch.stack([torch.randn(xt.shape[1:], generator=draw.manual_seed(seed)) for seed in seeds]).to(xt)
