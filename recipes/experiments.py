@@ -1,5 +1,7 @@
 """The experiments whose results are in the book; `rgd evaluate NAME --quick` runs a small version of one."""
 
+from itertools import combinations
+
 from rgd.attacks import L2, PGD
 from rgd.editing.experiment import Editing
 from rgd.experiments import Comparison, Drawn, Entry, Matching, Rival, Study, Tangents, Tempering, Truth
@@ -80,9 +82,9 @@ compare_cheaper = Comparison(
         *guided("mnist/ddpm", (2.0, 2.4, 2.8, 3.4, 4.0, 4.8), "vanilla"),
         # Larger for the two whose gradient is shorter where the noise is strong.
         *guided("mnist/ddpm", (4.0, 4.8, 5.7, 6.7, 8.0, 9.5, 11.3), "free", "fgsm"),
-        *guided("mnist/ddpm", (2.0, 2.4, 2.8, 3.4, 4.0, 4.8), "pgd3", "robust_1"),
+        *guided("mnist/ddpm", (2.0, 2.4, 2.8, 3.4, 4.0, 4.8), "fgsm_stop", "pgd3", "robust_1"),
     ),
-    pairs=against("robust_1", "vanilla", "free", "fgsm", "pgd3"), headline_samples=5000, **mnist,
+    pairs=against("robust_1", "vanilla", "free", "fgsm", "fgsm_stop", "pgd3"), headline_samples=5000, **mnist,
 )  # fmt: skip
 by_vanilla = ("classifier", "mnist/vanilla")
 ways = {  # each with its scales, and those with fresh noise
@@ -107,7 +109,8 @@ in_other_ways = {  # at equal steps; the scales are not those of plain guidance
     "entropy": ((1.0, 1.4, 2.0, 2.8), 0.0),
     "weak attention": ((1.7, 2.0, 2.4), 0.5),
 }
-at_x0 = {"clean, training-free": "mnist/clean", "robust, radius 2, training-free": "mnist/robust_2"}
+at_x0 = {"clean, training-free": "mnist/clean", "vanilla, training-free": "mnist/vanilla",
+         "robust, radius 2, training-free": "mnist/robust_2"}  # fmt: skip
 compare_rivals = Comparison(
     entries=(
         Drawn("vanilla", "mnist/ddpm", *by_vanilla, (1.7, 2.0, 2.4, 2.8), steps=15),
@@ -116,7 +119,8 @@ compare_rivals = Comparison(
         *(Rival(name, "mnist/ddpm", "classifier", guide, (0.06, 0.12, 0.25), steps=15, way="training-free", setting=0.4)
           for name, guide in at_x0.items()),
     ),
-    pairs=(*against("vanilla", *(f"vanilla, {way}" for way in in_other_ways)), tuple(at_x0)[::-1]), **brief, **mnist,
+    pairs=(*against("vanilla", *(f"vanilla, {way}" for way in in_other_ways)), *combinations(list(at_x0)[::-1], 2)),
+    **brief, **mnist,
 )  # fmt: skip
 
 cifar10 = dict(data="cifar10", judge="cifar10/judge", samples=1000, headline_samples=3000)
