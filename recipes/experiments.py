@@ -117,7 +117,8 @@ compare_rivals = Comparison(
         *(Rival(name, "mnist/ddpm", "classifier", guide, (0.06, 0.12, 0.25), steps=15, way="training-free", setting=0.4)
           for name, guide in at_x0.items()),
     ),
-    pairs=(*against("vanilla", *(f"vanilla, {way}" for way in in_other_ways)), tuple(at_x0)[::-2]), **brief, **mnist,
+    pairs=(*against("vanilla", *(f"vanilla, {way}" for way in in_other_ways)),
+           ("robust, radius 2, training-free", "clean, training-free")), **brief, **mnist,
 )  # fmt: skip
 
 cifar10 = dict(data="cifar10", judge="cifar10/judge", samples=1000, headline_samples=3000)
