@@ -18,8 +18,8 @@ import torch
 import tyro
 from torch import Tensor
 
-from rgd import measure
-from rgd.attacks import unit
+from rgd import measure, recipes
+from rgd.attacks import L2, PGD, unit
 from rgd.data import Dataset
 from rgd.experiments import read
 from rgd.faster import flow, published, trained
@@ -32,14 +32,18 @@ from rgd.neighbours import ideas
 from rgd.neighbours.counting import OBJECTIVES, canvases, counter
 from rgd.neighbours.demonstrations import GOLDEN
 from rgd.neighbours.work import Work as Noise
+from rgd.networks import build
 from rgd.randomness import noise
-from rgd.samplers import ddim, ddpm
-from rgd.schedule import cosine, linear
+from rgd.samplers import ddim, ddpm, sample
+from rgd.schedule import Schedule, cosine, linear
+from rgd.training import Training, fit
 from rgd.training.checkpoints import Model
-from rgd.training.objectives import Denoising
+from rgd.training.objectives import Denoising, NoisyCrossEntropy, RobustCrossEntropy
 from rgd.variants.networks import Table, TableConfig
 
 HELD_OUT = 100  # the seed of canvases on which no counter was trained
+DISCERNED = 300  # t below which made digits can be told from real ones
+DISCERNING: dict[str, Any] = {"vanilla": NoisyCrossEntropy(), "robust": RobustCrossEntropy(PGD(L2(0.5), steps=3))}
 LENGTH = 4.0  # of a shift of the noise, when its samples are scored
 
 
@@ -146,6 +150,33 @@ def flowing() -> Model:
 
 
 @cache
+def kinds(n: int, seed: int, split: str) -> Dataset:
+    """So many digits that `mnist/ddpm` makes in 15 steps of DDIM, class 0, and as many real ones, class 1: the last of
+    their set, for distances are measured to the first."""
+    real, denoise = datasets.load("mnist", split), registry.load("mnist/ddpm", "cpu")
+    x = sample(denoise, (n, *real.shape), steps=15, seed=seed)
+    images = torch.cat([((x.clamp(-1, 1) + 1) * 127.5).round().byte(), real.images[-n:]])
+    return Dataset(images, torch.arange(2).repeat_interleave(n), ("made", "real"), "mnist, made and real")
+
+
+def discriminator(name: str) -> Model:
+    """Of digits that `mnist/ddpm` makes and real ones, noised to t below `DISCERNED`.
+
+    It begins as the classifier of its name, but for its last layer: of those that began with nothing, none could tell
+    one from the other at any t. Its two classes are not those of digits, so it names none.
+    """
+    began, steps, size, data = time.perf_counter(), 600, 128, kinds(6000, 5000, "train")
+    network: Any = build(replace(recipes.read("mnist/vanilla").network, out_channels=2), 0)
+    first = registry.model(f"mnist/{name}", "cpu").network.state_dict()
+    network.load_state_dict({k: v for k, v in first.items() if v.shape == network.state_dict()[k].shape}, strict=False)
+    low = Schedule(linear(1000).alpha_bar[:DISCERNED])
+    *_, last = fit(network, DISCERNING[name], data, low, Training(steps, size, lr=5e-4, warmup=50))
+    objective = f"{DISCERNING[name]!r}, t below {DISCERNED}"
+    about = made(last.network, data, objective, steps, began, size, of=["mnist/ddpm", f"mnist/{name}"])
+    return Model(last.network.eval(), linear(1000), {}, (), about)
+
+
+@cache
 def autoencoder() -> Model:
     """Of MNIST."""
     began, work = time.perf_counter(), faster()
@@ -244,7 +275,17 @@ def _tables(name: str) -> dict[str, Part]:
     }  # fmt: skip
 
 
+def _discriminator(name: str) -> Part:
+    how = {"vanilla": "noised", "robust": "attacked and noised"}[name]
+    about = (
+        f"Tells digits that `mnist/ddpm` makes in 15 steps (0) from real ones (1), {how}, at t below {DISCERNED}: for "
+        "`rgd.grad_log_ratio`."
+    )
+    return Part(about, lambda: discriminator(name), lambda: kinds(1000, 6000, "test"))
+
+
 PARTS = {f"dots/{name}": _counter(name) for name in OBJECTIVES}
+PARTS |= {f"mnist/real_{name}": _discriminator(name) for name in DISCERNING}
 PARTS |= {f"digits/student_{steps}": _student(steps) for steps in (4, 2)}
 PARTS["digits/maker"] = Part(
     "Draws digits of 8x8 pixels in four long steps of DDPM: a generator that answers with one possible image and not "
