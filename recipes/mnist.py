@@ -10,13 +10,13 @@ from rgd.networks import EncoderConfig, UNetConfig
 from rgd.training import Training, objectives
 
 mnist = partial(Recipe, data="mnist")
-sizes = dict(image_size=28, in_channels=1, channel_mult=(1, 2, 2), num_res_blocks=1, patch=2)
-blocks = dict(attention_resolutions=(2,), use_scale_shift_norm=True)
+small = dict(image_size=28, in_channels=1, channel_mult=(1, 2, 2), num_res_blocks=1, patch=2,
+             attention_resolutions=(2,), use_scale_shift_norm=True)  # fmt: skip
 
 ddpm = mnist(
     name="mnist/ddpm",
     about="An unconditional DDPM, small enough for two CPU cores: it works on 14x14 patches of four pixels.",
-    network=UNetConfig(out_channels=1, model_channels=40, num_head_channels=40, **sizes, **blocks),
+    network=UNetConfig(out_channels=1, model_channels=40, num_head_channels=40, **small),
     objective=objectives.Denoising(),
     training=Training(steps=6000, lr=1e-3, weight_decay=0.0, warmup=100, ema=0.999, clip=1.0, save_every=500),
 )
@@ -42,12 +42,10 @@ judge = mnist(
 vanilla = mnist(
     name="mnist/vanilla",
     about="The ordinary time-dependent classifier: cross-entropy on noised images.",
-    network=EncoderConfig(
-        out_channels=10, model_channels=32, num_head_channels=32, pool="attention", **sizes, **blocks
-    ),
+    network=EncoderConfig(out_channels=10, model_channels=32, num_head_channels=32, pool="attention", **small),
     objective=objectives.NoisyCrossEntropy(),
     training=Training(steps=3000, lr=1e-3, warmup=100, save_every=500),
-)
+)  # fmt: skip
 
 
 def robust(radius, steps=7, **how):

@@ -165,6 +165,8 @@ def test_what_was_not_measured_says_so_and_no_page_of_the_book_does(project: Pat
 def test_numbers_are_found_by_path() -> None:
     assert views.value(COMPARED, "sweep/1/scale") == "1.0"
     assert views.value(COMPARED, "headline/name=vanilla/fd:2") == "4.00 (3.99 to 4.01)"
+    two = {"sweep": [{"name": "a, b", "scale": 0.25, "fd": 1.0}, {"name": "a, b", "scale": 0.5, "fd": 2.0}]}
+    assert views.value(two, "sweep/name=a, b&scale=0.5/fd:1") == "2.0"
     assert views.value({"a": {"b": 12345.678}}, "a/b:1") == "12,345.7"
 
 

@@ -188,13 +188,14 @@ def differences(results: dict[str, Any]) -> str:
 
 
 def value(results: dict[str, Any], where: str) -> str:
-    """One number: `headline/name=robust/fd:1` is the entry of that name in the list `headline`, to one digit."""
+    """One number: `headline/name=robust/fd:1` is the entry of that name in the list `headline`, to one digit. There may
+    be more to know it by: `sweep/name=robust&scale=2.0/fd:1`."""
     path, _, digits = where.partition(":")
     found: Any = results
     for part in path.split("/"):
-        key, equals, wanted = part.partition("=")
-        if equals:
-            found = next(item for item in found if str(item[key]) == wanted)
+        if "=" in part:
+            wanted = dict(condition.split("=", 1) for condition in part.split("&"))
+            found = next(item for item in found if wanted.items() <= {k: str(item[k]) for k in wanted}.items())
         else:
             found = found[int(part) if isinstance(found, list) else part]
     if isinstance(found, dict):
