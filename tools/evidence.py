@@ -23,6 +23,7 @@ from rgd.lab import registry as zoo
 from rgd.networks import build
 from rgd.training import fit
 from tools import figures, fill
+from tools.parts import PARTS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "book").glob("results*.md"))
@@ -69,7 +70,7 @@ def main(quick: bool = False, out: Path | None = None, runs: Path = Path("runs")
         runs: where models and finished parts are kept; below `out` if quick.
     """
     plans = {name: experiments.read(name, quick) for name in experiments.names()}
-    needed = sorted({name for plan in plans.values() for name in plan.models()})
+    needed = sorted({name for plan in plans.values() for name in plan.models()} - PARTS.keys())  # those have no recipe
     missing = [name for name in needed if name not in zoo.names()]
     if quick:
         out = ROOT / "build" / "results" if out is None else out
