@@ -106,7 +106,7 @@ def test_demo_of_a_folder_of_images(tmp_path: Path) -> None:
     for k, name in enumerate(names):
         (tmp_path / "mine" / name).mkdir(parents=True)
         for i, image in enumerate(digits.images[digits.labels == k][:40]):
-            picture = Image.fromarray(image[0].numpy()).resize((12, 12))
+            picture = Image.fromarray(image[0].numpy()).resize((16, 16))
             picture.save(tmp_path / "mine" / name / f"{i}.png")
     path = demo.run(tmp_path / "mine", tmp_path / "out", effort=0.004, samples=20, progress=False)
     results = json.loads((path.parent / "results.json").read_text())
@@ -114,7 +114,7 @@ def test_demo_of_a_folder_of_images(tmp_path: Path) -> None:
     page = path.read_text()
     assert "more like a R&amp;B &lt;3?" in page
     assert "R&B <3" not in page
-    assert results["image_shape"] == [1, 12, 12]
+    assert results["image_shape"] == [1, 16, 16]
 
 
 @pytest.mark.check

@@ -162,8 +162,8 @@ def kinds(n: int, seed: int, split: str) -> Dataset:
 def discriminator(name: str) -> Model:
     """Of digits that `mnist/ddpm` makes and real ones, noised to t below `DISCERNED`.
 
-    It begins as the classifier of its name, but for its last layer: of those that began with nothing, none could tell
-    one from the other at any t. Its two classes are not those of digits, so it names none.
+    It begins as the classifier of its name, but for its last layer. Its two classes are not those of digits, so it
+    names none.
     """
     began, steps, size, data = time.perf_counter(), 600, 128, kinds(6000, 5000, "train")
     network: Any = build(replace(recipes.read("mnist/vanilla").network, out_channels=2), 0)
