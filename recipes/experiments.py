@@ -80,9 +80,9 @@ compare_cheaper = Comparison(
         *guided("mnist/ddpm", (2.0, 2.4, 2.8, 3.4, 4.0, 4.8), "vanilla"),
         # Larger for the two whose gradient is shorter where the noise is strong.
         *guided("mnist/ddpm", (4.0, 4.8, 5.7, 6.7, 8.0, 9.5, 11.3), "free", "fgsm"),
-        *guided("mnist/ddpm", (2.0, 2.4, 2.8, 3.4, 4.0, 4.8), "pgd3", "robust_1"),
+        *guided("mnist/ddpm", (2.0, 2.4, 2.8, 3.4, 4.0, 4.8), "fgsm_stop", "pgd3", "robust_1"),
     ),
-    pairs=against("robust_1", "vanilla", "free", "fgsm", "pgd3"), headline_samples=5000, **mnist,
+    pairs=against("robust_1", "vanilla", "free", "fgsm", "fgsm_stop", "pgd3"), headline_samples=5000, **mnist,
 )  # fmt: skip
 by_vanilla = ("classifier", "mnist/vanilla")
 ways = {  # each with its scales, and those with fresh noise
@@ -109,6 +109,7 @@ in_other_ways = {  # at equal steps; the scales are not those of plain guidance
 }
 at_x0 = {"clean, training-free": "mnist/clean", "vanilla, training-free": "mnist/vanilla",
          "robust, radius 2, training-free": "mnist/robust_2"}  # fmt: skip
+asked = {f"discriminator, {name}": f"mnist/real_{name}" for name in ("vanilla", "robust")}  # is it real?
 compare_rivals = Comparison(
     entries=(
         Drawn("none", "mnist/ddpm", steps=15),
@@ -117,11 +118,11 @@ compare_rivals = Comparison(
           for way, (at, setting) in in_other_ways.items()),
         *(Rival(name, "mnist/ddpm", "classifier", guide, (0.06, 0.12, 0.25), steps=15, way="training-free", setting=0.4)
           for name, guide in at_x0.items()),
-        Rival("discriminator, vanilla", "mnist/ddpm", "classifier", "mnist/real_vanilla", (1.0, 2.0, 4.0, 8.0),
-              (0, 300), steps=15, way="ratio"),
+        *(Rival(name, "mnist/ddpm", "classifier", guide, (1.0, 2.0, 4.0, 8.0, 16.0, 32.0), (0, 300), steps=15,
+                way="ratio") for name, guide in asked.items()),
     ),
-    pairs=(*against("vanilla", *(f"vanilla, {way}" for way in in_other_ways)), ("discriminator, vanilla", "none"),
-           ("robust, radius 2, training-free", "clean, training-free")), **brief, **mnist,
+    pairs=(*against("vanilla", *(f"vanilla, {way}" for way in in_other_ways)), *against("none", *asked),
+           tuple(asked)[::-1], ("robust, radius 2, training-free", "clean, training-free")), **brief, **mnist,
 )  # fmt: skip
 
 cifar10 = dict(data="cifar10", judge="cifar10/judge", samples=1000, headline_samples=3000)
