@@ -20,3 +20,9 @@ def test_the_core_imports_nothing_heavy_but_torch() -> None:
     ours = modules_after("import rgd") - modules_after("import torch")
     assert ours & LATER == set()
     assert {name.split(".")[0] for name in ours} <= {"rgd", "safetensors"}
+
+
+def test_no_command_waits_for_what_few_of_them_need() -> None:
+    """`rgd --help` took more than twice as long while Inception's library came along."""
+    ours = modules_after("import rgd.cli")
+    assert ours & {"torchvision", "torch_fidelity", "sklearn", "scipy.stats", "accelerate", "torch._dynamo"} == set()

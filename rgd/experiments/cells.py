@@ -17,7 +17,6 @@ from rgd.book import plots
 from rgd.denoiser import Denoiser
 from rgd.errors import CheckpointError
 from rgd.identity import weights_digest
-from rgd.lab import eyes
 from rgd.lab.bench import Bench
 from rgd.lab.seeds import combine
 from rgd.lab.store import Kept, Unknown
@@ -49,7 +48,7 @@ class Work:
         judge = self.bench.model(self.plan.judge).network
         if not hasattr(judge, "features"):
             raise CheckpointError(f"{self.plan.judge} holds a {type(judge).__name__}, where a judge is needed")
-        inception = {"inception": eyes.load_inception().to(processes().device)} if self.plan.inception else {}
+        inception = {"inception": measure.load_inception().to(processes().device)} if self.plan.inception else {}
         return {"judge": judge, **inception}
 
     @cached_property

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import scipy
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from rgd import measure
@@ -128,6 +128,6 @@ def agreement(rows: Sequence[Mapping[str, Tensor]]) -> Estimate:
 
     def ranks(i: Tensor) -> float:
         aligned = inner[:, i].mean(1) / energy[:, i].mean(1).sqrt()
-        return float(spearmanr(share[:, i].nanmean(1), aligned).statistic)
+        return float(scipy.stats.spearmanr(share[:, i].nanmean(1), aligned).statistic)
 
     return measure.jackknife(ranks, share.shape[1], bounds=(-1.0, 1.0))

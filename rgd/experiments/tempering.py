@@ -15,8 +15,8 @@ from itertools import product
 from typing import Any, get_args
 
 import numpy as np
+import scipy
 import torch
-from scipy.stats import kstest
 from torch import Tensor
 
 from rgd import measure
@@ -182,7 +182,7 @@ def _distance(world: World, scale: float, x: Tensor) -> float:
     mixture = world.mixture
     if mixture.variances.shape[1] == 1:
         at, below = _below(world, scale)
-        return float(kstest(x.flatten().numpy(), lambda x: np.interp(x, at, below)).statistic)
+        return float(scipy.stats.kstest(x.flatten().numpy(), lambda x: np.interp(x, at, below)).statistic)
     first, second = mixture.means[mixture.labels == 0].flatten(1)
     return abs(float(_nearer(x, first, second).mean()) - _share(world, scale))
 

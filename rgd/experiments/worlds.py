@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
-from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 
 from rgd.lab import datasets
@@ -75,6 +73,9 @@ def sphere(schedule: Schedule, dim: int = 64) -> World:
 
 def digits(schedule: Schedule) -> World:
     """scikit-learn's digits as a mixture: two Gaussians for each class, with full covariances (Ledoit and Wolf's)."""
+    from sklearn.cluster import KMeans  # here, for it takes half a second
+    from sklearn.covariance import LedoitWolf
+
     real = datasets.load("digits")
     parts, labels = [], torch.arange(20) // 2
     for k in range(10):

@@ -10,7 +10,7 @@ from rgd import measure
 from rgd.data import same_classes
 from rgd.denoiser import Denoiser
 from rgd.guidance import Form, Interval, classifier_free, guide
-from rgd.lab import datasets, eyes, named
+from rgd.lab import datasets, named
 from rgd.lab.checks import load, need
 from rgd.lab.origin import provenance
 from rgd.layers import image_shape
@@ -66,7 +66,7 @@ def score(
         need(fits, f"{judge} sees images of another size than those of {file}")
     scores = measure.evaluate(
         images, real, judge=None if critic is None else critic.network, labels=None if critic is None else labels,
-        inception=eyes.load_inception().to(processes().device) if inception else None, metrics=metrics,
+        inception=measure.load_inception().to(processes().device) if inception else None, metrics=metrics,
         halves=halves,
     )  # fmt: skip
     if out is not None:

@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+import scipy  # its parts are imported when they are first used, which takes a second
 import torch
-from scipy.stats import binomtest
-from scipy.stats import t as student
 from torch import Tensor
 
 from rgd.randomness import generator
@@ -41,7 +40,7 @@ def proportion(successes: int, n: int) -> Estimate:
     """`successes` out of `n` with Wilson's interval; ValueError unless 0 <= successes <= n and n > 0."""
     if not (n > 0 and 0 <= successes <= n):
         raise ValueError(f"{successes} of {n} is no proportion: need n > 0 and 0 <= successes <= n")
-    interval = binomtest(int(successes), int(n)).proportion_ci(0.95, method="wilson")
+    interval = scipy.stats.binomtest(int(successes), int(n)).proportion_ci(0.95, method="wilson")
     return Estimate(successes / n, float(interval.low), float(interval.high), int(n), "Wilson")
 
 
@@ -58,7 +57,7 @@ def mean(values: Tensor) -> Estimate:
     if len(counted) < 2:
         raise ValueError(f"of {len(values)} values {len(counted)} are numbers: a mean needs at least 2")
     n, value, error = len(counted), float(counted.mean()), float(counted.std()) / math.sqrt(len(counted))
-    low, high = (value + error * float(end) for end in student.interval(0.95, n - 1))  # its scale may not be zero
+    low, high = (value + error * float(end) for end in scipy.stats.t.interval(0.95, n - 1))  # its scale may not be 0
     return Estimate(value, low, high, n, "mean, Student's t")
 
 

@@ -6,13 +6,13 @@ Images are rounded to 8 bits first, as files would be, so that samples and refer
 from __future__ import annotations
 
 import hashlib
+import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch_fidelity import FeatureExtractorBase
 
 from rgd.data import Dataset
 from rgd.measure.estimates import check_labels
@@ -69,7 +69,8 @@ def extract(
     it resizes to 299x299 itself, as TensorFlow 1 did, so do not resize before. Float64, because distances are small
     differences of large sums. ValueError as in `quantise` and `Features`, TypeError if `network` has no features.
     """
-    pixels, inception = quantise(images), isinstance(network, FeatureExtractorBase)
+    theirs = getattr(sys.modules.get("torch_fidelity"), "FeatureExtractorBase", ())  # none yet, if not imported
+    pixels, inception = quantise(images), isinstance(network, theirs)
     if not inception and not hasattr(network, "features"):
         raise TypeError(f"{type(network).__name__} is no judge: it needs features(x0) -> (B, F) besides logits")
     rgb = pixels.expand(-1, 3, -1, -1) if inception and pixels.shape[1] == 1 else pixels

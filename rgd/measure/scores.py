@@ -6,8 +6,7 @@ precision are proportions of the samples and get Wilson's interval; all else get
 generated samples. In both the reference set is taken as fixed.
 
 Sources: Frechet distance arXiv:1706.08500, sFID 2103.03841, KID 1801.01401, inception score 1606.03498, precision and
-recall 1904.06991. The values are torch-fidelity's (0.4 or later), whose function computes the inception score; the
-others are computed for all halves together, or with what the reference gives once.
+recall 1904.06991. The values are torch-fidelity's (0.4 or later); the inception score is computed by its function.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
-from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 
 from rgd.data import Dataset
 from rgd.measure.estimates import FREE, SHARE, Estimate, jackknife_at_once, mean, share
@@ -34,10 +32,6 @@ FEWEST = {"isc": 4 * ISC_SPLITS, "recall": 2 * (NEIGHBOURS + 1)}  # samples whos
 Indices = Sequence[Tensor]
 Score = Callable[[Tensor, Indices], Any]
 """(samples' features (N, F), indices) -> a number for each of the indices, from the samples that it names."""
-
-
-def _each(score: Callable[[Tensor], float]) -> Score:
-    return lambda x, chosen: [score(x[i]) for i in chosen]
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +49,7 @@ def _frechet(y: Tensor) -> Score:
         shared = torch.linalg.eigvalsh(root @ its_covariance @ root).clamp(min=0).sqrt().sum()
         return float((its_mean - mean).square().sum() + its_covariance.trace() + covariance.trace() - 2 * shared)
 
-    return _each(score)
+    return lambda x, chosen: [score(x[i]) for i in chosen]
 
 
 def _kid(y: Tensor) -> Score:
@@ -122,13 +116,19 @@ def _recall(y: Tensor) -> Score:
     return lambda x, chosen: _covered(y, x, _radii(x, chosen)).double().mean(dim=1).tolist()
 
 
+def _inception_score(_: object) -> Score:
+    from torch_fidelity import metric_isc as isc  # here, for it takes seconds
+
+    return lambda x, chosen: [isc.isc_features_to_metric(x[i], ISC_SPLITS)[isc.KEY_METRIC_ISC_MEAN] for i in chosen]
+
+
 # For each metric, which of the features it looks at, and what is prepared with the reference's once: a score. Of
 # `SHARES`, where each sample counts for itself, the score is a bool for each, whatever is chosen.
 TABLE: dict[str, tuple[str, Callable[[Tensor], Score]]] = {
     "fd": ("features", _frechet),
     "sfd": ("spatial", _frechet),
     "kid": ("features", _kid),
-    "isc": ("logits", lambda _: _each(lambda logits: isc_features_to_metric(logits, ISC_SPLITS)[KEY_METRIC_ISC_MEAN])),
+    "isc": ("logits", _inception_score),
     "precision": ("features", _precision),
     "recall": ("features", _recall),
     "accuracy": ("right", lambda _: lambda right, _: right),

@@ -12,7 +12,7 @@ import tyro
 
 from rgd.adapters import adm
 from rgd.errors import RgdError
-from rgd.lab import bench, datasets, eyes
+from rgd.lab import bench, datasets
 from rgd.lab.checks import need, numbers, room_for
 from rgd.lab.origin import provenance
 from rgd.processes import processes
@@ -116,7 +116,8 @@ def _agreed(already: bool) -> None:
 
 def _files(paths: dict[str, Path | None], rows: tuple[Name, ...]) -> dict[str, File]:
     """Every file that the table takes, downloaded where none is given."""
+    from rgd.lab.eyes import fetch_inception  # here, for torch-fidelity takes seconds to import
+
     wanted = ["denoiser", "reference", *(name for name in rows if name != "unguided"), "eye"]
-    fetch: dict[str, Any] = {name: partial(adm.fetch, TRUE.get(name, "")) for name in wanted}
-    fetch["eye"] = eyes.fetch_inception
+    fetch: dict[str, Any] = {name: partial(adm.fetch, TRUE.get(name, "")) for name in wanted} | {"eye": fetch_inception}
     return {name: File.at(paths.get(name) or fetch[name]()) for name in wanted}

@@ -22,7 +22,6 @@ from rgd.book import plots
 from rgd.denoiser import Denoiser
 from rgd.errors import CheckpointError
 from rgd.guidance import grad_log_prob, guide
-from rgd.lab import eyes
 from rgd.lab.bench import Bench
 from rgd.lab.checks import while_finite
 from rgd.lab.origin import provenance
@@ -167,7 +166,7 @@ class Work:
         """Who looks."""
         path = self.plan.eye.path
         if path.suffix != ".safetensors":
-            return eyes.load_inception(path, spatial=True).to(self.device)
+            return measure.load_inception(path, spatial=True).to(self.device)
         judge = checkpoints.load(path, self.device).network
         if not hasattr(judge, "spatial"):
             raise CheckpointError(

@@ -12,9 +12,8 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy.stats import binom, chi2, norm
-from scipy.stats import t as student
 from torch import Tensor
 
 from rgd.errors import RgdError
@@ -81,7 +80,7 @@ def two_way(scores: Tensor, rater: Tensor, start: Tensor) -> tuple[Tensor, Tenso
 
 def quantile(votes: Votes) -> float:
     """Student's, with as many degrees of freedom as the smaller of raters and noises leaves."""
-    return float(student.ppf(0.975, min(len(votes.rater.unique()), len(votes.start.unique())) - 1))
+    return float(scipy.stats.t.ppf(0.975, min(len(votes.rater.unique()), len(votes.start.unique())) - 1))
 
 
 def clustered(votes: Votes, answer: Tensor) -> Estimate:
@@ -142,7 +141,7 @@ def raters_differ(answers: Tensor) -> float:
     of_rater, of_pair, k = answers.sum(dim=1), answers.sum(dim=0), len(answers)
     spread = float((of_pair * (k - of_pair)).sum())
     q = 0.0 if spread == 0 else float(k * (k - 1) * (of_rater - of_rater.mean()).square().sum()) / spread
-    return float(chi2.sf(q, k - 1))
+    return float(scipy.stats.chi2.sf(q, k - 1))
 
 
 def classes_differ(answers: Tensor, labels: Tensor, shuffles: int = 4999, seed: int = 0) -> float:
@@ -209,15 +208,15 @@ def analyse(answers: Answers, key: Key) -> dict[str, Any]:
 def power(n: Any, share: float, level: float = 0.05) -> Any:
     """The probability that n independent answers reject one half, two-sided, if `share` prefers one side: exact, and
     for an array of n too."""
-    low = binom.ppf(level / 2, n, 0.5) - 1  # rejected: low wins or fewer
-    return binom.cdf(low, n, share) + binom.sf(n - low - 1, n, share)
+    low = scipy.stats.binom.ppf(level / 2, n, 0.5) - 1  # rejected: low wins or fewer
+    return scipy.stats.binom.cdf(low, n, share) + scipy.stats.binom.sf(n - low - 1, n, share)
 
 
 def answers_needed(share: float, wanted: float = 0.8) -> int:
     """The least number of independent answers from which on each has the power that is wanted. RgdError beyond a
     million, and for a share of one half."""
     need(0 < share < 1 and 0.05 < wanted < 1, f"share is from 0 to 1, power from 0.05 to 1, not {share} and {wanted}")
-    root = norm.ppf(0.975) / 2 + norm.ppf(wanted) * math.sqrt(share * (1 - share))
+    root = scipy.stats.norm.ppf(0.975) / 2 + scipy.stats.norm.ppf(wanted) * math.sqrt(share * (1 - share))
     need(1e3 * abs(share - 0.5) > root, f"to tell {share} from 0.5 takes more than a million answers: plan for another")
     near = (root / (share - 0.5)) ** 2  # by the normal approximation
     n = np.arange(max(2, int(0.5 * near) - 10), int(1.5 * near) + 30)

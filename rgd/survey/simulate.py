@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
 from rgd.errors import require
@@ -44,7 +44,7 @@ class People:
         """The difference of worths for which `share` prefers the first. ValueError where no difference does."""
         low, high = self.share(-50), self.share(50)
         require(low < share < high, "share", share, f"from {low:.3g} to {high:.3g}, which these raters can give")
-        return float(brentq(lambda gap: self.share(gap) - share, -50, 50))
+        return float(scipy.optimize.brentq(lambda gap: self.share(gap) - share, -50, 50))
 
 
 def _draws(seed: int, people: People, raters: int, starts: int, methods: int) -> tuple[torch.Generator, Tensor]:
