@@ -15,7 +15,7 @@ from torch import nn
 from rgd import measure, samplers
 from rgd.book import plots
 from rgd.denoiser import Denoiser
-from rgd.errors import CheckpointError
+from rgd.errors import CheckpointError, MissingModel
 from rgd.identity import weights_digest
 from rgd.lab.bench import Bench
 from rgd.lab.seeds import combine
@@ -258,8 +258,9 @@ class Work:
         for row in headline:
             entry = self.entries[row["name"]]
             title = f"{entry.name}, {row['scale']:g}" if entry.kind != "none" else entry.name
-            images = self.first((entry, row["scale"]), self.plan.headline_seeds[0])
-            rows[plots.plain(title)] = images[:10] / 127.5 - 1
+            with suppress(MissingModel):  # what is gone has left its numbers, and no picture
+                images = self.first((entry, row["scale"]), self.plan.headline_seeds[0])
+                rows[plots.plain(title)] = images[:10] / 127.5 - 1
         if rows and processes().rank == 0:
             figure = plots.picture_table(rows, [plots.plain(name) for name in self.data.classes[:10]], size=0.6)
             figure.savefig(self.bench.out.with_suffix(".png"), dpi=150)

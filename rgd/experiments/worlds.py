@@ -73,17 +73,16 @@ def sphere(schedule: Schedule, dim: int = 64) -> World:
 
 def digits(schedule: Schedule) -> World:
     """scikit-learn's digits as a mixture: two Gaussians for each class, with full covariances (Ledoit and Wolf's)."""
-    from sklearn.cluster import KMeans  # here, for it takes half a second
-    from sklearn.covariance import LedoitWolf
+    from sklearn import cluster, covariance  # here, for they take half a second
 
     real = datasets.load("digits")
     parts, labels = [], torch.arange(20) // 2
     for k in range(10):
         x = real.x0(real.labels == k).flatten(1).double().numpy()  # in float32 its covariances are the machine's
-        cluster = KMeans(2, n_init=10, random_state=0).fit_predict(x)
-        parts += [x[cluster == 0], x[cluster == 1]]
+        half = cluster.KMeans(2, n_init=10, random_state=0).fit_predict(x)
+        parts += [x[half == 0], x[half == 1]]
     means = torch.from_numpy(np.stack([part.mean(axis=0) for part in parts])).double().reshape(-1, 1, 8, 8)
-    covariances = torch.from_numpy(np.stack([LedoitWolf().fit(part).covariance_ for part in parts])).double()
+    covariances = torch.from_numpy(np.stack([covariance.LedoitWolf().fit(part).covariance_ for part in parts])).double()
     world = mixture(means, covariances, schedule, labels, torch.tensor([len(part) for part in parts]))
     config = EncoderConfig(
         image_size=8, in_channels=1, out_channels=10, model_channels=32, channel_mult=(1, 2), num_res_blocks=1,
