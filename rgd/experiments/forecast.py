@@ -19,7 +19,7 @@ def forecast(work: Work) -> str:
     paired = {(row["a"], row["b"]) for row in known["differences"]}
     wanted = {*known["left"], *(name for pair in plan.pairs if pair not in paired for name in pair)}
     x, y = noise((rows, *work.data.shape)).to(processes().device), work.labels(rows)
-    for entry in filter(lambda entry: work.bench.has(entry.denoiser), plan.entries):
+    for entry in (e for e in plan.entries if all(map(work.bench.has, filter(None, (e.denoiser, e.guide))))):
         cells = [work.drawn((entry, scale), plan.seed, plan.samples) for scale in entry.scales]
         left = work.store.missing([("scores", {**cell, **work.scored(SWEEP)}) for cell in cells])
         images = len(left) * plan.samples + plan.headline_samples * len(plan.headline_seeds) * (entry.name in wanted)
