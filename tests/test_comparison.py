@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ import torch_fidelity
 import rgd
 from rgd import checkpoints, cli, guidance, identity
 from rgd import measure as metrics
+from rgd.book import plots
 from rgd.data import load
 from rgd.denoiser import begin
 from rgd.errors import CheckpointError, DataError, RgdError
@@ -245,6 +247,31 @@ def test_a_run_goes_on_from_its_results_alone(
     for file in (tmp_path / "images").iterdir():
         mine, whole = (checkpoints.read(path)[0]["images"].int() for path in (file, folder / "images" / file.name))
         assert (mine - whole).abs().max() <= 1  # the first images are the same, however many were drawn
+
+
+def test_a_run_goes_on_where_a_guide_is_gone(
+    done: tuple[Path, dict[str, Any]], runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has left its numbers, and no picture; of others, what is new is computed."""
+    folder, results = done
+    shutil.copytree(runs / "t", tmp_path / "runs" / "t")
+    shutil.rmtree(tmp_path / "runs" / "t" / "b")
+    shutil.copy(folder / "out.json", tmp_path / "out.json")
+    plan = replace(PLAN, entries=(*PLAN.entries, replace(PLAN.entries[1], name="new", scales=(1.5,))))
+    options: Any = {"store": tmp_path, "runs": tmp_path / "runs", "progress": False}
+    assert "1 cells of the sweep" in forecast(Work(plan, Bench(plan, tmp_path / "out.json", **options)))
+    pictured: list[str] = []
+
+    def pictures(rows: dict[str, Any], *args: Any, **more: Any) -> Any:
+        pictured[:] = rows
+        return plots.picture_table(rows, *args, **more)
+
+    monkeypatch.setattr("rgd.experiments.cells.plots", SimpleNamespace(picture_table=pictures, plain=plots.plain))
+    again = run(plan, tmp_path / "out.json", **options)
+    for rows in ("sweep", "headline", "differences"):
+        assert [cell for cell in again[rows] if cell.get("name") != "new"] == results[rows]
+    assert again["headline"][-1]["name"] == "new"
+    assert [title.split(",")[0] for title in pictured] == ["plain", "a", "free", "new"]
 
 
 def only_pictures(denoise: Any, shape: Any, *args: Any, **options: Any) -> torch.Tensor:
