@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import rgd
-from benchmarks import guided
+from benchmarks import denoisers, guided
 
 Q = rgd.schedule.linear()
 
@@ -57,3 +57,35 @@ def test_a_worker_draws_what_it_is_asked_for(tmp_path: Path) -> None:
     expected = rgd.sample(steered, (4, 1, 28, 28), y, sampler=sampler, steps="2 from 60", seed=5, progress=False)
     # From t = 999 on x0 is 150 times the rounding of eps, which differs with the batch and the machine.
     torch.testing.assert_close(torch.load(to), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("schedule", [rgd.schedule.linear(), rgd.schedule.cosine()])
+@pytest.mark.parametrize("weight", ["min-snr", "sigmoid"])
+def test_a_rule_of_weights_is_one_rule_whatever_the_network_predicts(weight: str, schedule: Any) -> None:
+    """The same answers, said as eps and as v, have losses whose ratio no noise level changes."""
+    x0, error = torch.rand(8, 1, 4, 4) * 2 - 1, torch.randn(8, 1, 4, 4)
+    losses: dict[str, list[Tensor]] = {"eps": [], "v": []}
+    for t in map(int, torch.linspace(5, 990, 8)):
+        level = torch.full((8,), t)
+        eps = torch.randn(x0.shape)
+        xt = schedule.q_sample(x0, level, eps)
+        signal, sigma = (schedule.at(part, level, x0) for part in ("signal", "sigma"))
+        said = {"eps": eps + error, "v": signal * (eps + error) - sigma * (xt - sigma * (eps + error)) / signal}
+        for predicts, answer in said.items():
+            mse, _ = rgd.objectives.denoising_terms(predicts, answer, schedule, x0, xt, level, eps)
+            weights = denoisers.weights(denoisers.Weighted(predicts, weight=weight), schedule)  # type: ignore[arg-type]
+            losses[predicts].append((weights[level] * mse).mean())
+    ratio = torch.stack(losses["eps"]) / torch.stack(losses["v"])
+    torch.testing.assert_close(ratio, ratio.mean().expand(8), rtol=1e-3, atol=0)
+
+
+def test_the_weights_are_those_of_the_papers() -> None:
+    """Min-SNR weighs x0's error by the SNR, up to five; the sigmoid weighs that of eps, over the log of the SNR."""
+    snr = Q.alpha_bar / (1 - Q.alpha_bar)
+    of_x0 = denoisers.weights(denoisers.Weighted(weight="min-snr"), Q) * snr
+    torch.testing.assert_close(of_x0 / of_x0[0], snr.clamp(max=5) / 5, rtol=1e-4, atol=0)
+    edges = snr.log()
+    over = denoisers.weights(denoisers.Weighted(weight="sigmoid"), Q)[1:-1] / (edges[:-2] - edges[2:])
+    torch.testing.assert_close(
+        over / over[0], ((2 - edges).sigmoid() / (2 - edges[1]).sigmoid())[1:-1], rtol=1e-4, atol=0
+    )
