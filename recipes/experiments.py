@@ -109,7 +109,7 @@ in_other_ways = {  # at equal steps; the scales are not those of plain guidance
 }
 at_x0 = {"clean, training-free": "mnist/clean", "vanilla, training-free": "mnist/vanilla",
          "robust, radius 2, training-free": "mnist/robust_2"}  # fmt: skip
-asked = {f"discriminator, {name}": f"mnist/real_{name}" for name in ("vanilla", "robust")}  # is it real?
+asked = {f"discriminator, {name}": f"real/{name}" for name in ("vanilla", "robust")}  # is it real?
 compare_rivals = Comparison(
     entries=(
         Drawn("none", "mnist/ddpm", steps=15),

@@ -16,6 +16,7 @@ import rgd
 from benchmarks import denoisers, guided
 
 Q = rgd.schedule.linear()
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "mnist"
 
 
 def constant(xt: Tensor, t: Tensor) -> Tensor:
@@ -40,15 +41,16 @@ def test_the_plain_loop_is_guided_ddim(scale: float) -> None:
     torch.testing.assert_close(theirs, last.x, rtol=1e-4, atol=1e-4)
 
 
-def test_a_worker_draws_what_it_is_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("guide", ["", str(WEIGHTS / "vanilla.safetensors")], ids=["of the run", "of its own"])
+def test_a_worker_draws_what_it_is_asked_for(tmp_path: Path, guide: str) -> None:
     to, said = tmp_path / "images.pt", io.StringIO()
-    fast = guided.Way("new", "dpm_solver", "2 from 60", (1.9,), 0.7, 70, batch_size=3)
+    fast = guided.Way("new", "dpm_solver", "2 from 60", (1.9,), 0.7, 70, batch_size=3, guide=guide)
     asked = {"way": vars(fast), "scale": 1.9, "n": 4, "seed": 5, "to": str(to)}
-    guided.work("mnist", "vanilla", [json.dumps(asked)], said)
+    guided.work("mnist", "robust" if guide else "vanilla", [json.dumps(asked)], said)
     answer = json.loads(said.getvalue())
     assert answer["seconds"] > 0 < answer["peak"]
-    denoise, guide = rgd.zoo.load("mnist/ddpm", "cpu"), rgd.zoo.load("mnist/vanilla", "cpu")
-    steered = rgd.guide(denoise, rgd.grad_log_prob(guide), 1.9, (70, 1000))
+    denoise, vanilla = rgd.zoo.load("mnist/ddpm", "cpu"), rgd.zoo.load("mnist/vanilla", "cpu")
+    steered = rgd.guide(denoise, rgd.grad_log_prob(vanilla), 1.9, (70, 1000))
 
     def sampler(*given: Any, **named: Any) -> Any:
         return rgd.dpm_solver(*given, **named, eta=0.7)

@@ -176,16 +176,6 @@ def discriminator(name: str) -> Model:
     return Model(last.network.eval(), linear(1000), {}, (), about)
 
 
-def half() -> Model:
-    """MNIST's vanilla classifier with half of its channels, and trained as that one was."""
-    began, recipe, data = time.perf_counter(), recipes.read("mnist/vanilla"), datasets.load("mnist")
-    network: Any = build(replace(recipe.network, model_channels=16, num_head_channels=16), 0)
-    *_, last = fit(network, recipe.objective, data, recipe.make_schedule(), recipe.training)
-    steps, size = recipe.training.steps, recipe.training.batch_size
-    about = made(last.network, data, repr(recipe.objective), steps, began, size)
-    return Model(last.network.eval(), recipe.make_schedule(), {}, data.classes, about)
-
-
 @cache
 def autoencoder() -> Model:
     """Of MNIST."""
@@ -295,10 +285,7 @@ def _discriminator(name: str) -> Part:
 
 
 PARTS = {f"dots/{name}": _counter(name) for name in OBJECTIVES}
-PARTS |= {f"mnist/real_{name}": _discriminator(name) for name in DISCERNING}
-PARTS["mnist/vanilla_half"] = Part(
-    "The vanilla classifier with half of its channels: a cheaper guide for `python -m benchmarks.guided`.", half, _mnist
-)
+PARTS |= {f"real/{name}": _discriminator(name) for name in DISCERNING}
 PARTS |= {f"digits/student_{steps}": _student(steps) for steps in (4, 2)}
 PARTS["digits/maker"] = Part(
     "Draws digits of 8x8 pixels in four long steps of DDPM: a generator that answers with one possible image and not "
