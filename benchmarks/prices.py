@@ -27,11 +27,15 @@ COMPARISONS = tuple(name for name in names() if isinstance(read(name), Compariso
 
 
 def prices(name: str, images: int, rounds: int) -> dict[str, list[float]]:
-    """Images a second of each entry that has a headline, round by round; the first, which warms up, is none."""
+    """Images a second of each entry that has a headline, round by round; the first, which warms up, is none. What was
+    drawn with a model that is gone has no price."""
     plan: Any = read(name)
     work = Work(plan, Bench(plan, RESULTS / "none.json", progress=False))
     results = json.loads((RESULTS / f"{name}.json").read_text())
     ways = {cell["name"]: (work.entries[cell["name"]], cell["scale"]) for cell in results["headline"]}
+    ways = {
+        n: way for n, way in ways.items() if all(map(work.bench.has, filter(None, (way[0].denoiser, way[0].guide))))
+    }
     found: dict[str, list[float]] = {way: [] for way in ways}
     for k, way in tqdm([(k, way) for k in range(rounds + 1) for way in ways], desc=name):
         n = images if k else 10
