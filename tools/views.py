@@ -161,20 +161,20 @@ def headline(results: dict[str, Any]) -> str:
     shown = [name for name in columns if name in results["headline"][0]]
     table, prices = [], results.get("prices", {})
     rates = prices.get("images_per_second", {})
+    in_turns = {cell["name"] for cell in results["headline"]} <= rates.keys()
     for cell in results["headline"]:
         cells = [_narrow(cell[name], 1 if name in ("fd", "sfd", "fid") else 3) for name in shown]
         # Of its fastest cell, which the machine's other work has disturbed least.
         sweep = [c for c in results["sweep"] if c["name"] == cell["name"]]
-        speed = f"{max(c['images_per_second'] for c in (*sweep, *cell['seeds'])):.0f}"
-        if rates:  # a price has what could be drawn again when they were measured
-            speed = f"{rates[cell['name']]:.0f}" if cell["name"] in rates else ""
+        speed = max(c["images_per_second"] for c in (*sweep, *cell["seeds"]))
+        speed = rates[cell["name"]] if in_turns else speed
         scale = f"{cell['scale']:g}" if cell["scale"] else ""
-        table.append([cell["name"], scale, *cells, speed])
+        table.append([cell["name"], scale, *cells, f"{speed:.0f}"])
     left, headers = results.get("left"), ["guidance", "scale", *(columns[name] for name in shown), "images/s"]
     more = [f"Still to be drawn: {'; '.join(left)}."] if left else []
-    if rates:
+    if in_turns:
         rounds = len(next(iter(prices["rounds"].values())))
-        how = f"medians of {rounds} rounds of {prices['images']} images, in turns all ways whose models were at hand"
+        how = f"medians of {rounds} rounds of {prices['images']} images, all ways in turns"
         more.append(f"The column *images/s*: {how} (`python -m benchmarks.prices`). {made(prices)}")
     return "\n\n".join([_table(headers, table), *more])
 
