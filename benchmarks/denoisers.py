@@ -31,7 +31,7 @@ from rgd.training import fit
 from rgd.training.checkpoints import Model
 from rgd.training.objectives import Denoising, Loss, denoising_terms, draw_xt
 
-DATA, GAMMA, SHIFT = "cifar10", 5.0, 2.0  # of min-SNR and of the sigmoid: what their authors use at this size
+DATA, GAMMA, SHIFT = "cifar10", 5.0, 2.0  # of min-SNR and of the sigmoid: what their authors use
 METRICS = ("fd", "precision", "recall")
 
 
@@ -136,8 +136,7 @@ class Scorer:
 
 def main(
     only: Annotated[tuple[str, ...], tyro.conf.Positional] = tuple(WAYS), minutes: float = 12, samples: int = 1000,
-    runs: Path = Path("runs/denoisers"),
-    out: Path = Path("results/denoisers.json"),
+    runs: Path = Path("runs/denoisers"), out: Path = Path("results/denoisers.json"),
 ) -> None:  # fmt: skip
     """Measure, print and write.
 

@@ -459,7 +459,7 @@ def main(
             print(f"{name}, scale {ways[name].scales[0]:g}:")
             for what, value in {**record.kept["rounds"][k]["times as fast"][name], **differences}.items():
                 print(f"  {what:9} {value['value']:8.4f} ({value['low']:.4f} to {value['high']:.4f})")
-    if data == "mnist" and "narrow" not in record.kept:
+    if (data, guide) == ("mnist", "vanilla") and not quick and "narrow" not in record.kept:  # it is trained first
         narrow(record, start, scorer, samples, swept, repetitions)
     print(f"Everything is in {record.path}")
 

@@ -65,11 +65,11 @@ def test_a_worker_draws_what_it_is_asked_for(tmp_path: Path, guide: str) -> None
 @pytest.mark.parametrize("weight", ["min-snr", "sigmoid"])
 def test_a_rule_of_weights_is_one_rule_whatever_the_network_predicts(weight: str, schedule: Any) -> None:
     """The same answers, said as eps and as v, have losses whose ratio no noise level changes."""
-    x0, error = torch.rand(8, 1, 4, 4) * 2 - 1, torch.randn(8, 1, 4, 4)
+    x0, error = rgd.noise((8, 1, 4, 4), 1).clamp(-1, 1), rgd.noise((8, 1, 4, 4), 2)
     losses: dict[str, list[Tensor]] = {"eps": [], "v": []}
     for t in map(int, torch.linspace(5, 990, 8)):
         level = torch.full((8,), t)
-        eps = torch.randn(x0.shape)
+        eps = rgd.noise(x0.shape, t)
         xt = schedule.q_sample(x0, level, eps)
         signal, sigma = (schedule.at(part, level, x0) for part in ("signal", "sigma"))
         said = {"eps": eps + error, "v": signal * (eps + error) - sigma * (xt - sigma * (eps + error)) / signal}
