@@ -33,7 +33,7 @@ from rgd.measure.scores import Metric
 from rgd.processes import processes
 from rgd.scale.commands import paper
 from rgd.survey.commands import survey
-from rgd.training import Training, autocast, checkpoints
+from rgd.training import Training, autocast, checkpoints, fastest
 
 
 def _named(names: Callable[[], Sequence[str]]) -> Any:
@@ -236,7 +236,7 @@ def info(file: Annotated[Path | None, tyro.conf.Positional] = None) -> None:
         print(json.dumps(checkpoints.read_metadata(file), indent=1))
         return
     here = {**provenance(), "python": sys.version.split()[0], "numpy": np.__version__}
-    here |= {"precision": str(autocast(processes().device)), "data": list(datasets.KNOWN)}
+    here |= {"precision": fastest(processes().device), "data": list(datasets.KNOWN)}
     print(json.dumps(here, indent=1))
 
 

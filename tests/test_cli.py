@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from rgd import checkpoints, cli, schedule
+from rgd.compute.precision import Precision
 from rgd.data import Dataset
 from rgd.identity import identity
 from rgd.lab import datasets
@@ -248,3 +251,9 @@ def test_every_field_of_training_can_be_given(rgd: Callable[..., tuple[int, str]
     assert rgd("train", "recipe.py", "--steps", 2, "--out", "made2")[0] == 0  # what is not given is the recipe's
     plain = checkpoints.read_metadata(tmp_path / "made2" / "model.safetensors")["provenance"]
     assert plain["made_from"]["training"] == identity(Training(2, 8, lr=0.003, warmup=2))
+
+
+def test_info_says_which_precision_is_used_here(rgd: Callable[..., tuple[int, str]]) -> None:
+    """By its name: it once was the context's own, an object at some address."""
+    _, said = rgd("info")
+    assert json.loads(said)["precision"] in get_args(Precision)

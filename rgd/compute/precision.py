@@ -16,14 +16,10 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 def autocast(
     device: torch.device, precision: Precision = "auto", network: nn.Module | None = None
 ) -> AbstractContextManager:
-    """The mixed-precision context for a device; ValueError for an unknown precision, or fp16 on a CPU.
-
-    "auto" is bf16 on GPUs that have it, fp16 on others. On a CPU it is bf16 where the processor has instructions for it
-    and the network is known to have a million parameters or more, which halves the time; smaller ones lose more to
-    conversions than they gain. All else is fp32.
-    """
+    """The mixed-precision context for a device, "auto" being the `fastest`; ValueError for an unknown precision, or fp16
+    on a CPU."""
     one_of("precision", precision, Precision)
-    precision = _fastest(device, network) if precision == "auto" else precision
+    precision = fastest(device, network) if precision == "auto" else precision
     if precision == "fp32":
         return nullcontext()
     if precision == "fp16" and device.type == "cpu":
@@ -31,7 +27,10 @@ def autocast(
     return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
 
 
-def _fastest(device: torch.device, network: nn.Module | None) -> Precision:
+def fastest(device: torch.device, network: nn.Module | None = None) -> Precision:
+    """What "auto" is: bf16 on GPUs that have it, fp16 on others. On a CPU it is bf16 where the processor has
+    instructions for it and the network is known to have a million parameters or more, which halves the time; smaller
+    ones lose more to conversions than they gain. All else is fp32."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device.type != "cpu" or network is None or sum(p.numel() for p in network.parameters()) < 1_000_000:
