@@ -16,8 +16,8 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 def autocast(
     device: torch.device, precision: Precision = "auto", network: nn.Module | None = None
 ) -> AbstractContextManager:
-    """The mixed-precision context for a device, "auto" being the `fastest`; ValueError for an unknown precision, or fp16
-    on a CPU."""
+    """The mixed-precision context for a device, "auto" being the `fastest`; ValueError for an unknown precision, or
+    fp16 on a CPU."""
     one_of("precision", precision, Precision)
     precision = fastest(device, network) if precision == "auto" else precision
     if precision == "fp32":
